@@ -1,0 +1,19 @@
+//! The words that every part of Régie shares, and nothing that does I/O.
+//!
+//! In reading order: how sizes and times are written ([`units`]), values that must not be shown
+//! ([`secret`]), how a process says how it ended ([`exit`]), how what must outlive a process is
+//! handed to it ([`handoff`]), how things stop ([`phase`]), and what was probably meant
+//! ([`nearest`]).
+#![forbid(unsafe_code)]
+
+pub mod exit;
+pub mod handoff;
+pub mod nearest;
+pub mod phase;
+pub mod secret;
+pub mod units;
+
+pub use exit::Exit;
+pub use phase::StopPhase;
+pub use secret::Secret;
+pub use units::{ByteSize, Span};
