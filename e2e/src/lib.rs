@@ -1,1 +1,14 @@
-//! Placeholder.
+//! What the end-to-end tests share: applications in folders of their own, `regie up` on free ports, HTTP without a
+//! library between the test and the bytes, and waiting for a condition instead of for a time.
+
+pub mod app;
+pub mod http;
+pub mod programs;
+pub mod site;
+pub mod wait;
+
+pub use app::App;
+pub use http::{Connection, Reply};
+pub use programs::{need, program};
+pub use site::Site;
+pub use wait::{eventually, within};
