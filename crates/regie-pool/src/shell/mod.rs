@@ -1,0 +1,11 @@
+//! What touches sockets and the clock.
+
+mod clock;
+mod exchange;
+mod link;
+mod pool;
+mod stream;
+
+pub use exchange::AnswerBody;
+pub use pool::{Counts, Pool, PoolSettings, StderrSink};
+pub use stream::{Address, BadAddress};
