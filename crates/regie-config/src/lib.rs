@@ -1,1 +1,32 @@
-//! Placeholder.
+//! Reads everything that says how an application is to be served.
+//!
+//! In reading order: what a person wrote (`document`, [`schema`], [`values`], [`settings`]) and what is wrong
+//! with it ([`fault`]); what lies in the application's folder ([`files`], [`composer`], [`application`], [`dotenv`]);
+//! where the addresses lead that it names ([`addresses`]); all of it together ([`load`]); and what a person should
+//! know or repair ([`check`]). These parts are pure; [`shell`] reads the machine for them.
+#![forbid(unsafe_code)]
+
+pub mod fault;
+
+mod document;
+pub mod schema;
+pub mod settings;
+pub mod values;
+
+pub mod application;
+pub mod composer;
+pub mod dotenv;
+pub mod files;
+
+pub mod addresses;
+pub mod check;
+pub mod load;
+pub mod shell;
+
+pub use addresses::{Available, Decision, StoreAddress};
+pub use application::Application;
+pub use check::{Finding, Severity};
+pub use fault::{Fault, Faults, Place};
+pub use load::{Loaded, Options};
+pub use schema::{Origin, Shown};
+pub use settings::{Config, Pool, Program};

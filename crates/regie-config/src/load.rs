@@ -1,0 +1,426 @@
+//! From files and environment to one effective configuration.
+//!
+//! The order: regie.toml is parsed; what it says of folder and framework decides which `.env` is read; `[app] env`
+//! or the application's own `APP_ENV` decides development or production, which decides the overlay
+//! (`regie.production.toml` or `regie.local.toml`); then everything is read with `${…}` put in, and what the
+//! application itself tells fills the gaps. All faults of all files come together.
+
+use std::path::{Path, PathBuf};
+
+use crate::addresses::{Available, Decision, decide};
+use crate::application::Application;
+use crate::check::{Finding, Severity};
+use crate::document::{self, Table, Value};
+use crate::dotenv::{DotEnv, Variables};
+use crate::fault::{Fault, Faults, Place};
+use crate::files::Files;
+use crate::schema::{Origin, Outside, Reader, Section, Shown};
+use crate::settings::{self, App, Config, Pool};
+use crate::values::{AppEnv, EnvValue, Framework, Mode};
+
+/// What the loading of a configuration asks of the world. `shell` answers from the machine, tests from memory.
+pub trait World {
+    /// The text of a configuration file beside the application; `None` when it is absent.
+    ///
+    /// # Errors
+    /// Why it cannot be read, as a fragment.
+    fn config(&self, name: &str) -> Result<Option<String>, String>;
+    /// The application's folder, relative to the configuration's.
+    fn application(&self, root: &Path) -> Box<dyn Files + '_>;
+    /// The content of a file that `${file:/path}` names, without the newline at its end.
+    ///
+    /// # Errors
+    /// Why it cannot be read, as a fragment.
+    fn secret(&self, path: &Path) -> Result<String, String>;
+    /// Whether a host name leads anywhere.
+    fn resolves(&self, host: &str) -> bool;
+}
+
+/// What the command line adds.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Options {
+    /// `--config FILE`; otherwise regie.toml of the folder, which may be absent.
+    pub config: Option<String>,
+    /// Development or production, whatever the files say (`regie check --production`).
+    pub env: Option<AppEnv>,
+    /// The parts that stand behind addresses.
+    pub available: Available,
+}
+
+/// A configuration without faults, and everything that was found on the way.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Loaded {
+    /// Everything that regie.toml says, with what was detected in the gaps: the pool `web` has its mode and script,
+    /// the gateway its front controller and upload folders.
+    pub config: Config,
+    /// The configuration files that were read.
+    pub files: Vec<String>,
+    /// What the application is.
+    pub application: Application,
+    /// The application's folder, relative to the configuration's.
+    pub root: PathBuf,
+    /// Development or production.
+    pub env: AppEnv,
+    /// What said so.
+    pub env_origin: Origin,
+    /// `.env` and the environment, as the application sees them.
+    pub dotenv: DotEnv,
+    /// Where each address that the application names leads.
+    pub decisions: Vec<Decision>,
+    /// Variables that every child gets as real environment, beside the inherited one.
+    pub child_environment: Variables,
+    /// What a person should know before the start.
+    pub warnings: Vec<Finding>,
+    /// The rows of `regie check --show`.
+    pub shown: Vec<Shown>,
+}
+
+impl Loaded {
+    /// The document root, relative to the configuration's folder.
+    #[must_use]
+    pub fn public(&self) -> PathBuf {
+        self.root.join(&self.application.public)
+    }
+
+    /// The pool that serves the gateway.
+    ///
+    /// # Panics
+    /// Never: the pool `web` is always there.
+    #[must_use]
+    pub fn web(&self) -> &Pool {
+        &self.config.pools["web"]
+    }
+}
+
+/// Loads a configuration in `world`, in an environment.
+///
+/// # Errors
+/// Every fault of every file.
+pub fn load(world: &dyn World, options: &Options, environment: &Variables) -> Result<Loaded, Faults> {
+    let mut syntax = Vec::new();
+    let mut files = Vec::new();
+    let name = options.config.as_deref().unwrap_or("regie.toml");
+    let mut root = open(world, name, options.config.is_some(), &mut syntax, &mut files);
+
+    let early = Early::read(world, &root, options, environment);
+    let overlay_name = overlay_name(name, early.env);
+    let overlay = open(world, &overlay_name, false, &mut syntax, &mut files);
+    let misplaced = keys_too_late(&overlay);
+    root.overlay(overlay);
+
+    let outside = Interpolation { world, dotenv: &early.dotenv };
+    let mut reader = Reader::new(&outside);
+    reader.faults.extend(misplaced);
+    let config = settings::read(&root, &mut reader);
+    let Reader { faults, shown, .. } = reader;
+    Faults::check(document::forget_faults_on_broken_lines(syntax, faults))?;
+    Ok(assemble(world, options, &root, early, config, shown, files))
+}
+
+/// Parses a configuration file, when it is there.
+fn open(
+    world: &dyn World,
+    name: &str,
+    wanted: bool,
+    syntax: &mut Vec<Fault>,
+    files: &mut Vec<String>,
+) -> Table {
+    let (what, fix) = match world.config(name) {
+        Ok(Some(text)) => {
+            files.push(name.to_owned());
+            return document::parse(name, &text, syntax);
+        }
+        Ok(None) if !wanted => return Table::default(),
+        Ok(None) => ("the file does not exist".to_owned(), "correct --config, or leave it out"),
+        Err(why) => {
+            (format!("the file cannot be read: {why}"), "make it readable for the user that runs regie")
+        }
+    };
+    syntax.push(Fault { place: Place::whole(name), what, fix: Some(fix.to_owned()) });
+    Table::default()
+}
+
+/// `regie.toml` is overlaid by `regie.production.toml` or `regie.local.toml`.
+fn overlay_name(name: &str, env: AppEnv) -> String {
+    let stem = name.strip_suffix(".toml").unwrap_or(name);
+    let kind = if env == AppEnv::Production { "production" } else { "local" };
+    format!("{stem}.{kind}.toml")
+}
+
+/// Keys that decide which overlay is read cannot stand in an overlay.
+fn keys_too_late(overlay: &Table) -> Vec<Fault> {
+    let Some(Value::Table(app)) = overlay.get("app").map(|entry| &entry.node.value) else {
+        return Vec::new();
+    };
+    let late = ["env", "root", "framework"].into_iter().filter_map(|key| app.get(key));
+    let fault = |entry: &document::Entry| Fault {
+        place: entry.place.clone(),
+        what: format!("\"{}\" decides which overlay is read, so it cannot stand in one", entry.name),
+        fix: Some("move it to regie.toml".to_owned()),
+    };
+    late.map(fault).collect()
+}
+
+/// What must be known before the whole can be read.
+struct Early {
+    root: PathBuf,
+    application: Application,
+    dotenv: DotEnv,
+    env: AppEnv,
+    env_origin: Origin,
+    findings: Vec<Finding>,
+}
+
+impl Early {
+    fn read(world: &dyn World, root: &Table, options: &Options, environment: &Variables) -> Self {
+        let app = peek(world, root, environment);
+        let files = world.application(&app.root);
+        let public = app.public.as_ref().map(|path| path.to_string_lossy().into_owned());
+        let application = Application::detect(&*files, app.framework, public.as_deref());
+        let dotenv = DotEnv::read(&*files, application.framework, environment);
+        let mut findings = Vec::new();
+        let (env, env_origin) = match (options.env, app.env) {
+            (Some(env), _) => (env, Origin::Detected("the command line".to_owned())),
+            (None, Some(env)) => (env, app_env_origin(root)),
+            (None, None) => env_of(&dotenv, application.framework),
+        };
+        if let Some(wanted) = app.env
+            && let (own, Origin::Variable(name, file)) = env_of(&dotenv, application.framework)
+            && own != wanted
+        {
+            let what = format!("[app] env says {wanted}, the application's own {name} says {own}");
+            findings.push(Finding::new(
+                Severity::Warning,
+                file,
+                what,
+                format!("set {name} to match, or leave [app] env out"),
+            ));
+        }
+        Self { root: app.root, application, dotenv, env, env_origin, findings }
+    }
+}
+
+fn app_env_origin(root: &Table) -> Origin {
+    let place = match root.get("app").map(|entry| &entry.node.value) {
+        Some(Value::Table(app)) => app.get("env").map(|entry| entry.node.place.clone()),
+        _ => None,
+    };
+    place.map_or(Origin::Default, Origin::File)
+}
+
+/// `[app]` alone, without faults: they are found again when the whole is read.
+fn peek(world: &dyn World, root: &Table, environment: &Variables) -> App {
+    // `.env` is not known yet, so only the real environment can be put in here.
+    let dotenv = DotEnv::read(&crate::files::MemoryFiles::default(), Framework::Plain, environment);
+    let outside = Interpolation { world, dotenv: &dotenv };
+    let table = match root.get("app").map(|entry| &entry.node.value) {
+        Some(Value::Table(app)) => Some(app),
+        _ => None,
+    };
+    App::read_section(table, &mut Reader::new(&outside), &|_| true)
+}
+
+/// Development or production as the application's own variables have it.
+fn env_of(dotenv: &DotEnv, framework: Framework) -> (AppEnv, Origin) {
+    let names: &[&str] = match framework {
+        Framework::Wordpress => &["APP_ENV", "WP_ENV", "WP_ENVIRONMENT_TYPE"],
+        _ => &["APP_ENV"],
+    };
+    for name in names {
+        let Some(word) = dotenv.get(name).filter(|word| !word.is_empty()) else { continue };
+        if dotenv.origin(name) == crate::dotenv::symfony::DEFAULT {
+            continue;
+        }
+        let env = match word.to_ascii_lowercase().as_str() {
+            "local" | "dev" | "development" | "test" | "testing" => AppEnv::Development,
+            // Staging and whatever else a team calls its servers must be as closed as production.
+            _ => AppEnv::Production,
+        };
+        return (env, Origin::Variable((*name).to_owned(), dotenv.origin(name).to_owned()));
+    }
+    (AppEnv::Development, Origin::Default)
+}
+
+struct Interpolation<'a> {
+    world: &'a dyn World,
+    dotenv: &'a DotEnv,
+}
+
+impl Outside for Interpolation<'_> {
+    fn variable(&self, name: &str) -> Option<String> {
+        self.dotenv.get(name).map(str::to_owned)
+    }
+
+    fn file(&self, path: &Path) -> Result<String, String> {
+        self.world.secret(path)
+    }
+}
+
+/// Fills the gaps with what was detected.
+fn assemble(
+    world: &dyn World,
+    options: &Options,
+    root: &Table,
+    early: Early,
+    mut config: Config,
+    mut shown: Vec<Shown>,
+    files: Vec<String>,
+) -> Loaded {
+    let Early { root: folder, application, dotenv, env, env_origin, findings } = early;
+    let mut warnings = unserved(root);
+    warnings.extend(findings);
+    warnings.extend(dotenv.faults.iter().map(|fault| {
+        Finding::new(
+            Severity::Error,
+            fault.place.to_string(),
+            &*fault.what,
+            fault.fix.as_deref().unwrap_or("repair the line"),
+        )
+    }));
+
+    let mut found = Detected { shown: &mut shown };
+    config.app.env = Some(env);
+    found.note("app", "env", format!("\"{env}\""), env_origin.clone());
+    config.app.framework = Some(application.framework);
+    found.fill("app", "framework", format!("\"{}\"", application.framework), &application.because);
+    if config.app.public.is_none() {
+        found.fill("app", "public", format!("{:?}", application.public), "the folder's files");
+        config.app.public = Some(PathBuf::from(&application.public));
+    }
+    fill_gateway(&mut config, &application, &mut found);
+    for (name, pool) in &mut config.pools {
+        fill_pool(name, pool, &application, &mut found);
+    }
+
+    let app_files = world.application(&folder);
+    let resolves = |host: &str| world.resolves(host);
+    let addresses =
+        decide(&dotenv, &config.hosts, &*app_files, application.framework, &resolves, &options.available);
+    warnings.extend(addresses.findings);
+    let mut child_environment = addresses.overrides;
+    if let Some((name, word)) = app_env_for_children(&dotenv, application.framework, env) {
+        child_environment.insert(name, word);
+    }
+    Loaded {
+        config,
+        files,
+        application,
+        root: folder,
+        env,
+        env_origin,
+        dotenv,
+        decisions: addresses.decisions,
+        child_environment,
+        warnings,
+        shown,
+    }
+}
+
+/// `APP_ENV` in the framework's own word, where the application sets none itself.
+fn app_env_for_children(dotenv: &DotEnv, framework: Framework, env: AppEnv) -> Option<(String, String)> {
+    let silent =
+        dotenv.get("APP_ENV").is_none() || dotenv.origin("APP_ENV") == crate::dotenv::symfony::DEFAULT;
+    let word = match (framework, env) {
+        (Framework::Laravel, AppEnv::Production) => "production",
+        (Framework::Laravel, AppEnv::Development) => "local",
+        (Framework::Symfony, AppEnv::Production) => "prod",
+        (Framework::Symfony, AppEnv::Development) => "dev",
+        _ => return None,
+    };
+    silent.then(|| ("APP_ENV".to_owned(), word.to_owned()))
+}
+
+fn unserved(root: &Table) -> Vec<Finding> {
+    let finding = |entry: &document::Entry| {
+        let place = format!("{}:{}", entry.place.file, entry.place.line);
+        let what = format!("[{}] is read and checked, but not yet served by this version", entry.name);
+        Finding::new(
+            Severity::Warning,
+            place,
+            what,
+            "nothing to do; it takes effect with the version that serves it",
+        )
+    };
+    settings::unserved(root).into_iter().map(finding).collect()
+}
+
+fn fill_gateway(config: &mut Config, application: &Application, found: &mut Detected<'_>) {
+    if config.gateway.front_controller.is_none() {
+        config.gateway.front_controller.clone_from(&application.front_controller);
+        if let Some(script) = &application.front_controller {
+            found.fill("gateway", "front_controller", format!("\"{script}\""), &application.title());
+        }
+    }
+    // Folders that were found stay closed beside those that are written.
+    for folder in &application.upload_folders {
+        if !config.gateway.upload_folders.contains(folder) {
+            config.gateway.upload_folders.push(folder.clone());
+        }
+    }
+    if !application.upload_folders.is_empty() {
+        let value = format!("{:?}", config.gateway.upload_folders);
+        found.fill("gateway", "upload_folders", value, "the folder's files");
+    }
+}
+
+fn fill_pool(name: &str, pool: &mut Pool, application: &Application, found: &mut Detected<'_>) {
+    if pool.url.is_some() {
+        return;
+    }
+    let section = format!("php.{name}");
+    let web = name == "web";
+    if pool.mode.is_none() {
+        // A script that somebody wrote is there to be run in a loop.
+        let runner = application.runner.as_ref().filter(|_| web);
+        let (mode, because) = match runner {
+            _ if pool.script.is_some() => (Mode::Worker, "script is set".to_owned()),
+            Some(runner) => (Mode::Worker, runner.because.clone()),
+            None => (Mode::Classic, "no worker runtime is configured".to_owned()),
+        };
+        pool.mode = Some(mode);
+        found.fill(&section, "mode", format!("\"{mode}\""), &because);
+    }
+    if pool.mode() == Mode::Classic {
+        return;
+    }
+    if pool.script.is_none()
+        && let Some(runner) = application.runner.as_ref().filter(|_| web)
+    {
+        pool.script = Some(PathBuf::from(&runner.script));
+        found.fill(&section, "script", format!("\"{}\"", runner.script), runner.name);
+    }
+    if let Some(runner) =
+        application.runner.as_ref().filter(|runner| pool.script == Some(PathBuf::from(&runner.script)))
+    {
+        for (variable, value) in &runner.env {
+            pool.env.entry(variable.clone()).or_insert_with(|| EnvValue(value.clone()));
+        }
+    }
+}
+
+/// Rows of `--show` that detection fills in.
+struct Detected<'a> {
+    shown: &'a mut Vec<Shown>,
+}
+
+impl Detected<'_> {
+    fn fill(&mut self, section: &str, key: &str, value: String, how: &str) {
+        let written = self.shown.iter().any(|row| {
+            row.section == section
+                && row.key == key
+                && row.origin != Origin::Default
+                && key != "upload_folders"
+        });
+        if !written {
+            self.note(section, key, value, Origin::Detected(how.to_owned()));
+        }
+    }
+
+    fn note(&mut self, section: &str, key: &str, value: String, origin: Origin) {
+        if let Some(row) = self.shown.iter_mut().find(|row| row.section == section && row.key == key) {
+            row.value = value;
+            row.origin = origin;
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! [`World`] on a real machine.
+
+use std::io::ErrorKind;
+use std::net::ToSocketAddrs;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use super::files::{Folder, read_text};
+use crate::files::Files;
+use crate::load::World;
+
+/// A name server that does not answer must not hold up the start.
+const RESOLVE_LIMIT: Duration = Duration::from_secs(2);
+
+/// The machine, seen from the folder of a configuration.
+#[derive(Debug, Clone)]
+pub struct Machine {
+    folder: PathBuf,
+}
+
+impl Machine {
+    /// The machine with `folder` as the one that regie.toml lies in.
+    #[must_use]
+    pub fn new(folder: impl Into<PathBuf>) -> Self {
+        Self { folder: folder.into() }
+    }
+}
+
+/// An I/O error as a fragment without the number of the error.
+fn fragment(error: &std::io::Error) -> String {
+    match error.kind() {
+        ErrorKind::NotFound => "it does not exist".to_owned(),
+        ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+impl World for Machine {
+    fn config(&self, name: &str) -> Result<Option<String>, String> {
+        match read_text(&self.folder.join(name)) {
+            Ok(text) => Ok(Some(text)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(fragment(&error)),
+        }
+    }
+
+    fn application(&self, root: &Path) -> Box<dyn Files + '_> {
+        Box::new(Folder::new(self.folder.join(root)))
+    }
+
+    fn secret(&self, path: &Path) -> Result<String, String> {
+        let text = read_text(path).map_err(|error| fragment(&error))?;
+        Ok(text
+            .strip_suffix('\n')
+            .map(|line| line.strip_suffix('\r').unwrap_or(line))
+            .unwrap_or(&text)
+            .to_owned())
+    }
+
+    fn resolves(&self, host: &str) -> bool {
+        let (answer, wait) = mpsc::channel();
+        let host = host.to_owned();
+        // The resolver offers no deadline; a thread that it holds up ends with the process at the latest.
+        let asked = std::thread::Builder::new().name("resolve".to_owned()).spawn(move || {
+            let found = (host.as_str(), 0u16).to_socket_addrs().is_ok_and(|mut all| all.next().is_some());
+            // Nobody waits any more when the limit has passed.
+            answer.send(found).ok();
+        });
+        asked.is_ok() && wait.recv_timeout(RESOLVE_LIMIT).unwrap_or(false)
+    }
+}
