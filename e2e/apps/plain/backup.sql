@@ -1,0 +1,2 @@
+-- must never be served
+CREATE TABLE secret (password TEXT);

@@ -1,0 +1,5 @@
+<?php
+
+/* Somebody uploaded this. It must not run. */
+
+echo 'uploaded code ran';

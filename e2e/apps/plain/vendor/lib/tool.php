@@ -1,0 +1,2 @@
+<?php // must never be served: a library
+echo 'library code ran';

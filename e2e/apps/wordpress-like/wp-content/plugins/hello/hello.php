@@ -1,0 +1,7 @@
+<?php
+
+/* A plugin: loaded by WordPress, never asked for. */
+
+if (!defined('ABSPATH')) {
+    exit;
+}
