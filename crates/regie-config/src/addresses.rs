@@ -1,19 +1,50 @@
 //! Where each address that an application names leads.
+//!
+//! Applications name their services for the place they ran in before: `REDIS_HOST=redis`, `DB_HOST=db`,
+//! `127.0.0.1:6379`, DSNs. For each such address, in this order:
+//!
+//! 1. a name in `[hosts]` leads where it says;
+//! 2. a container's name (one label, that resolves nowhere) and a loopback default port lead to Régie's own part,
+//!    when there is one;
+//! 3. what resolves, or answers on loopback, stays as it is written;
+//! 4. the rest has nothing behind it, and is named with the ways out. The application is served meanwhile.
+//!
+//! The outcome reaches children as real environment, which wins over `.env` in both frameworks. A configuration that
+//! was cached before (`bootstrap/cache/config.php`) does not look at the environment, so it is compared and named
+//! with the command that renews it ([`cached`]).
 
+pub mod cached;
+mod names;
+mod url;
+
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-use crate::check::Finding;
+use regie_core::Secret;
+use serde::Serialize;
+
+use crate::check::{Finding, Severity};
 use crate::dotenv::{DotEnv, Variables};
 use crate::files::Files;
 use crate::values::Framework;
-use serde::Serialize;
+use names::{Named, Service};
 
-/// The parts of Régie that can stand behind an address.
+/// The parts that can stand behind an address.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Available {
-    /// The store, embedded or named by `[store] url`.
+    /// The store: Régie's own, or the one that `[store] url` names.
     pub store: Option<StoreAddress>,
+    /// Loopback ports on which the user's own programs will listen.
+    pub ports: Vec<u16>,
+}
+
+impl Available {
+    /// The store at `address`, and nothing else.
+    #[must_use]
+    pub fn store(address: StoreAddress) -> Self {
+        Self { store: Some(address), ports: Vec::new() }
+    }
 }
 
 /// How children reach the store.
@@ -26,7 +57,33 @@ pub struct StoreAddress {
     /// Port.
     pub port: u16,
     /// Password, when it asks for one.
-    pub password: Option<regie_core::Secret>,
+    pub password: Option<Secret>,
+}
+
+/// The store that `[store] url` names; `None` when the URL has no single host.
+#[must_use]
+pub fn external_store(text: &str) -> Option<StoreAddress> {
+    let url = url::Url::parse(text)?;
+    let (host, port) = url.host();
+    let port = port.unwrap_or(6379);
+    Some(StoreAddress {
+        name: format!("{host}:{port}"),
+        host,
+        port,
+        password: url.password().map(Secret::new),
+    })
+}
+
+/// Where an address leads.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase", tag = "kind", content = "to")]
+pub enum Becomes {
+    /// To what is written.
+    AsWritten,
+    /// To this instead.
+    Instead(String),
+    /// Nowhere.
+    Nothing,
 }
 
 /// What happens with one address.
@@ -34,18 +91,24 @@ pub struct StoreAddress {
 pub struct Decision {
     /// The variable that names it.
     pub variable: String,
-    /// The host or address that it names, without password.
+    /// The host that it names, with the port where that is not the usual one.
     pub was: String,
-    /// Where it leads now; `None` when nothing is behind it.
-    pub becomes: Option<String>,
+    /// Where it leads now.
+    pub becomes: Becomes,
     /// Why.
     pub why: String,
+    /// Whether the application's settings use the service at all.
+    pub used: bool,
 }
 
 impl std::fmt::Display for Decision {
     /// `REDIS_HOST redis → embedded store`
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let becomes = self.becomes.as_deref().unwrap_or("nothing behind it");
+        let becomes = match &self.becomes {
+            Becomes::AsWritten => "as written",
+            Becomes::Instead(what) => what,
+            Becomes::Nothing => "nothing behind it",
+        };
         write!(f, "{} {} → {becomes}", self.variable, self.was)
     }
 }
@@ -53,7 +116,7 @@ impl std::fmt::Display for Decision {
 /// The outcome for all addresses.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Addresses {
-    /// One per address that something is to be said about.
+    /// One per address.
     pub decisions: Vec<Decision>,
     /// Variables for the children.
     pub overrides: Variables,
@@ -61,15 +124,163 @@ pub struct Addresses {
     pub findings: Vec<Finding>,
 }
 
-/// Decides for every address in `env`.
+/// What deciding asks of the world.
+pub trait Network {
+    /// Whether a host name leads anywhere.
+    fn resolves(&self, host: &str) -> bool;
+    /// Whether a connection to a loopback port is accepted.
+    fn listens(&self, host: &str, port: u16) -> bool;
+}
+
+/// Decides for every address that `env` names.
 #[must_use]
 pub fn decide(
-    _env: &DotEnv,
-    _hosts: &BTreeMap<String, String>,
-    _files: &dyn Files,
-    _framework: Framework,
-    _resolves: &dyn Fn(&str) -> bool,
-    _available: &Available,
+    env: &DotEnv,
+    hosts: &BTreeMap<String, String>,
+    files: &dyn Files,
+    framework: Framework,
+    network: &dyn Network,
+    available: &Available,
 ) -> Addresses {
-    Addresses::default()
+    let deciding = Deciding { hosts, network, available, resolved: RefCell::default() };
+    let mut out = Addresses::default();
+    for named in names::all(env, framework) {
+        let outcome = deciding.outcome(&named);
+        let becomes = match &outcome {
+            Outcome::AsWritten(_) => Becomes::AsWritten,
+            Outcome::Nothing(_) => Becomes::Nothing,
+            Outcome::Store(store) => Becomes::Instead(store.name.clone()),
+            Outcome::Host(host, port) => Becomes::Instead(match port {
+                Some(port) => format!("{host}:{port}"),
+                None => host.clone(),
+            }),
+        };
+        match &outcome {
+            Outcome::Store(store) => named.point_to_store(store, &mut out.overrides),
+            Outcome::Host(host, port) => named.point_to(host, *port, &mut out.overrides),
+            Outcome::AsWritten(_) | Outcome::Nothing(_) => {}
+        }
+        if matches!(outcome, Outcome::Nothing(_)) {
+            out.findings.push(nothing_behind(&named, env));
+        }
+        out.decisions.push(Decision {
+            variable: named.variable.clone(),
+            was: named.shown(),
+            becomes,
+            why: outcome.why(),
+            used: named.used,
+        });
+    }
+    out.findings.extend(cached::stale(files, framework, env, &out));
+    out
 }
+
+/// The decision, with what it takes to carry it out.
+enum Outcome<'a> {
+    AsWritten(&'static str),
+    Store(&'a StoreAddress),
+    Host(String, Option<u16>),
+    Nothing(&'static str),
+}
+
+impl Outcome<'_> {
+    fn why(&self) -> String {
+        match self {
+            Self::AsWritten(why) | Self::Nothing(why) => (*why).to_owned(),
+            Self::Store(_) => "the application's usual address of a Redis".to_owned(),
+            Self::Host(..) => "[hosts] says so".to_owned(),
+        }
+    }
+}
+
+struct Deciding<'a> {
+    hosts: &'a BTreeMap<String, String>,
+    network: &'a dyn Network,
+    available: &'a Available,
+    /// A name server is asked once per name.
+    resolved: RefCell<BTreeMap<String, bool>>,
+}
+
+impl<'a> Deciding<'a> {
+    fn outcome(&self, named: &Named) -> Outcome<'a> {
+        let host = named.host.to_ascii_lowercase();
+        if let Some(target) = self.hosts.get(&host) {
+            let (host, port) = url::host_and_port(target);
+            return Outcome::Host(host, port);
+        }
+        let loopback = is_loopback(&host);
+        let container = !loopback && is_one_label(&host) && !self.resolves(&host);
+        let usual_port = named.port.is_none_or(|port| Some(port) == named.service.default_port());
+        if named.service == Service::Store && (container || (loopback && usual_port)) {
+            return match &self.available.store {
+                Some(store) => Outcome::Store(store),
+                None if container => {
+                    Outcome::Nothing("no such host, and this version has no store of its own")
+                }
+                None => self.on_loopback(named),
+            };
+        }
+        if container {
+            return Outcome::Nothing("no such host: it is the name of a container");
+        }
+        if loopback {
+            return self.on_loopback(named);
+        }
+        if host.parse::<std::net::IpAddr>().is_ok() {
+            return Outcome::AsWritten("an address");
+        }
+        if self.resolves(&host) {
+            return Outcome::AsWritten("the name resolves");
+        }
+        Outcome::Nothing("the name does not resolve")
+    }
+
+    fn on_loopback(&self, named: &Named) -> Outcome<'a> {
+        match named.port.or_else(|| named.service.default_port()) {
+            Some(port) if self.available.ports.contains(&port) => {
+                Outcome::AsWritten("one of the programs listens there")
+            }
+            Some(port) if !self.network.listens(&named.host, port) => {
+                Outcome::Nothing("nothing listens there")
+            }
+            _ => Outcome::AsWritten("it is reached on this machine"),
+        }
+    }
+
+    fn resolves(&self, host: &str) -> bool {
+        if let Some(known) = self.resolved.borrow().get(host) {
+            return *known;
+        }
+        let found = self.network.resolves(host);
+        self.resolved.borrow_mut().insert(host.to_owned(), found);
+        found
+    }
+}
+
+fn is_loopback(host: &str) -> bool {
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// A name without a dot, as compose gives to containers.
+fn is_one_label(host: &str) -> bool {
+    !host.is_empty() && !host.contains(['.', ':'])
+}
+
+fn nothing_behind(named: &Named, env: &DotEnv) -> Finding {
+    let severity = if named.used { Severity::Warning } else { Severity::Note };
+    let mut what = format!("{} {} has nothing behind it", named.variable, named.shown());
+    if !named.used {
+        what.push_str("; the application's settings do not use it");
+    }
+    let mut ways = Vec::new();
+    if is_loopback(&named.host) {
+        ways.push(format!("start {} there", named.service.article()));
+    } else {
+        ways.push(format!("[hosts] {} = \"ADDRESS\" in regie.toml", url::toml_key(&named.host)));
+    }
+    ways.extend(named.service.ways_out().iter().map(|way| (*way).to_owned()));
+    Finding::new(severity, env.origin(&named.variable), what, ways.join(", or "))
+}
+
+#[cfg(test)]
+mod tests;

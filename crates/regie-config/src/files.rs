@@ -12,6 +12,8 @@ pub trait Files {
     fn is_dir(&self, path: &str) -> bool;
     /// The names in a folder, sorted; none when it is absent.
     fn list(&self, path: &str) -> Vec<String>;
+    /// The names of the folders in a folder, sorted; links are not followed, so that a loop of them ends.
+    fn folders(&self, path: &str) -> Vec<String>;
     /// When a file was last written, in seconds since 1970.
     fn modified(&self, path: &str) -> Option<i64>;
 }
@@ -65,6 +67,11 @@ impl Files for MemoryFiles {
         names.retain(|name| !name.is_empty());
         names.dedup();
         names
+    }
+
+    fn folders(&self, path: &str) -> Vec<String> {
+        let child = |name: &String| crate::application::below(path, name);
+        self.list(path).into_iter().filter(|name| self.is_dir(&child(name))).collect()
     }
 
     fn modified(&self, path: &str) -> Option<i64> {

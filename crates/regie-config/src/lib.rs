@@ -2,7 +2,7 @@
 //!
 //! In reading order: what a person wrote (`document`, [`schema`], [`values`], [`settings`]) and what is wrong
 //! with it ([`fault`]); what lies in the application's folder ([`files`], [`composer`], [`application`], [`dotenv`]);
-//! where the addresses lead that it names ([`addresses`]); all of it together ([`load`]); and what a person should
+//! where the addresses lead that it names ([`addresses`]) and what it closes ([`htaccess`]); all of it together ([`load`]); and what a person should
 //! know or repair ([`check`]). These parts are pure; [`shell`] reads the machine for them.
 #![forbid(unsafe_code)]
 
@@ -20,6 +20,7 @@ pub mod files;
 
 pub mod addresses;
 pub mod check;
+pub mod htaccess;
 pub mod load;
 pub mod shell;
 

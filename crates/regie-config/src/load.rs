@@ -7,19 +7,20 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::addresses::{Available, Decision, decide};
+use crate::addresses::{self, Available, Decision, Network};
 use crate::application::Application;
 use crate::check::{Finding, Severity};
 use crate::document::{self, Table, Value};
 use crate::dotenv::{DotEnv, Variables};
 use crate::fault::{Fault, Faults, Place};
 use crate::files::Files;
+use crate::htaccess::Htaccess;
 use crate::schema::{Origin, Outside, Reader, Section, Shown};
 use crate::settings::{self, App, Config, Pool};
-use crate::values::{AppEnv, EnvValue, Framework, Mode};
+use crate::values::{AppEnv, EnvValue, Framework, Mode, Ready};
 
 /// What the loading of a configuration asks of the world. `shell` answers from the machine, tests from memory.
-pub trait World {
+pub trait World: Network {
     /// The text of a configuration file beside the application; `None` when it is absent.
     ///
     /// # Errors
@@ -32,8 +33,6 @@ pub trait World {
     /// # Errors
     /// Why it cannot be read, as a fragment.
     fn secret(&self, path: &Path) -> Result<String, String>;
-    /// Whether a host name leads anywhere.
-    fn resolves(&self, host: &str) -> bool;
 }
 
 /// What the command line adds.
@@ -66,6 +65,8 @@ pub struct Loaded {
     pub env_origin: Origin,
     /// `.env` and the environment, as the application sees them.
     pub dotenv: DotEnv,
+    /// What the `.htaccess` files of the document root ask for. Its denies are in `config.gateway.deny` already.
+    pub htaccess: Htaccess,
     /// Where each address that the application names leads.
     pub decisions: Vec<Decision>,
     /// Variables that every child gets as real environment, beside the inherited one.
@@ -268,7 +269,7 @@ fn assemble(
     files: Vec<String>,
 ) -> Loaded {
     let Early { root: folder, application, dotenv, env, env_origin, findings } = early;
-    let mut warnings = unserved(root);
+    let mut warnings = unserved(root, &config);
     warnings.extend(findings);
     warnings.extend(dotenv.faults.iter().map(|fault| {
         Finding::new(
@@ -294,9 +295,12 @@ fn assemble(
     }
 
     let app_files = world.application(&folder);
-    let resolves = |host: &str| world.resolves(host);
+    let mut htaccess = Htaccess::read(&*app_files, &application.public);
+    warnings.append(&mut htaccess.findings);
+    config.gateway.deny.extend(htaccess.deny.iter().cloned());
+    let available = with_own_parts(&options.available, &config);
     let addresses =
-        decide(&dotenv, &config.hosts, &*app_files, application.framework, &resolves, &options.available);
+        addresses::decide(&dotenv, &config.hosts, &*app_files, application.framework, world, &available);
     warnings.extend(addresses.findings);
     let mut child_environment = addresses.overrides;
     if let Some((name, word)) = app_env_for_children(&dotenv, application.framework, env) {
@@ -310,11 +314,26 @@ fn assemble(
         env,
         env_origin,
         dotenv,
+        htaccess,
         decisions: addresses.decisions,
         child_environment,
         warnings,
         shown,
     }
+}
+
+/// What the configuration itself puts behind addresses: `[store] url`, and programs that wait for a port.
+fn with_own_parts(available: &Available, config: &Config) -> Available {
+    let mut available = available.clone();
+    if let Some(url) = &config.store.url {
+        available.store = addresses::external_store(url.reveal());
+    }
+    let ports = config.programs.values().filter_map(|program| match &program.ready {
+        Ready::Tcp(address) => address.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok()),
+        _ => None,
+    });
+    available.ports.extend(ports);
+    available
 }
 
 /// `APP_ENV` in the framework's own word, where the application sets none itself.
@@ -331,7 +350,7 @@ fn app_env_for_children(dotenv: &DotEnv, framework: Framework, env: AppEnv) -> O
     silent.then(|| ("APP_ENV".to_owned(), word.to_owned()))
 }
 
-fn unserved(root: &Table) -> Vec<Finding> {
+fn unserved(root: &Table, config: &Config) -> Vec<Finding> {
     let finding = |entry: &document::Entry| {
         let place = format!("{}:{}", entry.place.file, entry.place.line);
         let what = format!("[{}] is read and checked, but not yet served by this version", entry.name);
@@ -342,7 +361,9 @@ fn unserved(root: &Table) -> Vec<Finding> {
             "nothing to do; it takes effect with the version that serves it",
         )
     };
-    settings::unserved(root).into_iter().map(finding).collect()
+    // A real store's address is acted on: the application is led there.
+    let acted_on = |entry: &&document::Entry| entry.name == "store" && config.store.url.is_some();
+    settings::unserved(root).into_iter().filter(|entry| !acted_on(entry)).map(finding).collect()
 }
 
 fn fill_gateway(config: &mut Config, application: &Application, found: &mut Detected<'_>) {

@@ -45,6 +45,15 @@ impl Files for Folder {
         names
     }
 
+    fn folders(&self, path: &str) -> Vec<String> {
+        let entries = std::fs::read_dir(self.path(path)).into_iter().flatten().flatten();
+        let folders = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+        let mut names: Vec<String> =
+            folders.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+        names.sort();
+        names
+    }
+
     fn modified(&self, path: &str) -> Option<i64> {
         std::fs::metadata(self.path(path)).ok().map(|meta| meta.mtime())
     }

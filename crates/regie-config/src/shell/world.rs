@@ -1,17 +1,21 @@
 //! [`World`] on a real machine.
 
 use std::io::ErrorKind;
-use std::net::ToSocketAddrs;
+use std::net::{TcpStream, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::Duration;
 
 use super::files::{Folder, read_text};
+use crate::addresses::Network;
 use crate::files::Files;
 use crate::load::World;
 
 /// A name server that does not answer must not hold up the start.
 const RESOLVE_LIMIT: Duration = Duration::from_secs(2);
+
+/// Loopback answers at once or not at all.
+const CONNECT_LIMIT: Duration = Duration::from_millis(200);
 
 /// The machine, seen from the folder of a configuration.
 #[derive(Debug, Clone)]
@@ -57,7 +61,9 @@ impl World for Machine {
             .unwrap_or(&text)
             .to_owned())
     }
+}
 
+impl Network for Machine {
     fn resolves(&self, host: &str) -> bool {
         let (answer, wait) = mpsc::channel();
         let host = host.to_owned();
@@ -68,5 +74,12 @@ impl World for Machine {
             answer.send(found).ok();
         });
         asked.is_ok() && wait.recv_timeout(RESOLVE_LIMIT).unwrap_or(false)
+    }
+
+    fn listens(&self, host: &str, port: u16) -> bool {
+        let addresses = (host, port).to_socket_addrs().into_iter().flatten();
+        addresses
+            .filter(|address| address.ip().is_loopback())
+            .any(|address| TcpStream::connect_timeout(&address, CONNECT_LIMIT).is_ok())
     }
 }

@@ -1,0 +1,158 @@
+//! The rules, by table: variables in, decisions and environment out.
+
+use super::*;
+use crate::files::MemoryFiles;
+
+struct Net {
+    resolves: &'static [&'static str],
+    listens: &'static [u16],
+}
+
+impl Network for Net {
+    fn resolves(&self, host: &str) -> bool {
+        self.resolves.contains(&host)
+    }
+
+    fn listens(&self, _host: &str, port: u16) -> bool {
+        self.listens.contains(&port)
+    }
+}
+
+fn store() -> Available {
+    Available::store(StoreAddress {
+        name: "embedded store".to_owned(),
+        host: "127.0.0.1".to_owned(),
+        port: 7001,
+        password: Some(Secret::new("pw")),
+    })
+}
+
+fn outcome(
+    framework: Framework,
+    files: &MemoryFiles,
+    hosts: &[(&str, &str)],
+    available: &Available,
+) -> Addresses {
+    let env = DotEnv::read(files, framework, &Variables::new());
+    assert_eq!(env.faults, [], "the .env of a test reads");
+    let hosts = hosts.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let net = Net { resolves: &["db.example.org"], listens: &[5432] };
+    decide(&env, &hosts, files, framework, &net, available)
+}
+
+#[test]
+fn each_address_leads_where_the_rules_say() {
+    for (env, expected, overrides) in [
+        (
+            "REDIS_HOST=redis",
+            "REDIS_HOST redis → embedded store",
+            "REDIS_HOST=127.0.0.1 REDIS_PASSWORD=pw REDIS_PORT=7001",
+        ),
+        (
+            "REDIS_HOST=127.0.0.1\nREDIS_PORT=6379",
+            "REDIS_HOST 127.0.0.1 → embedded store",
+            "REDIS_HOST=127.0.0.1 REDIS_PASSWORD=pw REDIS_PORT=7001",
+        ),
+        ("REDIS_HOST=127.0.0.1\nREDIS_PORT=6380", "REDIS_HOST 127.0.0.1:6380 → nothing behind it", ""),
+        ("REDIS_HOST=10.0.0.5", "REDIS_HOST 10.0.0.5 → as written", ""),
+        (
+            "REDIS_URL=rediss://u:x@redis:6379/1",
+            "REDIS_URL redis → embedded store",
+            "REDIS_URL=redis://:pw@127.0.0.1:7001/1",
+        ),
+        ("DB_HOST=db", "DB_HOST db → 10.0.0.7", "DB_HOST=10.0.0.7"),
+        ("DB_HOST=mysql", "DB_HOST mysql → nothing behind it", ""),
+        ("DB_HOST=db.example.org", "DB_HOST db.example.org → as written", ""),
+        ("DB_HOST=gone.example.org", "DB_HOST gone.example.org → nothing behind it", ""),
+        ("DB_HOST=127.0.0.1", "DB_HOST 127.0.0.1 → nothing behind it", ""),
+        ("DB_CONNECTION=pgsql\nDB_HOST=127.0.0.1", "DB_HOST 127.0.0.1 → as written", ""),
+        (
+            "DATABASE_URL=\"mysql://u:p@db:3306/x\"",
+            "DATABASE_URL db → 10.0.0.7",
+            "DATABASE_URL=mysql://u:p@10.0.0.7:3306/x",
+        ),
+        (
+            "MAILER_DSN=smtp://mail:1025",
+            "MAILER_DSN mail:1025 → 10.0.0.8:25",
+            "MAILER_DSN=smtp://10.0.0.8:25",
+        ),
+        (
+            "MAIL_HOST=mail\nMAIL_PORT=1025",
+            "MAIL_HOST mail:1025 → 10.0.0.8:25",
+            "MAIL_HOST=10.0.0.8 MAIL_PORT=25",
+        ),
+        (
+            "WORDPRESS_DB_HOST=db:3307",
+            "WORDPRESS_DB_HOST db:3307 → 10.0.0.7",
+            "WORDPRESS_DB_HOST=10.0.0.7:3307",
+        ),
+        (
+            "MESSENGER_TRANSPORT_DSN=redis://valkey/messages",
+            "MESSENGER_TRANSPORT_DSN valkey → embedded store",
+            "MESSENGER_TRANSPORT_DSN=redis://:pw@127.0.0.1:7001/messages",
+        ),
+        ("MESSENGER_TRANSPORT_DSN=doctrine://default", "", ""),
+        ("LOCK_DSN=flock", "", ""),
+        ("DB_HOST=/run/mysqld/mysqld.sock", "", ""),
+    ] {
+        let files = MemoryFiles::new([(".env", env)]);
+        let hosts = [("db", "10.0.0.7"), ("mail", "10.0.0.8:25")];
+        let out = outcome(Framework::Plain, &files, &hosts, &store());
+        let shown: Vec<String> = out.decisions.iter().map(ToString::to_string).collect();
+        let set: Vec<String> = out.overrides.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        assert_eq!((shown.join(", ").as_str(), set.join(" ").as_str()), (expected, overrides), "{env}");
+    }
+}
+
+#[test]
+fn without_a_store_the_ways_out_are_named() {
+    let files = MemoryFiles::new([(
+        ".env",
+        "CACHE_DRIVER=redis\nREDIS_HOST=redis\nDB_HOST=db\nDB_CONNECTION=sqlite\nMAIL_MAILER=log\nMAIL_HOST=mailpit",
+    )]);
+    let out = outcome(Framework::Laravel, &files, &[], &Available::default());
+    let lines: Vec<String> = out.findings.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        lines,
+        [
+            "warning: .env: REDIS_HOST redis has nothing behind it\n  \
+             fix: [hosts] redis = \"ADDRESS\" in regie.toml, or [store] url = \"redis://…\" for a real Redis",
+            "note: .env: DB_HOST db has nothing behind it; the application's settings do not use it\n  \
+             fix: [hosts] db = \"ADDRESS\" in regie.toml, or a [program.mariadb] section that starts one",
+            "note: .env: MAIL_HOST mailpit has nothing behind it; the application's settings do not use it\n  \
+             fix: [hosts] mailpit = \"ADDRESS\" in regie.toml, or the log mailer (MAIL_MAILER=log, MAILER_DSN=null://null)",
+        ]
+    );
+    assert!(out.overrides.is_empty());
+}
+
+#[test]
+fn a_cached_configuration_with_other_values_is_named() {
+    let cached = "<?php return array ('database' => array ('redis' => array ('default' => array ('host' => 'HOST'))));";
+    for (held, expected) in [
+        (
+            "redis",
+            Some(
+                "error: bootstrap/cache/config.php: the cached configuration still holds REDIS_HOST redis\n  fix: regie artisan config:cache (or config:clear)",
+            ),
+        ),
+        ("127.0.0.1", None),
+    ] {
+        let text = cached.replace("HOST", held);
+        let files = MemoryFiles::new([(".env", "REDIS_HOST=redis"), (cached::LARAVEL, &text)]);
+        let out = outcome(Framework::Laravel, &files, &[], &store());
+        assert_eq!(out.findings.first().map(ToString::to_string).as_deref(), expected, "{held}");
+    }
+    let files = MemoryFiles::new([(".env", "A=1"), (cached::LARAVEL, "<?php return array ();")])
+        .written_at(".env", 9);
+    let out = outcome(Framework::Laravel, &files, &[], &store());
+    assert!(out.findings[0].what.contains("older than .env"), "{:?}", out.findings);
+}
+
+#[test]
+fn a_programs_port_counts_as_something() {
+    let files = MemoryFiles::new([(".env", "DB_HOST=127.0.0.1")]);
+    let available = Available { ports: vec![3306], ..Available::default() };
+    let out = outcome(Framework::Plain, &files, &[], &available);
+    assert_eq!(out.decisions[0].becomes, Becomes::AsWritten);
+}
