@@ -1,1 +1,65 @@
-//! Placeholder.
+//! The C SAPI that embeds PHP, and its raw declarations.
+//!
+//! Everything that touches the engine is C (`csrc/`): a Zend bailout is a `longjmp`, and must never pass a Rust frame.
+//! Rust gives [`Callbacks`], leaves that return normally and call nothing of PHP; C runs the request loop and calls
+//! them. The twin of these declarations is `csrc/regie.h`; both sides assert sizes and offsets.
+//!
+//! One process, one engine, one thread: [`regie_php_startup`] runs once in the pool master, the workers are forked
+//! from it and each calls [`regie_php_child`] and then [`regie_php_run`], which returns when the worker shall end.
+
+mod layout;
+
+pub use layout::*;
+
+use std::ffi::{c_char, c_int};
+
+/// Version of PHP that this was built against.
+pub const BUILT_FOR: &str = env!("REGIE_PHP_BUILT_FOR");
+/// Its minor version, as Debian names its packages and folders: `8.2`.
+pub const MINOR: &str = env!("REGIE_PHP_MINOR");
+/// The command line PHP of that version.
+pub const PHP_BINARY: &str = env!("REGIE_PHP_BINARY");
+
+unsafe extern "C" {
+    /// Starts the engine, once, in the master. 1 when it runs.
+    ///
+    /// # Safety
+    /// `settings` and all it points to must live as long as the process, and no other thread may exist.
+    pub fn regie_php_startup(settings: *const Settings) -> i32;
+    /// After the fork, in the worker. `signal` is the one that brings time limits.
+    ///
+    /// # Safety
+    /// `trace` must live as long as the process. Called once, before [`regie_php_run`].
+    pub fn regie_php_child(trace: *mut Trace, signal: i32);
+    /// Serves until it is asked to leave, on a stack of its own. Returns one of `ENDED_*`, and the exit status of the
+    /// worker script.
+    ///
+    /// # Safety
+    /// The engine runs, and the callbacks are safe to call.
+    pub fn regie_php_run(exit_status: *mut i32) -> i32;
+    /// The sequence of the request in hand, 0 for none; a time limit for any other is ignored.
+    ///
+    /// # Safety
+    /// Called in a worker, on its only thread.
+    pub fn regie_php_sequence(sequence: u32);
+    /// 1 when the time limit of the request in hand has passed.
+    ///
+    /// # Safety
+    /// Called in a worker, on its only thread.
+    pub fn regie_php_timed_out() -> i32;
+    /// The version of the engine that is linked in.
+    ///
+    /// # Safety
+    /// The text is static.
+    pub fn regie_php_version() -> *const c_char;
+    /// Sets the name that ps shows.
+    ///
+    /// # Safety
+    /// `title` ends in a NUL. No other thread may exist.
+    pub fn regie_title(title: *const c_char);
+    /// Ends the process without running any destructor.
+    ///
+    /// # Safety
+    /// Nothing of value may be left unwritten.
+    pub fn regie_exit(status: c_int) -> !;
+}

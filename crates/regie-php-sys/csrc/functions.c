@@ -1,0 +1,257 @@
+/* What PHP code sees of us. Names and meanings are FrankenPHP's, so that the worker scripts of Octane and Symfony run
+ * as they are; `fastcgi_finish_request` and `getallheaders` are those that php-fpm has. */
+#include "internal.h"
+
+#include <ext/spl/spl_exceptions.h>
+#include <ext/standard/head.h>
+#include <string.h>
+#include <zend_smart_str.h>
+
+/* --- headers --------------------------------------------------------------------------------------------------- */
+
+/* HTTP_ACCEPT_LANGUAGE -> Accept-Language */
+static zend_string *header_name(const char *param, size_t length) {
+    zend_string *name = zend_string_alloc(length, 0);
+    int start_of_word = 1;
+    for (size_t i = 0; i < length; i++) {
+        char byte = param[i];
+        if (byte == '_') byte = '-';
+        else if (!start_of_word && byte >= 'A' && byte <= 'Z') byte = (char)(byte + 32);
+        start_of_word = byte == '-';
+        ZSTR_VAL(name)[i] = byte;
+    }
+    ZSTR_VAL(name)[length] = 0;
+    return name;
+}
+
+static int starts_with(regie_text text, const char *prefix, size_t length) {
+    return text.len > length && memcmp(text.ptr, prefix, length) == 0;
+}
+
+static int is(regie_text text, const char *name) {
+    return text.len == strlen(name) && memcmp(text.ptr, name, text.len) == 0;
+}
+
+PHP_FUNCTION(frankenphp_request_headers) {
+    ZEND_PARSE_PARAMETERS_NONE();
+    array_init(return_value);
+    if (!regie.request || !regie.responding) return;
+    for (size_t i = 0; i < regie.request->params_len; i++) {
+        const regie_param *param = &regie.request->params[i];
+        const char *name = NULL;
+        size_t length = 0;
+        if (starts_with(param->name, "HTTP_", 5)) {
+            name = param->name.ptr + 5;
+            length = param->name.len - 5;
+        } else if (param->value.len && (is(param->name, "CONTENT_TYPE") ||
+                                        is(param->name, "CONTENT_LENGTH"))) {
+            name = param->name.ptr;
+            length = param->name.len;
+        } else {
+            continue;
+        }
+        zend_string *key = header_name(name, length);
+        zval value;
+        ZVAL_STRINGL(&value, param->value.ptr, param->value.len);
+        zend_symtable_update(Z_ARRVAL_P(return_value), key, &value);
+        zend_string_release(key);
+    }
+}
+
+PHP_FUNCTION(frankenphp_response_headers) {
+    ZEND_PARSE_PARAMETERS_NONE();
+    array_init(return_value);
+    zend_llist_position position;
+    for (sapi_header_struct *header = zend_llist_get_first_ex(&SG(sapi_headers).headers, &position); header;
+         header = zend_llist_get_next_ex(&SG(sapi_headers).headers, &position)) {
+        const char *colon = memchr(header->header, ':', header->header_len);
+        if (!colon) continue;
+        size_t name_len = (size_t)(colon - header->header);
+        const char *value = colon + 1;
+        const char *end = header->header + header->header_len;
+        while (value < end && (*value == ' ' || *value == '\t')) value++;
+        zval *before = zend_symtable_str_find(Z_ARRVAL_P(return_value), header->header, name_len);
+        if (before) {
+            zend_string *joined = strpprintf(0, "%s, %.*s", Z_STRVAL_P(before), (int)(end - value), value);
+            zval_ptr_dtor_str(before);
+            ZVAL_STR(before, joined);
+        } else {
+            add_assoc_stringl_ex(return_value, header->header, name_len, value, (size_t)(end - value));
+        }
+    }
+}
+
+PHP_FUNCTION(headers_send) {
+    zend_long status = 200;
+    ZEND_PARSE_PARAMETERS_START(0, 1)
+    Z_PARAM_OPTIONAL
+    Z_PARAM_LONG(status)
+    ZEND_PARSE_PARAMETERS_END();
+    if (status >= 100 && status < 200) {
+        RETURN_LONG(regie_send_informational((int32_t)status) ? SAPI_HEADER_SENT_SUCCESSFULLY
+                                                               : SAPI_HEADER_SEND_FAILED);
+    }
+    if (ZEND_NUM_ARGS() > 0) SG(sapi_headers).http_response_code = (int)status;
+    RETURN_LONG(sapi_send_headers());
+}
+
+/* --- the end of the response ----------------------------------------------------------------------------------- */
+
+PHP_FUNCTION(frankenphp_finish_request) {
+    ZEND_PARSE_PARAMETERS_NONE();
+    if (!regie.responding) RETURN_FALSE;
+    php_output_end_all();
+    php_header();
+    RETURN_BOOL(regie.call->finish());
+}
+
+/* --- the loop -------------------------------------------------------------------------------------------------- */
+
+PHP_FUNCTION(frankenphp_handle_request) {
+    zend_fcall_info fci;
+    zend_fcall_info_cache fcc;
+    ZEND_PARSE_PARAMETERS_START(1, 1)
+    Z_PARAM_FUNC(fci, fcc)
+    ZEND_PARSE_PARAMETERS_END();
+    if (!regie.settings->worker_mode || !regie.script_runs) {
+        zend_throw_exception(spl_ce_RuntimeException,
+                             "frankenphp_handle_request() called while not in worker mode", 0);
+        RETURN_THROWS();
+    }
+    if (regie.responding) {
+        zend_throw_exception(spl_ce_RuntimeException,
+                             "frankenphp_handle_request() called inside a request", 0);
+        RETURN_THROWS();
+    }
+    RETURN_BOOL(regie_handle_request(&fci, &fcc));
+}
+
+/* --- logs and publishing --------------------------------------------------------------------------------------- */
+
+static void append_context(smart_str *line, HashTable *context) {
+    zend_string *key;
+    zval *value;
+    ZEND_HASH_FOREACH_STR_KEY_VAL(context, key, value) {
+        if (!key) continue;
+        zend_string *text = zval_try_get_string(value);
+        if (!text) {
+            zend_clear_exception();
+            continue;
+        }
+        smart_str_appendc(line, ' ');
+        smart_str_append(line, key);
+        smart_str_appendc(line, '=');
+        smart_str_append(line, text);
+        zend_string_release(text);
+    }
+    ZEND_HASH_FOREACH_END();
+}
+
+PHP_FUNCTION(frankenphp_log) {
+    zend_string *message;
+    zend_long level = 0;
+    HashTable *context = NULL;
+    ZEND_PARSE_PARAMETERS_START(1, 3)
+    Z_PARAM_STR(message)
+    Z_PARAM_OPTIONAL
+    Z_PARAM_LONG(level)
+    Z_PARAM_ARRAY_HT(context)
+    ZEND_PARSE_PARAMETERS_END();
+    smart_str line = {0};
+    smart_str_append(&line, message);
+    if (context) append_context(&line, context);
+    smart_str_0(&line);
+    if (line.s) {
+        int32_t ours = level >= 8   ? REGIE_LOG_ERROR
+                       : level >= 4 ? REGIE_LOG_WARNING
+                       : level >= 0 ? REGIE_LOG_INFO
+                                    : REGIE_LOG_DEBUG;
+        regie.call->log(ours, ZSTR_VAL(line.s), ZSTR_LEN(line.s));
+    }
+    smart_str_free(&line);
+}
+
+/* --- streams --------------------------------------------------------------------------------------------------- */
+
+static void define_stream(const char *name, size_t length, const char *path, const char *mode) {
+    php_stream_context *context = php_stream_context_alloc();
+    php_stream *stream = php_stream_open_wrapper_ex((char *)path, (char *)mode, 0, NULL, context);
+    if (!stream) return;
+    stream->flags |= PHP_STREAM_FLAG_NO_CLOSE;
+    zend_constant constant;
+    php_stream_to_zval(stream, &constant.value);
+    Z_CONSTANT_FLAGS(constant.value) = 0;
+    constant.name = zend_string_init_interned(name, length, 0);
+    zend_register_constant(&constant);
+}
+
+/* Only the CLI defines these, but worker scripts (Octane's writes boot errors to STDERR) and jobs count on them. In a
+ * classic web pool they stay undefined as under php-fpm: frameworks take `defined('STDIN')` for "this is the CLI". */
+void regie_define_streams(void) {
+    define_stream(ZEND_STRL("STDIN"), "php://stdin", "rb");
+    define_stream(ZEND_STRL("STDOUT"), "php://stdout", "wb");
+    define_stream(ZEND_STRL("STDERR"), "php://stderr", "wb");
+}
+
+/* --- opcache_reset --------------------------------------------------------------------------------------------- */
+
+/* A worker script never ends its request, so a reset of opcache would stay pending, switch the cache off for everybody
+ * and at last kill a worker in mid-request. In worker mode the pool starts anew instead, with fresh memory. */
+static zif_handler opcache_reset_before;
+
+static ZEND_FUNCTION(regie_opcache_reset) {
+    if (!regie.settings->worker_mode) {
+        opcache_reset_before(INTERNAL_FUNCTION_PARAM_PASSTHRU);
+        return;
+    }
+    ZEND_PARSE_PARAMETERS_NONE();
+    regie_text why = {ZEND_STRL("opcache_reset()")};
+    regie.call->event(REGIE_EVENT_GENERATION, why);
+    RETURN_TRUE;
+}
+
+void regie_functions_startup(void) {
+    zend_internal_function *reset = zend_hash_str_find_ptr(CG(function_table), ZEND_STRL("opcache_reset"));
+    if (reset && reset->type == ZEND_INTERNAL_FUNCTION) {
+        opcache_reset_before = reset->handler;
+        reset->handler = ZEND_FN(regie_opcache_reset);
+    }
+    REGISTER_MAIN_LONG_CONSTANT("FRANKENPHP_LOG_LEVEL_DEBUG", -4, CONST_PERSISTENT | CONST_CS);
+    REGISTER_MAIN_LONG_CONSTANT("FRANKENPHP_LOG_LEVEL_INFO", 0, CONST_PERSISTENT | CONST_CS);
+    REGISTER_MAIN_LONG_CONSTANT("FRANKENPHP_LOG_LEVEL_WARN", 4, CONST_PERSISTENT | CONST_CS);
+    REGISTER_MAIN_LONG_CONSTANT("FRANKENPHP_LOG_LEVEL_ERROR", 8, CONST_PERSISTENT | CONST_CS);
+}
+
+ZEND_BEGIN_ARG_WITH_RETURN_TYPE_INFO_EX(arginfo_handle_request, 0, 1, _IS_BOOL, 0)
+ZEND_ARG_TYPE_INFO(0, callback, IS_CALLABLE, 0)
+ZEND_END_ARG_INFO()
+
+ZEND_BEGIN_ARG_WITH_RETURN_TYPE_INFO_EX(arginfo_headers_send, 0, 0, IS_LONG, 0)
+ZEND_ARG_TYPE_INFO_WITH_DEFAULT_VALUE(0, status, IS_LONG, 0, "200")
+ZEND_END_ARG_INFO()
+
+ZEND_BEGIN_ARG_WITH_RETURN_TYPE_INFO_EX(arginfo_bool, 0, 0, _IS_BOOL, 0)
+ZEND_END_ARG_INFO()
+
+ZEND_BEGIN_ARG_WITH_RETURN_TYPE_INFO_EX(arginfo_array, 0, 0, IS_ARRAY, 0)
+ZEND_END_ARG_INFO()
+
+ZEND_BEGIN_ARG_WITH_RETURN_TYPE_INFO_EX(arginfo_log, 0, 1, IS_VOID, 0)
+ZEND_ARG_TYPE_INFO(0, message, IS_STRING, 0)
+ZEND_ARG_TYPE_INFO_WITH_DEFAULT_VALUE(0, level, IS_LONG, 0, "0")
+ZEND_ARG_TYPE_INFO_WITH_DEFAULT_VALUE(0, context, IS_ARRAY, 0, "[]")
+ZEND_END_ARG_INFO()
+
+const zend_function_entry regie_functions[] = {
+    ZEND_FE(frankenphp_handle_request, arginfo_handle_request)
+    ZEND_FE(headers_send, arginfo_headers_send)
+    ZEND_FE(frankenphp_finish_request, arginfo_bool)
+    ZEND_FALIAS(fastcgi_finish_request, frankenphp_finish_request, arginfo_bool)
+    ZEND_FE(frankenphp_request_headers, arginfo_array)
+    ZEND_FALIAS(apache_request_headers, frankenphp_request_headers, arginfo_array)
+    ZEND_FALIAS(getallheaders, frankenphp_request_headers, arginfo_array)
+    ZEND_FE(frankenphp_response_headers, arginfo_array)
+    ZEND_FALIAS(apache_response_headers, frankenphp_response_headers, arginfo_array)
+    ZEND_FE(frankenphp_log, arginfo_log)
+    ZEND_FE_END
+};

@@ -1,0 +1,36 @@
+/* PHP runs on a stack that is mapped for it and guarded at its end, and the process's own stays nearly empty. So a
+ * deep recursion meets the guard page and not somebody's memory, and the memory that PHP writes is known by address. */
+#include "internal.h"
+
+#include <sys/mman.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+static ucontext_t outside, inside;
+static int32_t ended;
+static int32_t *script_status;
+
+static void run_inside(void) {
+    ended = regie.settings->worker_mode ? regie_run_worker(script_status) : regie_run_classic();
+}
+
+int32_t regie_php_run(int32_t *exit_status) {
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    size_t size = (regie.settings->stack_size + page - 1) / page * page;
+    char *stack = mmap(NULL, size + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK,
+                       -1, 0);
+    if (stack == MAP_FAILED || mprotect(stack, page, PROT_NONE) != 0) return REGIE_ENDED_ENGINE;
+    script_status = exit_status;
+    getcontext(&inside);
+    inside.uc_stack.ss_sp = stack + page;
+    inside.uc_stack.ss_size = size;
+    inside.uc_link = &outside;
+    makecontext(&inside, run_inside, 0);
+#ifdef ZEND_CHECK_STACK_LIMIT
+    /* PHP 8.3 and later measure the depth of recursion against these. */
+    EG(stack_base) = stack + page + size;
+    EG(stack_limit) = stack + page + EG(reserved_stack_protection);
+#endif
+    swapcontext(&outside, &inside);
+    return ended;
+}

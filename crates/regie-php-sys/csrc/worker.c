@@ -1,0 +1,203 @@
+/* Worker mode: the script boots the application once and then calls frankenphp_handle_request() in a loop.
+ *
+ *   run the script ──▶ boot ──▶ frankenphp_handle_request(callback) ◀───────────────┐
+ *        ▲                        │ leave what came before (boot or request)         │ true
+ *        │                        │ next_request: blocks ──── leave ──▶ false        │
+ *        │                        │ enter the request: superglobals, output, SAPI    │
+ *        │                        │ callback()                                       │
+ *        │                        └ end the response, close the session ─────────────┘
+ *        │ exit(), die(): the script ends inside the callback; its shutdown functions, destructors and output still
+ *        └ belong to the request; then the script runs again, at once
+ *   a fatal error leaves the engine in doubt: the response is ended, and the process makes room for a new one
+ *
+ * Between requests only what belongs to a request is put back (the order matters; it is that of
+ * php_request_shutdown, without the steps that would end the script). */
+#include "internal.h"
+
+#include <ext/session/php_session.h>
+#include <ext/standard/basic_functions.h>
+#include <string.h>
+
+/* Handles of php://input that the engine leaves behind would pile up; those that the script holds are kept. */
+static void drop_unreferenced_input(void) {
+    zval *entry;
+    ZEND_HASH_FOREACH_VAL(&EG(regular_list), entry) {
+        zend_resource *resource = Z_RES_P(entry);
+        if (resource->type != php_file_le_stream() || GC_REFCOUNT(resource) != 1) continue;
+        php_stream *stream = resource->ptr;
+        if (stream && stream->ops == &php_stream_temp_ops && stream->__exposed == 0) {
+            zend_list_delete(resource);
+        }
+    }
+    ZEND_HASH_FOREACH_END();
+}
+
+static void forget_last_error(void) {
+    if (PG(last_error_message)) {
+        zend_string_release(PG(last_error_message));
+        PG(last_error_message) = NULL;
+    }
+    if (PG(last_error_file)) {
+        zend_string_release(PG(last_error_file));
+        PG(last_error_file) = NULL;
+    }
+    PG(last_error_type) = 0;
+    PG(last_error_lineno) = 0;
+}
+
+static void shutdown_module(const char *name, size_t length) {
+    zend_module_entry *module = zend_hash_str_find_ptr(&module_registry, name, length);
+    if (module && module->request_shutdown_func) {
+        module->request_shutdown_func(module->type, module->module_number);
+    }
+}
+
+/* What follows a request, or the boot. */
+static void leave_request(void) {
+    php_output_end_all();
+    zend_unset_timeout();
+    shutdown_module(ZEND_STRL("filter"));
+    regie_session_close();
+    php_output_deactivate();
+    sapi_deactivate();
+    SG(server_context) = NULL;
+    SG(request_info).path_translated = NULL;
+    zend_hash_str_del(&EG(symbol_table), ZEND_STRL("_SESSION"));
+    regie_reset_put_back();
+    forget_last_error();
+    zend_set_memory_limit(PG(memory_limit));
+}
+
+static void renew_superglobals(void) {
+    zend_auto_global *global;
+    zval_ptr_dtor_nogc(&PG(http_globals)[TRACK_VARS_FILES]);
+    ZVAL_UNDEF(&PG(http_globals)[TRACK_VARS_FILES]);
+    ZEND_HASH_FOREACH_PTR(CG(auto_globals), global) {
+        if (zend_string_equals_literal(global->name, "_ENV") || !global->auto_global_callback) continue;
+        /* $_REQUEST is made when a script first names it; once there, it would stay that of the first visitor. */
+        if (global->jit && !zend_string_equals_literal(global->name, "_SERVER") &&
+            !zend_hash_exists(&EG(symbol_table), global->name)) {
+            continue;
+        }
+        global->armed = global->auto_global_callback(global->name);
+    }
+    ZEND_HASH_FOREACH_END();
+}
+
+static void enter_request(const regie_request *request) {
+    regie.request = request;
+    regie.responding = request != regie.settings->boot;
+    regie.fatal = 0;
+    EG(exit_status) = 0;
+    regie_fill_request_info(request);
+    drop_unreferenced_input();
+    regie_ini_apply(request);
+    php_output_activate();
+    PG(header_is_being_sent) = 0;
+    PG(connection_status) = PHP_CONNECTION_NORMAL;
+    sapi_activate();
+    SG(request_info).proto_num = request->protocol;
+    if (PG(max_input_time) != -1) zend_set_timeout(PG(max_input_time), 1);
+    if (PG(expose_php)) sapi_add_header(SAPI_PHP_VERSION_HEADER, sizeof SAPI_PHP_VERSION_HEADER - 1, 1);
+    if (PG(output_handler) && PG(output_handler)[0]) {
+        zval handler;
+        ZVAL_STRING(&handler, PG(output_handler));
+        php_output_start_user(&handler, 0, PHP_OUTPUT_HANDLER_STDFLAGS);
+        zval_ptr_dtor(&handler);
+    } else if (PG(output_buffering)) {
+        php_output_start_user(NULL, PG(output_buffering) > 1 ? PG(output_buffering) : 0, PHP_OUTPUT_HANDLER_STDFLAGS);
+    } else if (PG(implicit_flush)) {
+        php_output_set_implicit_flush(1);
+    }
+    renew_superglobals();
+    SG(sapi_started) = 1;
+}
+
+static void call_back(zend_fcall_info *fci, zend_fcall_info_cache *fcc) {
+    zval result;
+    ZVAL_UNDEF(&result);
+    fci->retval = &result;
+    zend_set_timeout(EG(timeout_seconds), 1);
+    zend_call_function(fci, fcc);
+    zval_ptr_dtor(&result);
+    zend_unset_timeout();
+    /* exit() unwinds the script by itself; anything else uncaught is a fatal error, which ends the script. */
+    if (EG(exception) && !zend_is_unwind_exit(EG(exception)) && !zend_is_graceful_exit(EG(exception))) {
+        zend_exception_error(EG(exception), E_ERROR);
+    }
+}
+
+/* 1 after a request, 0 when the worker shall leave. */
+int regie_handle_request(zend_fcall_info *fci, zend_fcall_info_cache *fcc) {
+    regie_request request;
+    if (!regie.looping) {
+        leave_request();
+        regie.looping = 1;
+        regie_reset_remember();
+        regie_text nothing = {NULL, 0};
+        regie.call->event(REGIE_EVENT_BOOTED, nothing);
+    }
+    if (!regie.call->next_request(&request)) {
+        regie.asked_to_leave = 1;
+        enter_request(regie.settings->boot);
+        return 0;
+    }
+    enter_request(&request);
+    call_back(fci, fcc);
+    if (EG(exception)) return 1; /* exit(): the rest of the script's end belongs to this request */
+    leave_request();
+    regie_end_request(0);
+    return 1;
+}
+
+static int run_script(void) {
+    volatile int started = 0;
+    const regie_request *boot = regie.settings->boot;
+    regie.request = boot;
+    regie.responding = 0;
+    regie.looping = 0;
+    regie.fatal = 0;
+    regie.script_runs = 1;
+    zend_first_try {
+        regie_fill_request_info(boot);
+        started = php_request_startup() == SUCCESS;
+        if (started) {
+            PG(ignore_user_abort) = 1;
+            /* Booting may take longer than a request; --boot-timeout is its limit. */
+            zend_unset_timeout();
+            regie_define_streams();
+            zend_file_handle script;
+            zend_stream_init_filename(&script, boot->script.ptr);
+            script.primary_script = 1;
+            php_execute_script(&script);
+            zend_destroy_file_handle(&script);
+        }
+    }
+    zend_end_try();
+    return started;
+}
+
+static void end_script(void) {
+    regie.script_runs = 0;
+    regie_reset_forget();
+    zend_first_try { php_request_shutdown(NULL); }
+    zend_end_try();
+    SG(server_context) = NULL;
+    SG(request_info).path_translated = NULL;
+}
+
+int32_t regie_run_worker(int32_t *exit_status) {
+    for (;;) {
+        int started = run_script();
+        int32_t status = EG(exit_status);
+        end_script();
+        *exit_status = status;
+        if (regie.responding) {
+            regie_end_request(status);
+        }
+        if (!started) return REGIE_ENDED_ENGINE;
+        if (regie.asked_to_leave) return REGIE_ENDED_ASKED;
+        if (!regie.looping) return REGIE_ENDED_SCRIPT;
+        if (regie.fatal || status == 255) return REGIE_ENDED_RECYCLE;
+    }
+}

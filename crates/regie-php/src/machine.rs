@@ -1,0 +1,350 @@
+//! The pool's process management, as a pure machine: what happened and what the time is go in, what to do comes out.
+//!
+//! ```text
+//!             fork                 reached its loop / waits for a connection
+//!   empty ───────────▶ starting ───────────────────────────────▶ ready
+//!     ▲                   │ boot limit: kill                       │ time limits, rolling replacement, stop
+//!     │                   ▼                                        ▼
+//!     └──────────────── exited ◀────────────────────────────── leaving ── stop limit: kill
+//! ```
+//!
+//! - A worker that dies is replaced at once. Only one that fails to boot waits: failures² × 100 ms, at most 1 s.
+//! - A rolling replacement forks the new worker first, into one of the spare seats, and asks an old one to leave when
+//!   the new one is ready.
+//! - Time limit of a request: at T the signal that raises a fatal error; at T + grace the one that answers in PHP's
+//!   place; [`LAST_WORD_US`] later the kill.
+
+use crate::scoreboard::State;
+
+/// Between answering in place of a stuck PHP and the kill.
+const LAST_WORD_US: u64 = 50_000;
+/// How often a worker that shall leave is told so again; a signal may come a moment before a wait begins.
+const REPEAT_US: u64 = 100_000;
+const BACKOFF_STEP_US: u64 = 100_000;
+const BACKOFF_MAX_US: u64 = 1_000_000;
+
+/// The limits, in microseconds; 0 means none.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    pub(crate) request_us: u64,
+    pub(crate) grace_us: u64,
+    pub(crate) boot_us: u64,
+    pub(crate) stop_us: u64,
+}
+
+/// What a slot shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct View {
+    pub(crate) state: State,
+    pub(crate) sequence: u32,
+    pub(crate) began_us: u64,
+}
+
+/// How a worker ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// As it should.
+    Clean,
+    /// Its script did not reach the loop, or the engine did not start a request.
+    BootFailed,
+    /// By a signal, or with an exit code of PHP's.
+    Crashed,
+}
+
+/// What to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Effect {
+    /// Fork a worker into this seat.
+    Fork(usize),
+    /// Ask it to leave.
+    AskToLeave(usize),
+    /// Raise a fatal error in this request.
+    RaiseLimit(usize, u32),
+    /// Answer for it.
+    GiveUp(usize, u32),
+    /// SIGKILL; the text says why.
+    Kill(usize, &'static str),
+    /// Requests can be taken (in classic mode by all workers, in worker mode by one).
+    Ready,
+    /// All workers of the rolling replacement are new.
+    Replaced,
+    /// Nothing is left to wait for.
+    Stopped,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Limit {
+    None,
+    Raised(u32),
+    GivenUp(u32),
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Seat {
+    alive: bool,
+    born_us: u64,
+    ready: bool,
+    leaving: bool,
+    told_us: u64,
+    /// Forked before the rolling replacement began.
+    old: bool,
+    limit: Limit,
+    killed: bool,
+}
+
+const EMPTY: Seat = Seat {
+    alive: false,
+    born_us: 0,
+    ready: false,
+    leaving: false,
+    told_us: 0,
+    old: false,
+    limit: Limit::None,
+    killed: false,
+};
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Machine {
+    seats: Vec<Seat>,
+    wanted: usize,
+    limits: Limits,
+    /// In worker mode one worker that has booted makes the pool ready.
+    one_is_enough: bool,
+    announced: bool,
+    failures: u32,
+    no_fork_before_us: u64,
+    replacing: bool,
+    stopping_since_us: Option<u64>,
+    stopped: bool,
+}
+
+/// Seats beyond the number of workers, for those that replace others.
+pub(crate) fn spare_seats(workers: usize) -> usize {
+    workers.div_ceil(4)
+}
+
+impl Machine {
+    pub(crate) fn new(workers: usize, limits: Limits, one_is_enough: bool) -> Self {
+        Self {
+            seats: vec![EMPTY; workers + spare_seats(workers)],
+            wanted: workers,
+            limits,
+            one_is_enough,
+            announced: false,
+            failures: 0,
+            no_fork_before_us: 0,
+            replacing: false,
+            stopping_since_us: None,
+            stopped: false,
+        }
+    }
+
+    /// A worker is there.
+    pub(crate) fn forked(&mut self, now_us: u64, seat: usize) {
+        self.seats[seat] = Seat { alive: true, born_us: now_us, ..EMPTY };
+    }
+
+    /// The fork failed.
+    pub(crate) fn fork_failed(&mut self, now_us: u64, seat: usize) {
+        self.seats[seat] = EMPTY;
+        self.back_off(now_us);
+    }
+
+    /// A worker has ended.
+    pub(crate) fn exited(&mut self, now_us: u64, seat: usize, ending: Ending) {
+        let was = std::mem::replace(&mut self.seats[seat], EMPTY);
+        match ending {
+            Ending::BootFailed => self.back_off(now_us),
+            // One that crashed before it was ready would be forked in a tight loop.
+            Ending::Crashed if !was.ready && !was.leaving => self.back_off(now_us),
+            Ending::Crashed | Ending::Clean => {}
+        }
+    }
+
+    fn back_off(&mut self, now_us: u64) {
+        self.failures = self.failures.saturating_add(1);
+        let squared = u64::from(self.failures).saturating_mul(u64::from(self.failures));
+        self.no_fork_before_us = now_us + squared.saturating_mul(BACKOFF_STEP_US).min(BACKOFF_MAX_US);
+    }
+
+    /// Boots that have failed in a row.
+    pub(crate) fn failures(&self) -> u32 {
+        self.failures
+    }
+
+    /// Drain: those in a request finish it, nobody takes another.
+    pub(crate) fn stop(&mut self, now_us: u64) {
+        self.stopping_since_us.get_or_insert(now_us);
+    }
+
+    /// Ends everything now.
+    pub(crate) fn stop_fast(&mut self, now_us: u64) -> Vec<Effect> {
+        self.stop(now_us);
+        let alive = self.seats.iter_mut().enumerate().filter(|(_, seat)| seat.alive);
+        alive
+            .map(|(index, seat)| {
+                seat.killed = true;
+                Effect::Kill(index, "")
+            })
+            .collect()
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping_since_us.is_some()
+    }
+
+    /// Replaces all workers, one after the other.
+    pub(crate) fn replace_all(&mut self) {
+        for seat in self.seats.iter_mut().filter(|seat| seat.alive) {
+            seat.old = true;
+        }
+        self.replacing = true;
+    }
+
+    /// Looks at all seats. Returns what to do, and when to look again at the latest.
+    pub(crate) fn look(&mut self, now_us: u64, views: &[View]) -> (Vec<Effect>, Option<u64>) {
+        let mut effects = Vec::new();
+        let mut next = Next { now_us, at_us: None };
+        for (index, view) in views.iter().enumerate() {
+            self.look_at(index, *view, now_us, &mut effects, &mut next);
+        }
+        match self.stopping_since_us {
+            Some(since) => self.look_at_stop(now_us, since, &mut effects, &mut next),
+            None => self.look_at_numbers(now_us, &mut effects, &mut next),
+        }
+        (effects, next.at_us)
+    }
+
+    fn look_at(&mut self, index: usize, view: View, now_us: u64, effects: &mut Vec<Effect>, next: &mut Next) {
+        let limits = self.limits;
+        let seat = &mut self.seats[index];
+        if !seat.alive || seat.killed {
+            return;
+        }
+        if !seat.ready && !matches!(view.state, State::Starting | State::Empty | State::Failed) {
+            seat.ready = true;
+            self.failures = 0;
+        }
+        if !seat.ready && view.state == State::Starting && limits.boot_us > 0 {
+            if next.is_due(seat.born_us + limits.boot_us) {
+                seat.killed = true;
+                effects.push(Effect::Kill(index, "it did not boot within --boot-timeout"));
+            }
+            return;
+        }
+        if seat.leaving && next.is_due(seat.told_us + REPEAT_US) {
+            seat.told_us = now_us;
+            next.is_due(now_us + REPEAT_US);
+            effects.push(Effect::AskToLeave(index));
+        }
+        if limits.request_us == 0 || !seat.ready {
+            return;
+        }
+        if view.began_us == 0 {
+            seat.limit = Limit::None;
+            // A request that begins now is not due before this.
+            next.is_due(now_us + limits.request_us);
+            return;
+        }
+        let due_us = view.began_us + limits.request_us;
+        seat.limit = match seat.limit {
+            Limit::Raised(sequence) | Limit::GivenUp(sequence) if sequence != view.sequence => Limit::None,
+            same => same,
+        };
+        seat.limit = match seat.limit {
+            Limit::None if next.is_due(due_us) => {
+                effects.push(Effect::RaiseLimit(index, view.sequence));
+                next.is_due(due_us.max(now_us) + limits.grace_us);
+                Limit::Raised(view.sequence)
+            }
+            Limit::Raised(sequence) if next.is_due(due_us + limits.grace_us) => {
+                effects.push(Effect::GiveUp(index, sequence));
+                next.is_due(now_us + LAST_WORD_US);
+                Limit::GivenUp(sequence)
+            }
+            Limit::GivenUp(sequence) if next.is_due(due_us + limits.grace_us + LAST_WORD_US) => {
+                seat.killed = true;
+                effects.push(Effect::Kill(index, "its request did not end within --request-grace"));
+                Limit::GivenUp(sequence)
+            }
+            same => same,
+        };
+    }
+
+    fn look_at_stop(&mut self, now_us: u64, since_us: u64, effects: &mut Vec<Effect>, next: &mut Next) {
+        let cut = self.limits.stop_us > 0 && next.is_due(since_us + self.limits.stop_us);
+        let mut alive = false;
+        for (index, seat) in self.seats.iter_mut().enumerate().filter(|(_, seat)| seat.alive) {
+            alive = true;
+            if cut && !seat.killed {
+                seat.killed = true;
+                effects.push(Effect::Kill(index, "it did not leave within --stop-timeout"));
+            } else if !seat.leaving {
+                (seat.leaving, seat.told_us) = (true, now_us);
+                next.is_due(now_us + REPEAT_US);
+                effects.push(Effect::AskToLeave(index));
+            }
+        }
+        if !alive && !self.stopped {
+            self.stopped = true;
+            effects.push(Effect::Stopped);
+        }
+    }
+
+    fn look_at_numbers(&mut self, now_us: u64, effects: &mut Vec<Effect>, next: &mut Next) {
+        let count = |seats: &[Seat], of: fn(&Seat) -> bool| {
+            seats.iter().filter(|seat| seat.alive && of(seat)).count()
+        };
+        let staying = count(&self.seats, |seat| !seat.leaving);
+        let old = count(&self.seats, |seat| seat.old);
+        let young = count(&self.seats, |seat| !seat.leaving && !seat.old);
+        let missing = if self.replacing && old > 0 {
+            (self.wanted + spare_seats(self.wanted))
+                .saturating_sub(staying)
+                .min(self.wanted.saturating_sub(young))
+        } else {
+            self.wanted.saturating_sub(staying)
+        };
+        if missing > 0 && next.is_due(self.no_fork_before_us) {
+            let empty = (0..self.seats.len()).filter(|index| !self.seats[*index].alive);
+            effects.extend(empty.take(missing).map(Effect::Fork));
+        }
+        let mut ready = count(&self.seats, |seat| seat.ready && !seat.leaving);
+        for index in 0..self.seats.len() {
+            let seat = &mut self.seats[index];
+            if ready > self.wanted && seat.alive && seat.old && !seat.leaving {
+                (seat.leaving, seat.told_us) = (true, now_us);
+                next.is_due(now_us + REPEAT_US);
+                effects.push(Effect::AskToLeave(index));
+                ready -= 1;
+            }
+        }
+        if self.replacing && old == 0 {
+            self.replacing = false;
+            effects.push(Effect::Replaced);
+        }
+        let enough = if self.one_is_enough { 1 } else { self.wanted };
+        if !self.announced && ready >= enough {
+            self.announced = true;
+            effects.push(Effect::Ready);
+        }
+    }
+}
+
+/// Collects the earliest time at which something becomes due.
+struct Next {
+    now_us: u64,
+    at_us: Option<u64>,
+}
+
+impl Next {
+    /// Whether `at_us` has come; if not, it is a time to look again.
+    fn is_due(&mut self, at_us: u64) -> bool {
+        if at_us <= self.now_us {
+            return true;
+        }
+        self.at_us = Some(self.at_us.map_or(at_us, |before| before.min(at_us)));
+        false
+    }
+}

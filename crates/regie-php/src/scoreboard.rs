@@ -1,0 +1,205 @@
+//! What master and workers know of each other. It lies in memory that all of them share; each field has one writer.
+//!
+//! A slot belongs to one worker process at a time. The worker writes what it does, the master reads it for time limits
+//! and status, and writes only what it knows of the process. A slot outlives its process, so the
+//! master can say what a crashed worker was doing.
+
+use std::sync::atomic::{AtomicI32, AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed};
+
+use regie_php_sys::Trace;
+
+/// What a worker is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub(crate) enum State {
+    /// No process.
+    Empty = 0,
+    /// Forked; in worker mode, the script has not reached its loop.
+    Starting = 1,
+    /// Waits for a request.
+    Idle = 2,
+    /// Reads the head of a request.
+    Reading = 3,
+    /// Runs PHP.
+    Running = 4,
+    /// The response is over, the script goes on.
+    Finishing = 5,
+    /// The script failed to boot; the process answers 503 until it is its turn to try again.
+    Failed = 6,
+}
+
+impl State {
+    fn from_number(number: u32) -> Self {
+        match number {
+            1 => Self::Starting,
+            2 => Self::Idle,
+            3 => Self::Reading,
+            4 => Self::Running,
+            5 => Self::Finishing,
+            6 => Self::Failed,
+            _ => Self::Empty,
+        }
+    }
+
+    /// Whether a request is in hand.
+    pub(crate) fn is_busy(self) -> bool {
+        matches!(self, Self::Reading | Self::Running | Self::Finishing)
+    }
+
+    /// As php-fpm names it.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Empty => "Empty",
+            Self::Starting => "Starting",
+            Self::Idle => "Idle",
+            Self::Reading => "Reading headers",
+            Self::Running => "Running",
+            Self::Finishing => "Finishing",
+            Self::Failed => "Failed to boot",
+        }
+    }
+}
+
+/// For the whole pool.
+#[derive(Debug)]
+#[repr(C)]
+pub(crate) struct Board {
+    /// Requests taken.
+    pub(crate) accepted: AtomicU64,
+    /// Workers that can take a request, or have one in hand.
+    pub(crate) ready: AtomicU32,
+    /// Counts the wishes for a new generation.
+    pub(crate) generation_wanted: AtomicU32,
+    /// Requests that went past their time limit.
+    pub(crate) timed_out: AtomicU64,
+    /// Counts SIGUSR1: a worker whose count is older reopens its log.
+    pub(crate) log_epoch: AtomicU32,
+    /// Keeps what follows aligned.
+    pub(crate) reserved: u32,
+}
+
+/// For one worker.
+#[derive(Debug)]
+#[repr(C)]
+pub(crate) struct Slot {
+    /// Written by the master.
+    pub(crate) pid: AtomicI32,
+    /// Keeps what follows aligned.
+    pub(crate) reserved: u32,
+    state: AtomicU32,
+    /// Counts requests; a time limit names the one it is for.
+    pub(crate) sequence: AtomicU32,
+    /// When the process was forked; monotonic microseconds.
+    pub(crate) born_us: AtomicU64,
+    /// When the request in hand began; 0 when there is none.
+    pub(crate) began_us: AtomicU64,
+    /// How long the last one took.
+    pub(crate) took_us: AtomicU64,
+    /// Requests served by this process.
+    pub(crate) requests: AtomicU64,
+    /// Bytes of the request's body.
+    pub(crate) content_length: AtomicI64,
+    /// Highest use of PHP's memory in the last request.
+    pub(crate) memory: AtomicU64,
+    /// CPU time of the last request.
+    pub(crate) cpu_us: AtomicU64,
+    pub(crate) method: SharedText<2>,
+    pub(crate) user: SharedText<4>,
+    pub(crate) uri: SharedText<64>,
+    pub(crate) script: SharedText<32>,
+    /// Written by C in a signal handler.
+    pub(crate) trace: Trace,
+}
+
+impl Slot {
+    /// What the worker is doing.
+    pub(crate) fn state(&self) -> State {
+        State::from_number(self.state.load(Relaxed))
+    }
+
+    /// Says what the worker is doing.
+    pub(crate) fn set_state(&self, state: State) {
+        self.state.store(state as u32, Relaxed);
+    }
+
+    /// Makes the slot that of a process which is about to be forked.
+    pub(crate) fn renew(&self, now_us: u64) {
+        self.set_state(State::Starting);
+        self.born_us.store(now_us, Relaxed);
+        for field in [&self.began_us, &self.took_us, &self.requests, &self.memory, &self.cpu_us] {
+            field.store(0, Relaxed);
+        }
+        self.method.set(b"");
+        self.uri.set(b"");
+        self.script.set(b"");
+        self.user.set(b"");
+    }
+}
+
+/// A short text of up to `WORDS` × 8 bytes; longer ones are cut. A reader may see a mixture while it is written, never
+/// anything else.
+#[derive(Debug)]
+#[repr(C)]
+pub(crate) struct SharedText<const WORDS: usize> {
+    len: AtomicU32,
+    reserved: u32,
+    words: [AtomicU64; WORDS],
+}
+
+impl<const WORDS: usize> SharedText<WORDS> {
+    /// Writes the text.
+    pub(crate) fn set(&self, text: &[u8]) {
+        let text = &text[..text.len().min(WORDS * 8)];
+        for (word, chunk) in self.words.iter().zip(text.chunks(8)) {
+            let mut bytes = [0; 8];
+            bytes[..chunk.len()].copy_from_slice(chunk);
+            word.store(u64::from_ne_bytes(bytes), Relaxed);
+        }
+        #[expect(clippy::cast_possible_truncation, reason = "at most WORDS * 8")]
+        self.len.store(text.len() as u32, Relaxed);
+    }
+
+    /// Reads the text; bytes that are no UTF-8 are replaced.
+    pub(crate) fn get(&self) -> String {
+        let mut bytes = Vec::with_capacity(WORDS * 8);
+        for word in &self.words {
+            bytes.extend_from_slice(&word.load(Relaxed).to_ne_bytes());
+        }
+        bytes.truncate(self.len.load(Relaxed) as usize);
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_survive_and_are_cut() {
+        let text = SharedText::<2> { len: 0.into(), reserved: 0, words: [const { AtomicU64::new(0) }; 2] };
+        for (given, expected) in [
+            ("", ""),
+            ("GET", "GET"),
+            ("0123456789abcdef", "0123456789abcdef"),
+            ("0123456789abcdefX", "0123456789abcdef"),
+        ] {
+            text.set(given.as_bytes());
+            assert_eq!(text.get(), expected);
+        }
+    }
+
+    #[test]
+    fn states_survive() {
+        for state in [
+            State::Empty,
+            State::Starting,
+            State::Idle,
+            State::Reading,
+            State::Running,
+            State::Finishing,
+            State::Failed,
+        ] {
+            assert_eq!(State::from_number(state as u32), state);
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! What C calls. Each finds the worker of the process, does its part and returns: no callback calls anything of PHP, so
+//! no bailout passes a Rust frame, and a panic in one ends the process (they are `extern "C"`).
+
+use std::ffi::c_char;
+
+use regie_php_sys::{self as sys, Callbacks, Outcome, Request, Text};
+
+use super::connection;
+use super::log::{self, Level};
+use super::request::foreign;
+use super::worker;
+use crate::scoreboard::State;
+
+/// All of them.
+pub(crate) static CALLBACKS: Callbacks = Callbacks {
+    next_request,
+    read_body,
+    write,
+    head_begin,
+    head_line,
+    head_end,
+    flush,
+    finish,
+    done,
+    log: write_log,
+    event,
+    give_up,
+};
+
+unsafe extern "C" fn next_request(request: *mut Request) -> i32 {
+    // SAFETY: callbacks come one at a time, and C gives room for the request.
+    unsafe {
+        match worker::current().next_request() {
+            None => 0,
+            Some(next) => {
+                request.write(next);
+                1
+            }
+        }
+    }
+}
+
+unsafe extern "C" fn read_body(buffer: *mut c_char, size: usize) -> usize {
+    // SAFETY: the engine's buffer has room for `size` bytes.
+    unsafe { worker::current().read_body(std::slice::from_raw_parts_mut(buffer.cast::<u8>(), size)) }
+}
+
+unsafe extern "C" fn write(bytes: *const c_char, size: usize) -> usize {
+    // SAFETY: the engine gives `size` readable bytes.
+    let taken = unsafe { worker::current().write(foreign(bytes, size)) };
+    if taken { size } else { 0 }
+}
+
+unsafe extern "C" fn head_begin(status: i32, reason: Text) {
+    // SAFETY: as above.
+    unsafe { worker::current().head_begin(status, foreign(reason.ptr, reason.len)) };
+}
+
+unsafe extern "C" fn head_line(bytes: *const c_char, size: usize) {
+    // SAFETY: as above.
+    unsafe { worker::current().head_line(foreign(bytes, size)) };
+}
+
+unsafe extern "C" fn head_end() -> i32 {
+    // SAFETY: callbacks come one at a time.
+    unsafe { i32::from(worker::current().head_end()) }
+}
+
+unsafe extern "C" fn flush() -> i32 {
+    // SAFETY: callbacks come one at a time.
+    unsafe { i32::from(worker::current().flush()) }
+}
+
+unsafe extern "C" fn finish() -> i32 {
+    // SAFETY: callbacks come one at a time.
+    unsafe { i32::from(worker::current().finish()) }
+}
+
+unsafe extern "C" fn done(outcome: *const Outcome) {
+    // SAFETY: callbacks come one at a time, and C gives a valid outcome.
+    unsafe { worker::current().end(Some(&*outcome)) };
+}
+
+/// Also called in the master, while the engine starts.
+unsafe extern "C" fn write_log(level: i32, bytes: *const c_char, size: usize) {
+    let level = match level {
+        sys::LOG_DEBUG => Level::Debug,
+        sys::LOG_INFO => Level::Notice,
+        sys::LOG_WARNING => Level::Warning,
+        _ => Level::Error,
+    };
+    // SAFETY: as above.
+    log::worker(level, unsafe { foreign(bytes, size) });
+}
+
+unsafe extern "C" fn event(what: i32, detail: Text) {
+    // SAFETY: callbacks come one at a time.
+    let (worker, detail) = unsafe { (worker::current(), foreign(detail.ptr, detail.len)) };
+    match what {
+        sys::EVENT_BOOTED => {
+            worker.slot().set_state(State::Idle);
+            worker.pool().tell_master();
+        }
+        sys::EVENT_GENERATION => worker.pool().want_generation(detail),
+        sys::EVENT_LEFTOVER => log::worker(Level::Warning, detail),
+        _ => {}
+    }
+}
+
+unsafe extern "C" fn give_up() {
+    connection::answer_in_last_resort();
+}

@@ -1,0 +1,392 @@
+//! A worker: takes connections one at a time, and gives their requests to PHP.
+//!
+//! ```text
+//!   accept ─▶ read the head ─▶ ours? (ping, status, 404, 403, 431) answer
+//!      ▲            ▲                │ no
+//!      │            │                ▼
+//!      │            └──────────── PHP runs it (called by C: next_request … done)
+//!      └── connection closed
+//! ```
+//!
+//! The worker leaves when it is told to (its slot says so), when its master is gone, when it has served `max_requests`,
+//! or when it has grown too large; always between requests, and never with a request lost in its connection.
+
+use std::fmt::Write as _;
+use std::os::fd::RawFd;
+use std::sync::atomic::{AtomicPtr, Ordering::Relaxed};
+
+use nix::errno::Errno;
+use nix::sys::socket::{SockFlag, accept4, setsockopt, sockopt};
+use nix::sys::time::TimeVal;
+use regie_php_sys::{Outcome, Request, Text, regie_php_sequence, regie_php_timed_out};
+
+use super::area::Area;
+use super::clock;
+use super::connection::{Arrival, Connection, INBOX, OUTBOX, Surroundings};
+use super::listen::TICK;
+use super::log::Line;
+use super::master::Pool;
+use super::nudge;
+use super::request::{DoesNotFit, PARAMS_MAX, STORE_SIZE, Store};
+use crate::options::Mode;
+use crate::scoreboard::{Slot, State};
+use crate::script::{self, Refused};
+
+/// See the module. Lies in an area of our own, and holds nothing of the heap but what the master made before the fork.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    pool: &'static Pool,
+    slot: &'static Slot,
+    connection: Connection,
+    raw: &'static mut [u8],
+    store: Store,
+    /// Requests after which to leave.
+    requests_max: u64,
+    /// The process shall make room for a new one.
+    spent: bool,
+    status: i32,
+    cpu_us: u64,
+}
+
+static WORKER: AtomicPtr<Worker> = AtomicPtr::new(std::ptr::null_mut());
+
+/// The worker of this process. Callbacks come one at a time, from the process's only thread.
+///
+/// # Safety
+/// [`install`] has been called, and no other reference to the worker is in use.
+pub(crate) unsafe fn current() -> &'static mut Worker {
+    // SAFETY: set by `install` to a value that lives as long as the process; see above for the rest.
+    unsafe { &mut *WORKER.load(Relaxed) }
+}
+
+/// Makes this process a worker.
+pub(crate) fn install(pool: &'static Pool, slot: &'static Slot) -> nix::Result<()> {
+    let mut area = Area::new(INBOX + OUTBOX + PARAMS_MAX + STORE_SIZE + size_of::<Worker>() + 256)?;
+    let connection = Connection::new(area.bytes(INBOX), area.bytes(OUTBOX), pool.options.io_timeout.0);
+    let worker = Worker {
+        pool,
+        slot,
+        connection,
+        raw: area.bytes(PARAMS_MAX),
+        store: Store::new(&mut area),
+        requests_max: jittered(pool.options.max_requests, std::process::id()),
+        spent: false,
+        status: 0,
+        cpu_us: clock::cpu_us(),
+    };
+    WORKER.store(area.place(worker), Relaxed);
+    Ok(())
+}
+
+/// A tenth more or less, so that workers forked together do not leave together.
+fn jittered(max_requests: u64, seed: u32) -> u64 {
+    let tenth = max_requests / 10;
+    match max_requests {
+        0 => u64::MAX,
+        _ if tenth == 0 => max_requests,
+        _ => max_requests - tenth + u64::from(seed.wrapping_mul(2_654_435_761)) % (2 * tenth + 1),
+    }
+}
+
+/// What the connection may ask while it is lent out.
+struct Around<'a> {
+    pool: &'a Pool,
+    spent: bool,
+}
+
+impl Surroundings for Around<'_> {
+    fn leaving(&self) -> bool {
+        self.spent || nudge::told_to_leave() || std::os::unix::process::parent_id() != self.pool.master_pid
+    }
+
+    fn timed_out(&self) -> bool {
+        // SAFETY: called in a worker, on its only thread.
+        unsafe { regie_php_timed_out() != 0 }
+    }
+
+    fn workers(&self) -> usize {
+        self.pool.workers
+    }
+}
+
+/// An answer that needs no PHP.
+struct Plain<'a> {
+    status: &'a str,
+    content_type: &'a str,
+    extra: &'a str,
+    body: &'a [u8],
+}
+
+const TEXT: &str = "text/html; charset=UTF-8";
+
+impl Worker {
+    fn around(&self) -> Around<'static> {
+        Around { pool: self.pool, spent: self.spent }
+    }
+
+    pub(crate) fn slot(&self) -> &'static Slot {
+        self.slot
+    }
+
+    pub(crate) fn pool(&self) -> &'static Pool {
+        self.pool
+    }
+
+    /// Blocks until there is a request for PHP. None: leave.
+    pub(crate) fn next_request(&mut self) -> Option<Request> {
+        loop {
+            if !self.connection.is_open() && !self.accept() {
+                return None;
+            }
+            self.slot.set_state(State::Idle);
+            let around = self.around();
+            let (arrival, len) = self.connection.next(self.raw, &around);
+            if arrival == Arrival::Closed {
+                self.connection.close();
+                continue;
+            }
+            self.begin();
+            match self.understand(arrival, len) {
+                Ok(Some(request)) => return Some(request),
+                Ok(None) => {}
+                Err(DoesNotFit) => self.answer(&Plain {
+                    status: "431 Request Header Fields Too Large",
+                    content_type: TEXT,
+                    extra: "",
+                    body: b"The request's parameters are too large.\n",
+                }),
+            }
+            self.end(None);
+        }
+    }
+
+    /// Waits for a connection; false when it is time to leave.
+    fn accept(&mut self) -> bool {
+        self.slot.set_state(State::Idle);
+        loop {
+            if self.around().leaving() {
+                return false;
+            }
+            match accept4(self.pool.listener, SockFlag::SOCK_CLOEXEC) {
+                Ok(fd) => {
+                    prepare(fd, self.pool.is_tcp);
+                    self.connection.open(fd);
+                    return true;
+                }
+                // A nudge, a tick, a peer that was gone again, or no descriptor left: look around, wait again.
+                Err(Errno::EINTR | Errno::EAGAIN | Errno::ECONNABORTED) => {}
+                Err(_) => return false,
+            }
+        }
+    }
+
+    fn begin(&mut self) {
+        let sequence = self.slot.sequence.load(Relaxed).wrapping_add(1).max(1);
+        self.slot.sequence.store(sequence, Relaxed);
+        // SAFETY: called in a worker, on its only thread.
+        unsafe { regie_php_sequence(sequence & 0x3fff_ffff) };
+        self.slot.began_us.store(clock::monotonic_us(), Relaxed);
+        self.slot.set_state(State::Reading);
+        self.pool.board.accepted.fetch_add(1, Relaxed);
+    }
+
+    /// What the request wants. None: it has been answered.
+    fn understand(&mut self, arrival: Arrival, len: usize) -> Result<Option<Request>, DoesNotFit> {
+        if arrival == Arrival::TooLarge {
+            return Err(DoesNotFit);
+        }
+        self.store.fill(&self.raw[..len])?;
+        if self.answer_ourselves() {
+            return Ok(None);
+        }
+        let script = match self.pool.options.mode {
+            Mode::Worker => self.pool.worker_script,
+            Mode::Classic => match self.find_script()? {
+                Some(script) => script,
+                None => return Ok(None),
+            },
+        };
+        let request = self.store.request(script);
+        self.note(&request);
+        Ok(Some(request))
+    }
+
+    fn note(&self, request: &Request) {
+        let slot = self.slot;
+        slot.method.set(self.store.get(b"REQUEST_METHOD").unwrap_or_default());
+        slot.uri.set(self.store.get(b"REQUEST_URI").unwrap_or_default());
+        slot.user.set(self.store.get(b"REMOTE_USER").unwrap_or_default());
+        // SAFETY: the script is a text of the store or of the pool.
+        slot.script.set(unsafe { super::request::foreign(request.script.ptr, request.script.len) });
+        slot.content_length.store(request.content_length, Relaxed);
+        slot.set_state(State::Running);
+    }
+
+    /// The file to run, with the path put right behind it. None: answered with 403 or 404.
+    fn find_script(&mut self) -> Result<Option<Text>, DoesNotFit> {
+        let given = self.store.get(b"SCRIPT_FILENAME").unwrap_or_default();
+        let (file_len, start, info_len) =
+            match script::resolve(given, &self.pool.options.limit_extensions, is_file) {
+                Ok(found) => {
+                    let start = found.file.as_ptr() as usize - given.as_ptr() as usize;
+                    (found.file.len(), start, found.path_info.len())
+                }
+                Err(refused) => {
+                    self.refuse(refused);
+                    return Ok(None);
+                }
+            };
+        let script = self.store.set_script(start, file_len, info_len)?;
+        self.set_php_self()?;
+        Ok(Some(script))
+    }
+
+    /// `SCRIPT_NAME` and `PATH_INFO` joined, unless the gateway has said it.
+    fn set_php_self(&mut self) -> Result<(), DoesNotFit> {
+        if self.store.get(b"PHP_SELF").is_some() {
+            return Ok(());
+        }
+        let mut joined = Line::<4096>::default();
+        for name in [&b"SCRIPT_NAME"[..], b"PATH_INFO"] {
+            joined.push(self.store.get(name).unwrap_or_default());
+        }
+        self.store.set(b"PHP_SELF", joined.bytes())
+    }
+
+    fn refuse(&mut self, refused: Refused) {
+        let mut line = Line::<768>::default();
+        let (status, body, why): (_, &[u8], _) = match refused {
+            Refused::NotFound => ("404 Not Found", b"File not found.\n", "Primary script unknown"),
+            Refused::Extension => {
+                ("403 Forbidden", b"Access denied.\n", "its ending is not in --limit-extensions")
+            }
+        };
+        let _ = write!(line, "access to the script was refused: {why}: ");
+        line.push(self.store.get(b"SCRIPT_FILENAME").unwrap_or_default());
+        super::log::worker(super::log::Level::Notice, line.bytes());
+        self.answer(&Plain { status, content_type: TEXT, extra: "", body });
+    }
+
+    /// Ping and status.
+    fn answer_ourselves(&mut self) -> bool {
+        let options = &self.pool.options;
+        let path = self.store.get(b"SCRIPT_NAME").unwrap_or_default();
+        let is = |wanted: &Option<String>| wanted.as_ref().is_some_and(|wanted| wanted.as_bytes() == path);
+        if is(&options.ping_path) {
+            self.answer(&Plain { status: "200 OK", content_type: "text/plain", extra: "", body: b"pong" });
+            return true;
+        }
+        false
+    }
+
+    fn answer(&mut self, plain: &Plain<'_>) {
+        let around = self.around();
+        let mut head = Line::<512>::default();
+        let _ = write!(
+            head,
+            "Status: {}\r\nContent-Type: {}\r\n{}Cache-Control: no-store\r\n\r\n",
+            plain.status, plain.content_type, plain.extra
+        );
+        let _ = self.connection.write(head.bytes(), &around) && self.connection.write(plain.body, &around);
+    }
+
+    // --- called while PHP runs ----------------------------------------------------------------------------------
+
+    pub(crate) fn read_body(&mut self, buffer: &mut [u8]) -> usize {
+        let around = self.around();
+        self.connection.read_body(buffer, &around)
+    }
+
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> bool {
+        let around = self.around();
+        self.connection.write(bytes, &around)
+    }
+
+    pub(crate) fn head_begin(&mut self, status: i32, reason: &[u8]) {
+        self.status = status;
+        if status < 200 && !self.connection.takes_informational() {
+            return;
+        }
+        if status == 200 && reason.is_empty() {
+            return;
+        }
+        let mut line = Line::<128>::default();
+        let _ = write!(line, "Status: {status}");
+        if !reason.is_empty() {
+            line.push(b" ");
+            line.push(&reason[..reason.len().min(96)]);
+        }
+        line.push(b"\r\n");
+        self.write(line.bytes());
+    }
+
+    pub(crate) fn head_line(&mut self, line: &[u8]) {
+        if self.status >= 200 || self.connection.takes_informational() {
+            self.write(line);
+            self.write(b"\r\n");
+        }
+    }
+
+    pub(crate) fn head_end(&mut self) -> bool {
+        if self.status < 200 {
+            return self.connection.takes_informational() && self.write(b"\r\n") && self.flush();
+        }
+        self.write(b"\r\n")
+    }
+
+    pub(crate) fn flush(&mut self) -> bool {
+        let around = self.around();
+        self.connection.flush(&around)
+    }
+
+    pub(crate) fn finish(&mut self) -> bool {
+        let around = self.around();
+        let finished = self.connection.finish(&around);
+        if finished {
+            self.slot.set_state(State::Finishing);
+        }
+        finished
+    }
+
+    /// The request is over.
+    pub(crate) fn end(&mut self, outcome: Option<&Outcome>) {
+        if let Some(outcome) = outcome {
+            let requests = self.slot.requests.load(Relaxed) + 1;
+            self.slot.requests.store(requests, Relaxed);
+            self.slot.memory.store(outcome.memory_peak, Relaxed);
+            self.spent |=
+                requests >= self.requests_max || outcome.fatal != 0 && self.pool.options.mode == Mode::Worker;
+            if self.pool.wants_cpu {
+                let cpu_us = clock::cpu_us();
+                self.slot.cpu_us.store(cpu_us - self.cpu_us, Relaxed);
+                self.cpu_us = cpu_us;
+            }
+        }
+        let began_us = self.slot.began_us.swap(0, Relaxed);
+        self.slot.took_us.store(clock::monotonic_us().saturating_sub(began_us), Relaxed);
+        // SAFETY: called in a worker, on its only thread.
+        unsafe { regie_php_sequence(0) };
+        let goodbye = self.around().leaving();
+        if !self.connection.end_request(goodbye) {
+            self.connection.close();
+        }
+        self.slot.set_state(State::Idle);
+    }
+}
+
+/// Times out in ticks, so that the waiter looks around; small writes leave at once.
+fn prepare(fd: RawFd, is_tcp: bool) {
+    // SAFETY: the descriptor was just accepted and is owned by the caller, which outlives this borrow.
+    let borrowed = unsafe { std::os::fd::BorrowedFd::borrow_raw(fd) };
+    let tick = TimeVal::new(TICK.as_secs().cast_signed(), 0);
+    let _ = setsockopt(&borrowed, sockopt::ReceiveTimeout, &tick);
+    let _ = setsockopt(&borrowed, sockopt::SendTimeout, &tick);
+    if is_tcp {
+        let _ = setsockopt(&borrowed, sockopt::TcpNoDelay, &true);
+    }
+}
+
+/// Whether there is a regular file; without allocation.
+fn is_file(path: &[u8]) -> bool {
+    nix::sys::stat::stat(path).is_ok_and(|stat| stat.st_mode & nix::libc::S_IFMT == nix::libc::S_IFREG)
+}
