@@ -1,0 +1,262 @@
+//! Who answers a request: a file, a script, or nobody.
+//!
+//! ```text
+//! target ─▶ /x.php or /x.php/rest, exists ─────────────▶ Script (PATH_INFO = the rest)
+//!        ─▶ a file that may be sent ───────────────────▶ File
+//!        ─▶ a folder with an index, slash at the end ──▶ Script or File
+//!        ─▶ a folder with an index, no slash ──────────▶ AddSlash
+//!        ─▶ anything else, with a front controller ────▶ Script (the front controller)
+//!        ─▶ anything else ─────────────────────────────▶ Nothing
+//! ```
+//!
+//! Only files that exist inside the root are run, and only when their name ends in `.php` in lower case; PATH_INFO is
+//! found by looking for that ending from the left, never by walking back through the file system. In worker mode the
+//! pool runs one script only, so every script is the worker's, and other PHP files do not exist.
+
+use crate::guard;
+use crate::target::Target;
+
+/// What lies at a path below the document root.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    /// A regular file inside what may be served.
+    File,
+    /// A folder.
+    Folder,
+    /// Nothing, or nothing that may be seen.
+    Nothing,
+}
+
+/// The rules of one site.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Site {
+    /// The script for everything that is no file, below the document root (`/index.php`).
+    pub front_controller: Option<String>,
+    /// In worker mode, whether the pool runs one script for all.
+    pub single_script: bool,
+    /// Names to look for in a folder.
+    pub index: Vec<String>,
+    /// Folders that take uploads, beside the known ones.
+    pub upload_folders: Vec<String>,
+    /// Whether the document root is the application's own folder.
+    pub at_app_root: bool,
+}
+
+/// Who answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Route {
+    /// The file at this path below the root, as it is.
+    File(String),
+    /// PHP: the script below the root, and what followed it in the path.
+    Script {
+        /// `SCRIPT_NAME`.
+        script: String,
+        /// `PATH_INFO`; empty when there is none.
+        path_info: String,
+    },
+    /// The same address with a slash at its end.
+    AddSlash,
+    /// Nobody: 404.
+    Nothing,
+}
+
+/// Decides who answers `target`. `probe` says what lies at a path.
+pub fn route(target: &Target, site: &Site, mut probe: impl FnMut(&str) -> Found) -> Route {
+    let path = target.path.as_str();
+    if target.has_escaped_separator {
+        return fall_back(site);
+    }
+    if let Some(route) = script_in(path, site, &mut probe) {
+        return route;
+    }
+    if guard::refuses_file(path, site.at_app_root) {
+        return fall_back(site);
+    }
+    if !path.ends_with('/') && probe(path) == Found::File {
+        return Route::File(path.to_owned());
+    }
+    index_of(path, site, &mut probe).unwrap_or_else(|| fall_back(site))
+}
+
+fn fall_back(site: &Site) -> Route {
+    site.front_controller
+        .clone()
+        .map_or(Route::Nothing, |script| Route::Script { script, path_info: String::new() })
+}
+
+/// A script that `path` names itself.
+fn script_in(path: &str, site: &Site, probe: &mut impl FnMut(&str) -> Found) -> Option<Route> {
+    for (at, ending) in path.match_indices(".php") {
+        let end = at + ending.len();
+        let (script, path_info) = path.split_at(end);
+        if !(path_info.is_empty() || path_info.starts_with('/')) || script.ends_with("/.php") {
+            continue;
+        }
+        let is_front = site.front_controller.as_deref() == Some(script);
+        if !is_front && (site.single_script || guard::refuses_script(script, &site.upload_folders)) {
+            continue;
+        }
+        if is_front && site.single_script || probe(script) == Found::File {
+            return Some(Route::Script { script: script.to_owned(), path_info: path_info.to_owned() });
+        }
+    }
+    None
+}
+
+fn index_of(path: &str, site: &Site, probe: &mut impl FnMut(&str) -> Found) -> Option<Route> {
+    let with_slash = path.ends_with('/');
+    let folder = path.trim_end_matches('/');
+    if !with_slash && probe(path) != Found::Folder {
+        return None;
+    }
+    for name in &site.index {
+        let candidate = format!("{folder}/{name}");
+        let is_script = name.ends_with(".php");
+        let is_front = site.front_controller.as_deref() == Some(candidate.as_str());
+        let allowed = if is_script {
+            is_front || !site.single_script && !guard::refuses_script(&candidate, &site.upload_folders)
+        } else {
+            !guard::refuses_file(&candidate, site.at_app_root)
+        };
+        if !allowed || !(is_front && site.single_script) && probe(&candidate) != Found::File {
+            continue;
+        }
+        return Some(match (with_slash, is_script) {
+            (false, _) => Route::AddSlash,
+            (true, true) => Route::Script { script: candidate, path_info: String::new() },
+            (true, false) => Route::File(candidate),
+        });
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILES: [&str; 17] = [
+        "/index.php",
+        "/info.php",
+        "/app.css",
+        "/.env",
+        "/composer.json",
+        "/docs/index.html",
+        "/blog/index.php",
+        "/uploads/evil.php",
+        "/uploads/a.jpg",
+        "/x.php.jpg",
+        "/a.php/inner.php",
+        "/dump.sql",
+        "/Old.PHP",
+        "/.well-known/token",
+        "/vendor/autoload.php",
+        "/img/a.png",
+        "/uploads/index.php",
+    ];
+
+    fn probe(path: &str) -> Found {
+        if FILES.contains(&path) {
+            return Found::File;
+        }
+        let folder = format!("{}/", path.trim_end_matches('/'));
+        if FILES.iter().any(|file| file.starts_with(&folder)) { Found::Folder } else { Found::Nothing }
+    }
+
+    fn framework() -> Site {
+        Site {
+            front_controller: Some("/index.php".into()),
+            index: vec!["index.php".into(), "index.html".into()],
+            at_app_root: true,
+            ..Site::default()
+        }
+    }
+
+    fn plain() -> Site {
+        Site { front_controller: None, ..framework() }
+    }
+
+    fn show(site: &Site, raw: &str) -> String {
+        match route(&Target::parse(raw).unwrap(), site, probe) {
+            Route::File(path) => format!("file {path}"),
+            Route::Script { script, path_info } => format!("{script} [{path_info}]"),
+            Route::AddSlash => "slash".into(),
+            Route::Nothing => "nothing".into(),
+        }
+    }
+
+    #[test]
+    fn framework_and_plain_folder() {
+        for (raw, in_framework, in_plain) in [
+            ("/", "/index.php []", "/index.php []"),
+            ("/app.css", "file /app.css", "file /app.css"),
+            ("/app.css/", "/index.php []", "nothing"),
+            ("/users/1", "/index.php []", "nothing"),
+            ("/index.php", "/index.php []", "/index.php []"),
+            ("/index.php/users/1", "/index.php [/users/1]", "/index.php [/users/1]"),
+            ("/info.php?x", "/info.php []", "/info.php []"),
+            ("/missing.php", "/index.php []", "nothing"),
+            ("/docs", "slash", "slash"),
+            ("/docs/", "file /docs/index.html", "file /docs/index.html"),
+            ("/blog/", "/blog/index.php []", "/blog/index.php []"),
+            ("/img", "/index.php []", "nothing"),
+            ("/img/", "/index.php []", "nothing"),
+            ("/.well-known/token", "file /.well-known/token", "file /.well-known/token"),
+        ] {
+            assert_eq!(show(&framework(), raw), in_framework, "{raw}");
+            assert_eq!(show(&plain(), raw), in_plain, "{raw}");
+        }
+    }
+
+    #[test]
+    fn what_is_never_served_does_not_exist() {
+        for raw in [
+            "/.env",
+            "/composer.json",
+            "/dump.sql",
+            "/Old.PHP",
+            "/OLD.php",
+            "/vendor/autoload.php",
+            "/.git/config",
+            "/uploads/evil.php",
+            "/uploads/evil.php/x",
+            "/uploads/",
+            "/info.php%2Fx",
+            "/..%2Finfo.phpx",
+            "/.php",
+        ] {
+            if Target::parse(raw).is_ok() {
+                assert_eq!(show(&plain(), raw), "nothing", "{raw}");
+                assert_eq!(show(&framework(), raw), "/index.php []", "{raw}");
+            }
+        }
+        assert_eq!(show(&plain(), "/uploads/a.jpg"), "file /uploads/a.jpg");
+    }
+
+    #[test]
+    fn path_info_needs_an_existing_script() {
+        for (raw, expected) in [
+            ("/x.php.jpg", "file /x.php.jpg"),
+            ("/x.php.jpg/a.php", "nothing"),
+            ("/app.css/x.php", "nothing"),
+            ("/a.php/inner.php/more", "/a.php/inner.php [/more]"),
+            ("/info.phpx", "nothing"),
+            ("/info.PHP", "nothing"),
+        ] {
+            assert_eq!(show(&plain(), raw), expected, "{raw}");
+        }
+    }
+
+    #[test]
+    fn a_worker_runs_one_script() {
+        let site = Site { single_script: true, ..framework() };
+        for (raw, expected) in [
+            ("/", "/index.php []"),
+            ("/info.php", "/index.php []"),
+            ("/index.php/a", "/index.php [/a]"),
+            ("/blog/", "/index.php []"),
+            ("/app.css", "file /app.css"),
+        ] {
+            assert_eq!(show(&site, raw), expected, "{raw}");
+        }
+    }
+}

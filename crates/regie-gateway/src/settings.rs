@@ -1,0 +1,135 @@
+//! What a gateway is told. The binary fills it from the configuration; nothing here reads files.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use regie_pool::PoolSettings;
+
+use crate::access_log::LogFormat;
+use crate::proxies::TrustedProxies;
+
+/// Everything that a gateway is told.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The document root. It may lead through symbolic links: they are followed anew at least once a second, so a
+    /// release that is switched by its link is seen.
+    pub root: PathBuf,
+    /// The application's folder, when it is not the document root. Links out of the document root may lead into it.
+    pub app_root: Option<PathBuf>,
+    /// More folders that links out of the document root may lead into.
+    pub link_targets: Vec<PathBuf>,
+    /// The script for everything that is no file, below the document root: `/index.php`.
+    pub front_controller: Option<String>,
+    /// Worker mode: the one script that the pool runs, as a path of the file system. Every PHP request becomes its.
+    pub worker_script: Option<PathBuf>,
+    /// Names to look for in a folder.
+    pub index: Vec<String>,
+    /// Folders that take uploads (below the document root), beside the known ones: no PHP is run there.
+    pub upload_folders: Vec<String>,
+    /// The pool that runs PHP; none = files only, and PHP answers 503.
+    pub pool: Option<PoolSettings>,
+    /// Host names that are answered, `*.example.org` for all below one; empty = all. Others get 421.
+    pub hosts: Vec<String>,
+    /// Whose word on the client's address and scheme is believed.
+    pub trusted_proxies: TrustedProxies,
+    /// `SERVER_SOFTWARE`.
+    pub server_software: String,
+    /// Pairs that are added to each request's parameters.
+    pub params: Vec<(String, String)>,
+    /// Folders that `X-Accel-Redirect` addresses lead to: prefix of the address, folder.
+    pub accel: Vec<(String, PathBuf)>,
+    /// Folders, beside the application's own, whose files `X-Sendfile` may send.
+    pub sendfile_roots: Vec<PathBuf>,
+    /// Compression of PHP's answers; files beside which `.br`, `.zst` or `.gz` lies are sent in that form either way.
+    pub compress: bool,
+    /// Whether uploads are taken in completely before a worker gets the request. Off, a slow client holds a worker.
+    pub buffer_requests: bool,
+    /// Where bodies that do not fit in memory wait.
+    pub spool_dir: PathBuf,
+    /// The access log; none = no log.
+    pub access_log: Option<LogFormat>,
+    /// An address that the gateway answers itself with its state: `/healthz`.
+    pub health_path: Option<String>,
+    /// Whether error pages say what went wrong behind the gateway (development).
+    pub explain_errors: bool,
+    /// All bounds.
+    pub limits: Limits,
+}
+
+impl Settings {
+    /// Defaults for a plain folder of files without PHP.
+    #[must_use]
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self {
+            root: root.into(),
+            app_root: None,
+            link_targets: Vec::new(),
+            front_controller: None,
+            worker_script: None,
+            index: vec!["index.php".into(), "index.html".into()],
+            upload_folders: Vec::new(),
+            pool: None,
+            hosts: Vec::new(),
+            trusted_proxies: TrustedProxies::default(),
+            server_software: concat!("Regie/", env!("CARGO_PKG_VERSION")).into(),
+            params: Vec::new(),
+            accel: Vec::new(),
+            sendfile_roots: Vec::new(),
+            compress: true,
+            buffer_requests: true,
+            spool_dir: std::env::temp_dir(),
+            access_log: None,
+            health_path: None,
+            explain_errors: false,
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// Every bound of the gateway. Past each there is an answer that the field names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections at once; further ones wait in the listener's backlog.
+    pub connections: usize,
+    /// Streams at once on an HTTP/2 connection; the client is told.
+    pub streams: u32,
+    /// Bytes of a request's head: 431, or 414 within the request line.
+    pub head: usize,
+    /// Bytes of a request's body: 413.
+    pub body: u64,
+    /// Bytes of a body that are kept in memory before it goes to the spool.
+    pub body_in_memory: usize,
+    /// For the head of a request, from its first byte: 408.
+    pub head_timeout: Duration,
+    /// Between two pieces of a request's body: 408.
+    pub body_timeout: Duration,
+    /// Between two pieces of a response that the client takes: the connection is closed.
+    pub write_timeout: Duration,
+    /// Between two requests: the connection is closed.
+    pub keep_alive: Duration,
+    /// Requests on one connection: it is closed after the last.
+    pub requests_per_connection: u64,
+    /// For a graceful stop; what is left is cut.
+    pub drain: Duration,
+    /// Bytes of an answer that are read ahead of a slow client, so that its worker is free again.
+    pub read_ahead: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 16_384,
+            streams: 128,
+            head: 64 * 1024,
+            body: 200 * 1024 * 1024,
+            body_in_memory: 64 * 1024,
+            head_timeout: Duration::from_secs(30),
+            body_timeout: Duration::from_secs(60),
+            write_timeout: Duration::from_secs(60),
+            keep_alive: Duration::from_secs(75),
+            requests_per_connection: 100_000,
+            drain: Duration::from_secs(30),
+            read_ahead: 1024 * 1024,
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! Listeners, connections, and the end of both.
+//!
+//! A stop has phases: `draining` (nothing new is accepted; requests in flight are finished, each answered with
+//! `Connection: close`, HTTP/2 with GOAWAY; idle connections are closed), then at the deadline `cutting` (what is left is
+//! dropped). The report says how many were finished and how many were cut.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::futures::Notified;
+use tokio::sync::{Notify, Semaphore};
+use tokio::task::JoinSet;
+
+use super::clock::now;
+use super::gateway::{Ends, Gateway};
+use super::h1::{self, Outcome};
+use super::h2;
+
+/// A listener that was bound here or handed on by the supervisor.
+#[derive(Debug)]
+pub struct Listener(std::net::TcpListener);
+
+impl Listener {
+    /// Takes over a listening socket.
+    #[must_use]
+    pub const fn from_std(socket: std::net::TcpListener) -> Self {
+        Self(socket)
+    }
+
+    /// Binds an address. For programs that are not started by a supervisor.
+    ///
+    /// # Errors
+    /// When the address is taken or not ours.
+    pub fn bind(address: SocketAddr) -> io::Result<Self> {
+        let socket = socket2::Socket::new(
+            socket2::Domain::for_address(address),
+            socket2::Type::STREAM,
+            Some(socket2::Protocol::TCP),
+        )?;
+        socket.set_reuse_address(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        Ok(Self(socket.into()))
+    }
+
+    /// Where it listens.
+    ///
+    /// # Errors
+    /// When the socket is none that listens.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.0.local_addr()
+    }
+}
+
+/// Connections that the kernel keeps for us while all are in use.
+const BACKLOG: i32 = 4_096;
+
+/// After an error of `accept` that will not pass by itself (no descriptors left), so long is waited.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// How a gateway ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Report {
+    /// Connections that were open when the stop began and ended by themselves.
+    pub drained: usize,
+    /// Connections that were cut at the deadline.
+    pub cut: usize,
+}
+
+/// Says to all connections that the gateway stops.
+#[derive(Debug, Default)]
+pub(crate) struct Drain {
+    on: AtomicBool,
+    notify: Notify,
+    open: AtomicUsize,
+}
+
+impl Drain {
+    pub(crate) fn is_on(&self) -> bool {
+        self.on.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn notified(&self) -> Notified<'_> {
+        self.notify.notified()
+    }
+
+    fn begin(&self) {
+        self.on.store(true, Ordering::Relaxed);
+        self.notify.notify_waiters();
+    }
+}
+
+/// Serves until `stop` ends, then drains. Runs on the current runtime, which may have one thread or several.
+///
+/// # Errors
+/// When a listener cannot be used.
+pub async fn serve(
+    gateway: Arc<Gateway>,
+    listeners: Vec<Listener>,
+    stop: impl Future<Output = ()>,
+) -> io::Result<Report> {
+    let drain = Arc::new(Drain::default());
+    let places = Arc::new(Semaphore::new(gateway.settings.limits.connections));
+    let mut accepting = JoinSet::new();
+    for listener in listeners {
+        listener.0.set_nonblocking(true)?;
+        let listener = TcpListener::from_std(listener.0)?;
+        accepting.spawn(accept(gateway.clone(), listener, drain.clone(), places.clone()));
+    }
+    let flusher = tokio::spawn(flush_each_second(gateway.clone()));
+    stop.await;
+    accepting.shutdown().await;
+    let open = drain.open.load(Ordering::Relaxed);
+    drain.begin();
+    let deadline = now() + gateway.settings.limits.drain;
+    let all = u32::try_from(gateway.settings.limits.connections).unwrap_or(u32::MAX);
+    let drained = tokio::time::timeout_at(deadline, places.acquire_many(all)).await.is_ok();
+    let cut = if drained { 0 } else { drain.open.load(Ordering::Relaxed) };
+    flusher.abort();
+    gateway.logs.flush();
+    if let Some(pool) = gateway.pool() {
+        pool.close();
+    }
+    Ok(Report { drained: open.saturating_sub(cut), cut })
+}
+
+async fn flush_each_second(gateway: Arc<Gateway>) {
+    let mut ticks = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        ticks.tick().await;
+        gateway.logs.flush();
+    }
+}
+
+async fn accept(gateway: Arc<Gateway>, listener: TcpListener, drain: Arc<Drain>, places: Arc<Semaphore>) {
+    let Ok(local) = listener.local_addr() else { return };
+    loop {
+        let Ok(place) = places.clone().acquire_owned().await else { return };
+        let (stream, peer) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                if is_lasting(&error) {
+                    gateway.logs.error(&format!("cannot accept connections: {error}"));
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+                continue;
+            }
+        };
+        let (gateway, drain) = (gateway.clone(), drain.clone());
+        drain.open.fetch_add(1, Ordering::Relaxed);
+        tokio::spawn(async move {
+            let _ = stream.set_nodelay(true);
+            let local = stream.local_addr().unwrap_or(local);
+            connection(gateway, stream, Ends { peer, local, tls: false }, &drain).await;
+            drain.open.fetch_sub(1, Ordering::Relaxed);
+            drop(place);
+        });
+    }
+}
+
+async fn connection(gateway: Arc<Gateway>, stream: TcpStream, ends: Ends, drain: &Drain) {
+    if let Outcome::Http2(stream, read) = h1::serve(gateway.clone(), stream, ends, drain).await {
+        Box::pin(h2::serve(gateway, stream, read, ends, drain)).await;
+    }
+}
+
+/// Whether `accept` fails for want of something, and not because one client has left.
+fn is_lasting(error: &io::Error) -> bool {
+    !matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted
+    )
+}
