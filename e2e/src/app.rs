@@ -74,7 +74,8 @@ fn copy_tree(from: &Path, to: &Path) {
             continue;
         }
         if kind.is_symlink() {
-            symlink(fs::read_link(&source).expect("a link can be read"), &target).expect("a link can be made");
+            symlink(fs::read_link(&source).expect("a link can be read"), &target)
+                .expect("a link can be made");
         } else if kind.is_dir() {
             copy_tree(&source, &target);
         } else {

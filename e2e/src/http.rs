@@ -69,7 +69,13 @@ impl Connection {
     ///
     /// # Errors
     /// When the connection breaks or what comes is no HTTP.
-    pub fn ask(&mut self, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> io::Result<Reply> {
+    pub fn ask(
+        &mut self,
+        method: &str,
+        target: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> io::Result<Reply> {
         let mut head = format!("{method} {target} HTTP/1.1\r\n");
         if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
             head.push_str("Host: localhost\r\n");
@@ -126,7 +132,8 @@ impl Connection {
         let head: Vec<u8> = self.buffer.drain(..end).collect();
         let text = String::from_utf8_lossy(&head);
         let mut lines = text.split("\r\n");
-        let status = lines.next().and_then(|line| line.split(' ').nth(1)).and_then(|status| status.parse().ok());
+        let status =
+            lines.next().and_then(|line| line.split(' ').nth(1)).and_then(|status| status.parse().ok());
         let headers = lines
             .filter_map(|line| line.split_once(':'))
             .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
@@ -147,7 +154,9 @@ impl Connection {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
         };
-        let size = std::str::from_utf8(&line[..line.len() - 2]).ok().and_then(|hex| usize::from_str_radix(hex, 16).ok());
+        let size = std::str::from_utf8(&line[..line.len() - 2])
+            .ok()
+            .and_then(|hex| usize::from_str_radix(hex, 16).ok());
         let size = size.ok_or(io::ErrorKind::InvalidData)?;
         let mut chunk = self.take(size + 2)?;
         chunk.truncate(size);

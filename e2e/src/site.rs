@@ -79,7 +79,8 @@ impl Site {
     /// When no response comes.
     #[must_use]
     pub fn get(&self, path: &str) -> Reply {
-        self.ask("GET", path, &[], b"").unwrap_or_else(|fault| panic!("GET {path}: {fault}\n{}", self.printed()))
+        self.ask("GET", path, &[], b"")
+            .unwrap_or_else(|fault| panic!("GET {path}: {fault}\n{}", self.printed()))
     }
 
     /// Asks once, on a connection of its own.

@@ -1,2 +1,74 @@
-//! Placeholder.
-fn main() {}
+//! `regie`: the command line, the roles, and their wiring. The one place that knows every part.
+//!
+//! In reading order: what can be typed ([`cli`]), where the application lies and what its configuration says
+//! ([`site`]), the table of programs that follows from it ([`programs`]), the commands ([`commands`]) and the parts
+//! that the supervisor starts from this same binary ([`roles`]).
+
+mod cli;
+mod commands;
+mod handed;
+mod output;
+mod programs;
+mod roles;
+mod site;
+mod sockets;
+mod time;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use clap::error::ErrorKind;
+use regie_core::Exit;
+use regie_supervisor::Request;
+
+use cli::{Cli, Command};
+use commands::control;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(fault) => return usage(&fault).into(),
+    };
+    run(cli).into()
+}
+
+/// Help and version are what was asked for; anything else that clap refuses is bad usage.
+fn usage(fault: &clap::Error) -> Exit {
+    // A closed pipe is no error: whoever reads has seen enough.
+    let _ = fault.print();
+    match fault.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Exit::Done,
+        _ => Exit::Usage,
+    }
+}
+
+fn run(cli: Cli) -> Exit {
+    let place = site::Place { folder: cli.directory, config: cli.config };
+    match cli.command {
+        Command::Up(up) => commands::up::up(&place, &up),
+        Command::Down => control::down(&place.run_dir()),
+        Command::Reload(names) => {
+            control::act(&place.run_dir(), &Request::Reload { names: names.names, wait: true })
+        }
+        Command::Status(status) => control::status(&place.run_dir(), &status),
+        Command::Start(names) => {
+            control::act(&place.run_dir(), &Request::Start { names: names.all(), wait: true })
+        }
+        Command::Stop(names) => {
+            control::act(&place.run_dir(), &Request::Stop { names: names.all(), wait: true })
+        }
+        Command::Restart(names) => {
+            control::act(&place.run_dir(), &Request::Restart { names: names.all(), wait: true })
+        }
+        Command::Scale(scale) => control::scale(&place.run_dir(), &scale.targets),
+        Command::Logs(logs) => control::logs(&place.run_dir(), &logs, time::now_ms()),
+        Command::Run(run) => commands::run::run(&place, &run.pool, &run.command),
+        Command::Artisan(words) => commands::run::artisan(&place, words.words),
+        Command::Console(words) => commands::run::console(&place, words.words),
+        Command::Php(words) => commands::php::php(&place, words.words),
+        Command::Check(check) => commands::check::check(&place, &check),
+        Command::Init(init) => commands::init::init(&place, &init),
+        Command::Version => commands::version(),
+        Command::Role(role) => roles::start(&place, &role),
+    }
+}

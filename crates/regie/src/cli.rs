@@ -1,0 +1,177 @@
+//! What can be typed. The names are a promise to users; more may be added.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// One program that runs everything a PHP application needs in production.
+#[derive(Debug, Parser)]
+#[command(name = "regie", version, disable_help_subcommand = false, propagate_version = false)]
+pub(crate) struct Cli {
+    /// Folder of the application
+    #[arg(
+        long,
+        short = 'C',
+        global = true,
+        value_name = "FOLDER",
+        default_value = ".",
+        hide_default_value = true
+    )]
+    pub(crate) directory: PathBuf,
+    /// Configuration file in place of regie.toml beside the application
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Start the application of this folder
+    Up(Up),
+    /// Stop everything, gracefully
+    Down,
+    /// Apply changed configuration and code without dropping a request
+    Reload(Names),
+    /// Show every program: state, pid, uptime, restarts, memory, CPU
+    Status(Status),
+    /// Start programs; a name may be a group ("php:*") or all
+    Start(Names),
+    /// Stop programs
+    Stop(Names),
+    /// Restart programs
+    Restart(Names),
+    /// Change the number of processes of a program or pool
+    Scale(Scale),
+    /// Show what the programs print, merged
+    Logs(Logs),
+    /// Run a command with the application's PHP, ini, environment, folder and user
+    Run(Run),
+    /// Short for: regie run php artisan …
+    #[command(disable_help_flag = true)]
+    Artisan(Words),
+    /// Short for: regie run php bin/console …
+    #[command(disable_help_flag = true)]
+    Console(Words),
+    /// Short for: regie run php …; also info, opcache, versions
+    #[command(disable_help_flag = true)]
+    Php(Words),
+    /// Validate configuration and environment, with the fix for each fault
+    Check(Check),
+    /// Write a regie.toml from what is found
+    Init(Init),
+    /// Print the version
+    Version,
+    /// One part alone, as the supervisor starts it
+    #[command(subcommand)]
+    Role(Role),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Up {
+    /// In the background: returns when everything is ready
+    #[arg(long, short = 'd')]
+    pub(crate) detach: bool,
+    /// What `-d` starts: speaks until everything is ready, then closes its output
+    #[arg(long, hide = true, conflicts_with = "detach")]
+    pub(crate) detached: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Names {
+    /// Programs, groups ("php:*") or "all"
+    #[arg(value_name = "NAME")]
+    pub(crate) names: Vec<String>,
+}
+
+impl Names {
+    /// What was named; everything when nothing was.
+    pub(crate) fn all(self) -> Vec<String> {
+        if self.names.is_empty() { vec!["all".to_owned()] } else { self.names }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Status {
+    /// Programs, groups ("php:*") or "all"
+    #[arg(value_name = "NAME")]
+    pub(crate) names: Vec<String>,
+    /// For machines
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Scale {
+    /// How many of what, as php:web=8
+    #[arg(value_name = "NAME=N", required = true)]
+    pub(crate) targets: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Logs {
+    /// Programs, groups ("php:*") or "all"
+    #[arg(value_name = "NAME")]
+    pub(crate) names: Vec<String>,
+    /// Go on as lines come
+    #[arg(long, short = 'f')]
+    pub(crate) follow: bool,
+    /// How many of the last lines
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 100)]
+    pub(crate) tail: usize,
+    /// Only lines younger than this, as 10m
+    #[arg(long, value_name = "SPAN")]
+    pub(crate) since: Option<String>,
+    /// Only lines that contain this text
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) grep: Option<String>,
+    /// With the time of each line
+    #[arg(long, short = 't')]
+    pub(crate) timestamps: bool,
+    /// For machines
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    /// The pool whose settings apply
+    #[arg(long, short = 'p', value_name = "POOL", default_value = "jobs")]
+    pub(crate) pool: String,
+    /// The command and its arguments
+    #[arg(value_name = "CMD", required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(crate) command: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Words {
+    /// Passed on as they are
+    #[arg(value_name = "ARG", trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(crate) words: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Check {
+    /// As if [app] env were "production"
+    #[arg(long)]
+    pub(crate) production: bool,
+    /// Show every effective value and where it comes from
+    #[arg(long)]
+    pub(crate) show: bool,
+    /// For machines
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Init {
+    /// Replace a regie.toml that is there
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Role {
+    /// HTTP in; PHP pools, static files and FastCGI servers out
+    Gateway,
+}

@@ -1,0 +1,250 @@
+//! Commands that ask the running supervisor: status, start, stop, restart, reload, scale, logs, down.
+
+use std::path::Path;
+use std::time::Duration;
+
+use regie_core::{ByteSize, Exit, Span};
+use regie_supervisor::{
+    Client, ClientError, ErrorKind, LogLine, NameResult, Overview, Reply, Request, State, StatusRow, Stream,
+};
+
+use crate::cli::{Logs, Status};
+use crate::output::{self, Paint, Table, Tone};
+use crate::time;
+
+/// The supervisor drains within its own limits; past this something is wrong with it.
+const DOWN_LIMIT: Duration = Duration::from_secs(300);
+
+/// `regie status`.
+pub(crate) fn status(run_dir: &Path, asked: &Status) -> Exit {
+    let reply = match ask(run_dir, &Request::Status { names: asked.names.clone() }) {
+        Ok(reply) => reply,
+        Err(exit) => return exit,
+    };
+    let Reply::Status(overview) = reply else { return refused(reply) };
+    if asked.json {
+        output::line(serde_json::to_string_pretty(&overview).expect("plain data"));
+    } else {
+        for line in status_lines(&overview, Paint::stdout()) {
+            output::line(line);
+        }
+    }
+    let failed = overview.rows.iter().any(|row| matches!(row.state, State::Fatal | State::Backoff));
+    if failed { Exit::Failed } else { Exit::Done }
+}
+
+fn status_lines(overview: &Overview, paint: Paint) -> Vec<String> {
+    let mut table =
+        Table::new(&["NAME", "STATE", "PID", "UPTIME", "RESTARTS", "MEMORY", "CPU", ""], &[2, 3, 4, 5, 6]);
+    for row in &overview.rows {
+        table.row(status_cells(row));
+    }
+    let mut lines = table.render(paint);
+    let supervisor = format!(
+        "supervisor {} ({}), up {}, {}",
+        overview.pid,
+        overview.phase,
+        uptime(overview.uptime_ms),
+        ByteSize(overview.memory)
+    );
+    lines.push(paint.text(Tone::Quiet, supervisor));
+    lines
+}
+
+fn status_cells(row: &StatusRow) -> Vec<(Tone, String)> {
+    let or_dash = |value: Option<String>| value.unwrap_or_else(|| "–".into());
+    let tone = match row.state {
+        State::Running => Tone::Good,
+        State::Starting | State::Stopping => Tone::Plain,
+        State::Stopped | State::Exited => Tone::Quiet,
+        State::Backoff => Tone::Warning,
+        State::Fatal => Tone::Bad,
+    };
+    vec![
+        (Tone::Strong, row.name.clone()),
+        (tone, row.state.as_str().to_owned()),
+        (Tone::Plain, or_dash(row.pid.map(|pid| pid.to_string()))),
+        (Tone::Plain, or_dash(row.uptime_ms.map(uptime))),
+        (if row.restarts > 0 { Tone::Warning } else { Tone::Quiet }, row.restarts.to_string()),
+        (Tone::Plain, or_dash(row.memory.map(|bytes| ByteSize(bytes).to_string()))),
+        (Tone::Plain, or_dash(row.cpu_percent.map(|percent| format!("{percent:.1} %")))),
+        (Tone::Quiet, description(row)),
+    ]
+}
+
+/// What the program says of itself, and whether older generations still drain.
+fn description(row: &StatusRow) -> String {
+    if row.draining.is_empty() {
+        return row.description.clone();
+    }
+    let older: Vec<String> = row.draining.iter().map(ToString::to_string).collect();
+    format!("generation {}; {} drains {}", row.generation, older.join(", "), row.description)
+        .trim_end()
+        .to_owned()
+}
+
+/// The two largest units of a length of time: `3d 4h`, `1h 5m`, `12s`.
+fn uptime(ms: u64) -> String {
+    let whole_seconds = Span::secs(ms / 1000).to_string();
+    whole_seconds.split(' ').take(2).collect::<Vec<_>>().join(" ")
+}
+
+/// `start`, `stop`, `restart`, `reload` and `scale`: one line for each program, and whether all is as was asked.
+pub(crate) fn act(run_dir: &Path, request: &Request) -> Exit {
+    match ask(run_dir, request) {
+        Ok(Reply::Done { results }) => report(&results),
+        Ok(other) => refused(other),
+        Err(exit) => exit,
+    }
+}
+
+fn report(results: &[NameResult]) -> Exit {
+    let paint = Paint::stdout();
+    for result in results {
+        let tone = if result.ok { Tone::Good } else { Tone::Bad };
+        output::line(format_args!("{}: {}", result.name, paint.text(tone, &result.detail)));
+    }
+    if results.iter().all(|result| result.ok) { Exit::Done } else { Exit::Failed }
+}
+
+/// `regie scale NAME=N …`.
+pub(crate) fn scale(run_dir: &Path, targets: &[String]) -> Exit {
+    let mut requests = Vec::new();
+    for target in targets {
+        let Some((name, to)) = target.split_once('=').and_then(|(name, n)| Some((name, n.parse().ok()?)))
+        else {
+            output::error(format_args!("\"{target}\" is not NAME=N, as php:web=8"));
+            return Exit::Usage;
+        };
+        requests.push(Request::Scale { name: name.to_owned(), to, wait: true });
+    }
+    let exits: Vec<Exit> = requests.iter().map(|request| act(run_dir, request)).collect();
+    exits.into_iter().find(|exit| *exit != Exit::Done).unwrap_or(Exit::Done)
+}
+
+/// `regie down`: returns when everything has stopped.
+pub(crate) fn down(run_dir: &Path) -> Exit {
+    let mut client = match connect(run_dir) {
+        Ok(client) => client,
+        Err(exit) => return exit,
+    };
+    let ended = client
+        .set_timeout(Some(DOWN_LIMIT))
+        .and_then(|()| client.ask(&Request::Shutdown { fast: false }))
+        .and_then(|_| client.wait_closed());
+    match ended {
+        Ok(()) | Err(ClientError::Closed) => {
+            output::line("stopped");
+            Exit::Done
+        }
+        Err(fault) => failed(&fault),
+    }
+}
+
+/// `regie logs`.
+pub(crate) fn logs(run_dir: &Path, asked: &Logs, now_ms: u64) -> Exit {
+    let since_ms = match asked.since.as_deref().map(str::parse::<Span>).transpose() {
+        Ok(span) => {
+            span.map(|span| now_ms.saturating_sub(u64::try_from(span.0.as_millis()).unwrap_or(u64::MAX)))
+        }
+        Err(fault) => {
+            output::error(format_args!("--since: {fault}"));
+            return Exit::Usage;
+        }
+    };
+    let request = Request::Logs {
+        names: asked.names.clone(),
+        tail: Some(asked.tail),
+        follow: asked.follow,
+        since_ms,
+        grep: asked.grep.clone(),
+    };
+    let mut client = match connect(run_dir) {
+        Ok(client) => client,
+        Err(exit) => return exit,
+    };
+    if let Err(fault) = client.send(&request) {
+        return failed(&fault);
+    }
+    let paint = Paint::stdout();
+    loop {
+        match client.next_reply() {
+            Ok(Reply::Line(line)) if asked.json => {
+                output::line(serde_json::to_string(&line).expect("plain data"));
+            }
+            Ok(Reply::Line(line)) => output::line(log_line(&line, asked.timestamps, paint)),
+            Ok(Reply::End {}) => return Exit::Done,
+            Ok(other) => return refused(other),
+            Err(ClientError::Closed) if asked.follow => return Exit::Done,
+            Err(fault) => return failed(&fault),
+        }
+    }
+}
+
+/// A line of a program as a person reads it: `gateway      | text`.
+pub(crate) fn log_line(line: &LogLine, timestamps: bool, paint: Paint) -> String {
+    let time = if timestamps {
+        format!("{} ", paint.text(Tone::Quiet, time::local(line.time_ms)))
+    } else {
+        String::new()
+    };
+    let (bar, tone) = match line.stream {
+        Stream::Out => ("|", Tone::Plain),
+        Stream::Err => ("|", Tone::Plain),
+        Stream::Event => ("*", Tone::Quiet),
+    };
+    let name = paint.text(Tone::Strong, format_args!("{:<12}", line.name));
+    format!("{time}{name} {bar} {}", paint.text(tone, &line.text))
+}
+
+fn connect(run_dir: &Path) -> Result<Client, Exit> {
+    Client::connect(run_dir).map_err(|fault| failed(&fault))
+}
+
+fn ask(run_dir: &Path, request: &Request) -> Result<Reply, Exit> {
+    connect(run_dir)?.ask(request).map_err(|fault| failed(&fault))
+}
+
+fn failed(fault: &ClientError) -> Exit {
+    match fault {
+        ClientError::NotRunning(_) => {
+            output::error("nothing runs in this folder; start it with: regie up");
+            Exit::Unavailable
+        }
+        ClientError::TimedOut => {
+            output::error(fault);
+            Exit::TryAgain
+        }
+        _ => {
+            output::error(output::chain(fault));
+            Exit::Failed
+        }
+    }
+}
+
+fn refused(reply: Reply) -> Exit {
+    let Reply::Error { kind, message } = reply else {
+        output::error("the supervisor gave an answer of another kind; is it of another version?");
+        return Exit::Failed;
+    };
+    output::error(message);
+    match kind {
+        ErrorKind::BadRequest
+        | ErrorKind::NoSuchName
+        | ErrorKind::InvalidConfiguration
+        | ErrorKind::CannotScale => Exit::Usage,
+        ErrorKind::ShuttingDown | ErrorKind::TooMuch => Exit::TryAgain,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn uptimes_show_two_units() {
+        for (ms, shown) in [(0, "0s"), (12_345, "12s"), (3_900_000, "1h 5m"), (273_600_000, "3d 4h")] {
+            assert_eq!(uptime(ms), shown);
+        }
+    }
+}

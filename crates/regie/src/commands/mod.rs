@@ -1,0 +1,18 @@
+//! What each command does. Every one returns how the process ends.
+
+pub(crate) mod check;
+pub(crate) mod control;
+pub(crate) mod init;
+pub(crate) mod php;
+pub(crate) mod run;
+pub(crate) mod up;
+
+use regie_core::Exit;
+
+use crate::output;
+
+/// `regie version`.
+pub(crate) fn version() -> Exit {
+    output::line(format_args!("regie {}", env!("CARGO_PKG_VERSION")));
+    Exit::Done
+}

@@ -1,0 +1,60 @@
+//! What the supervisor has handed to a role: its sockets, the lifeline, and where to say that it is ready.
+
+use std::io;
+use std::os::fd::{FromRawFd as _, OwnedFd};
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use regie_core::handoff::{Handoff, names};
+
+/// The descriptors that came with the process, each owned once.
+#[derive(Debug, Default)]
+pub(crate) struct Handed {
+    entries: Vec<(String, OwnedFd)>,
+}
+
+impl Handed {
+    /// Takes what the environment names. To be called once, at the start of the process: a second call would own the
+    /// same descriptors again.
+    pub(crate) fn take() -> io::Result<Self> {
+        let handoff = Handoff::parse(|name| std::env::var(name).ok(), std::process::id());
+        let mut entries = Vec::new();
+        for (name, number) in handoff.iter() {
+            // SAFETY: the supervisor opened this descriptor for us before the start and says so in the environment;
+            // nothing else of this process has touched it yet, so it is ours alone.
+            let fd = unsafe { OwnedFd::from_raw_fd(number) };
+            // A child of ours must not hold it: it would keep a port or the lifeline open. This also finds out a
+            // number in the environment that is no open descriptor.
+            fcntl(&fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
+            entries.push((name.to_owned(), fd));
+        }
+        Ok(Self { entries })
+    }
+
+    /// The pipe whose end says that the supervisor is gone.
+    pub(crate) fn lifeline(&mut self) -> Option<OwnedFd> {
+        let at = self.entries.iter().position(|(name, _)| name == names::LIFELINE)?;
+        Some(self.entries.remove(at).1)
+    }
+
+    /// The descriptors whose name begins with `prefix`, in order.
+    pub(crate) fn with_prefix(&mut self, prefix: &str) -> Vec<OwnedFd> {
+        let (taken, left) =
+            std::mem::take(&mut self.entries).into_iter().partition(|(name, _)| name.starts_with(prefix));
+        self.entries = left;
+        taken.into_iter().map(|(_, fd)| fd).collect()
+    }
+}
+
+/// Tells the supervisor, or systemd, `message` (sd_notify(3)): `READY=1`, `STOPPING=1`, `STATUS=…`. Without a
+/// `NOTIFY_SOCKET` nobody asks.
+pub(crate) fn notify(message: &str) -> io::Result<()> {
+    let Some(path) = std::env::var_os("NOTIFY_SOCKET") else { return Ok(()) };
+    let socket = UnixDatagram::unbound()?;
+    match path.to_str().and_then(|path| path.strip_prefix('@')) {
+        Some(name) => socket.send_to_addr(message.as_bytes(), &SocketAddr::from_abstract_name(name)?)?,
+        None => socket.send_to(message.as_bytes(), &path)?,
+    };
+    Ok(())
+}

@@ -1,0 +1,276 @@
+//! The table of programs that follows from a configuration. Pure: what runs and with which words, and which sockets
+//! must be open for it. [`crate::commands::up`] opens them and starts the supervisor.
+
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash as _, Hasher as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use regie_config::settings::{Config, Pool, Program as Own};
+use regie_config::values::{
+    CommandLine, Count, Framework, IniValue, Listen, Mode, Ready, Restart as When, Signal as Word,
+};
+use regie_core::handoff::names::HTTP_PREFIX;
+use regie_supervisor::{Output, Program, Readiness, Reload, Restart, RunAs, Scale, Signal, Stop};
+
+use crate::site::Site;
+
+/// The programs of this release, side by side in one folder.
+#[derive(Debug, Clone)]
+pub(crate) struct Binaries {
+    /// This program.
+    pub(crate) regie: PathBuf,
+    /// The one that embeds PHP.
+    pub(crate) regie_php: PathBuf,
+}
+
+/// A socket that must be open before the programs start and outlives them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Socket {
+    /// The name under which it is handed on.
+    pub(crate) name: String,
+    /// Where it listens.
+    pub(crate) listen: Listen,
+}
+
+/// The gateway's listeners.
+pub(crate) fn http_sockets(config: &Config) -> Vec<Socket> {
+    let name = |listen: &Listen| format!("{HTTP_PREFIX}-{listen}").replace([':', '/'], "-");
+    config.gateway.listen.iter().map(|listen| Socket { name: name(listen), listen: listen.clone() }).collect()
+}
+
+/// The sockets of the pools that are ours.
+pub(crate) fn pool_sockets(site: &Site) -> Vec<Socket> {
+    let ours = site.loaded.config.pools.iter().filter(|(_, pool)| pool.url.is_none());
+    ours.map(|(name, _)| Socket { name: pool_socket_name(name), listen: Listen::Unix(pool_path(site, name)) })
+        .collect()
+}
+
+/// Where a pool of ours listens.
+pub(crate) fn pool_path(site: &Site, name: &str) -> PathBuf {
+    site.run_dir().join(format!("php.{name}.sock"))
+}
+
+fn pool_socket_name(name: &str) -> String {
+    format!("php.{name}")
+}
+
+/// Every program, in the order of `regie status`.
+pub(crate) fn table(site: &Site, binaries: &Binaries, run_as: Option<&RunAs>) -> Vec<Program> {
+    let config = &site.loaded.config;
+    let mut programs = vec![gateway(site, binaries, run_as)];
+    let ours = config.pools.iter().filter(|(_, pool)| pool.url.is_none());
+    programs.extend(ours.map(|(name, pool)| php(site, binaries, run_as, name, pool)));
+    programs.extend(config.programs.iter().map(|(name, own)| program(site, run_as, name, own)));
+    programs
+}
+
+/// What every child of the application gets on top of the inherited environment.
+pub(crate) fn child_environment(site: &Site) -> Vec<(String, String)> {
+    site.loaded.child_environment.iter().map(|(name, value)| (name.clone(), value.clone())).collect()
+}
+
+fn gateway(site: &Site, binaries: &Binaries, run_as: Option<&RunAs>) -> Program {
+    let config = &site.loaded.config;
+    let mut command = vec![text(&binaries.regie), "-C".to_owned(), text(&site.folder)];
+    if let Some(name) = &site.config_name {
+        command.extend(["--config".to_owned(), name.clone()]);
+    }
+    command.extend(["role".to_owned(), "gateway".to_owned()]);
+    let drain = config.gateway.drain_timeout.0 + Duration::from_secs(2);
+    Program {
+        cwd: Some(site.folder.clone()),
+        // The gateway reads the configuration itself; a new one makes this row, and so the process, another.
+        env: vec![("REGIE_CONFIGURATION".to_owned(), fingerprint(config))],
+        run_as: run_as.cloned(),
+        ready: Readiness::Notify,
+        ready_timeout: Duration::from_secs(20),
+        stop: Stop::new(Signal::SIGTERM, drain),
+        scale: Scale::Fixed,
+        reload: Reload::Overlap,
+        descriptors: http_sockets(config).into_iter().map(|socket| socket.name).collect(),
+        ..Program::new("gateway", command)
+    }
+}
+
+/// A number that changes with what the gateway reads.
+fn fingerprint(config: &Config) -> String {
+    let mut hasher = DefaultHasher::new();
+    format!("{:?}{:?}{:?}", config.app, config.gateway, config.pools).hash(&mut hasher);
+    format!("{:016x}", hasher.finish())
+}
+
+fn php(site: &Site, binaries: &Binaries, run_as: Option<&RunAs>, name: &str, pool: &Pool) -> Program {
+    let command = php_command(site, binaries, name, pool);
+    let workers_at = command.iter().position(|word| word == "--workers").map(|at| at + 1);
+    let mut env = child_environment(site);
+    env.extend(pool.env.iter().map(|(name, value)| (name.clone(), value.0.clone())));
+    let longest = pool.request_timeout.0.max(Duration::from_secs(10)) + pool.request_grace.0;
+    Program {
+        group: Some("php".to_owned()),
+        env,
+        cwd: Some(site.root()),
+        run_as: pool_user(run_as, pool),
+        ready: Readiness::Notify,
+        ready_timeout: pool.boot_timeout.0 + Duration::from_secs(5),
+        stop: Stop::new(Signal::SIGTERM, longest),
+        scale: workers_at.map_or(Scale::Fixed, Scale::Argument),
+        reload: Reload::Overlap,
+        holds_code: true,
+        descriptors: vec![pool_socket_name(name)],
+        ..Program::new(format!("php:{name}"), command)
+    }
+}
+
+fn pool_user(run_as: Option<&RunAs>, pool: &Pool) -> Option<RunAs> {
+    match (&pool.user, run_as) {
+        (Some(user), _) => Some(RunAs { user: user.clone(), group: pool.group.clone() }),
+        (None, Some(app)) => Some(RunAs { user: app.user.clone(), group: pool.group.clone() }),
+        (None, None) => None,
+    }
+}
+
+fn php_command(site: &Site, binaries: &Binaries, name: &str, pool: &Pool) -> Vec<String> {
+    let mut words = Words(vec![text(&binaries.regie_php)]);
+    words.pair("--pool", name);
+    words.pair("--listen-fd", pool_socket_name(name));
+    words.pair("--mode", pool.mode().as_str());
+    if let Some(script) = pool.script.as_ref().filter(|_| pool.mode() != Mode::Classic) {
+        words.pair("--script", text(&site.root().join(script)));
+    }
+    let workers = match pool.workers {
+        Count::Auto => "auto".to_owned(),
+        Count::Exactly(count) => count.to_string(),
+    };
+    words.pair("--workers", workers);
+    words.pair("--max-requests", pool.max_requests().to_string());
+    if let Some(limit) = pool.max_memory {
+        words.pair("--max-memory", limit.0.to_string());
+    }
+    words.pair("--request-timeout", span(pool.request_timeout.0));
+    words.pair("--request-grace", span(pool.request_grace.0));
+    words.pair("--boot-timeout", span(pool.boot_timeout.0));
+    if let Some(folder) = pool.ini_dir.as_ref().or(site.loaded.config.php.ini_dir.as_ref()) {
+        words.pair("--ini-dir", text(&site.folder.join(folder)));
+    }
+    for (key, value) in ini(site, pool) {
+        words.pair("--ini", format!("{key}={value}"));
+    }
+    for (flag, path) in [("--status-path", &pool.status_path), ("--ping-path", &pool.ping_path)] {
+        if let Some(path) = path {
+            words.pair(flag, path);
+        }
+    }
+    words.pair("--limit-extensions", pool.limit_extensions.join(","));
+    words.pair("--reset", pool.reset.iter().map(|reset| reset.as_str()).collect::<Vec<_>>().join(","));
+    if pool.paranoid {
+        words.0.push("--paranoid".to_owned());
+    }
+    words.0
+}
+
+/// The ini values of a pool: what follows from development or production, then `[php] ini`, then the pool's own.
+pub(crate) fn ini(site: &Site, pool: &Pool) -> Vec<(String, String)> {
+    // WordPress updates its own files, so even in production they are looked at on change.
+    let fixed_code = site.is_production() && site.loaded.application.framework != Framework::Wordpress;
+    let mut values: Vec<(String, String)> = if fixed_code {
+        vec![("opcache.validate_timestamps".into(), "0".into())]
+    } else {
+        vec![
+            ("opcache.validate_timestamps".into(), "1".into()),
+            ("opcache.revalidate_freq".into(), "0".into()),
+        ]
+    };
+    let written = site.loaded.config.php.ini.iter().chain(&pool.ini);
+    for (key, IniValue(value)) in written {
+        values.retain(|(name, _)| name != key);
+        values.push((key.clone(), value.clone()));
+    }
+    values
+}
+
+fn program(site: &Site, run_as: Option<&RunAs>, name: &str, own: &Own) -> Program {
+    let command = match &own.command {
+        CommandLine::Shell(line) => vec!["sh".to_owned(), "-c".to_owned(), format!("exec {line}")],
+        CommandLine::Arguments(words) => words.clone(),
+    };
+    let mut env = child_environment(site);
+    env.extend(own.environment.iter().map(|(name, value)| (name.clone(), value.0.clone())));
+    let user = own.user.as_ref().map(|user| RunAs { user: user.clone(), group: None });
+    Program {
+        env,
+        cwd: Some(site.root().join(&own.directory)),
+        run_as: user.or_else(|| run_as.cloned()),
+        nice: own.nice,
+        memory_limit: own.memory_limit.map(|limit| limit.0),
+        autostart: own.autostart,
+        restart: match own.restart {
+            When::Always => Restart::Always,
+            When::Unexpected => {
+                Restart::Unexpected(own.exit_codes.iter().map(|code| i32::from(*code)).collect())
+            }
+            When::Never => Restart::Never,
+        },
+        ready: readiness(own),
+        ready_timeout: own.ready_timeout.0,
+        start_retries: own.retries,
+        stop: Stop { group: true, ..Stop::new(signal(own.stop_signal), own.stop_timeout.0) },
+        depends_on: own.depends_on.iter().map(|other| full_name(&site.loaded.config, other)).collect(),
+        processes: own.processes,
+        output: Output::Capture {
+            file: own.log.as_ref().map(|file| site.folder.join(file)),
+            max_bytes: own.log_size.0,
+            keep: own.log_files + 1,
+        },
+        ..Program::new(format!("program:{name}"), command)
+    }
+}
+
+fn readiness(own: &Own) -> Readiness {
+    match &own.ready {
+        Ready::Running => Readiness::Time(own.start_time.0),
+        Ready::Notify => Readiness::Notify,
+        Ready::Tcp(address) => Readiness::Socket(address.clone()),
+        Ready::Unix(path) => Readiness::Socket(format!("unix:{}", path.display())),
+        Ready::Http(url) => Readiness::Http(url.clone()),
+        Ready::Command(line) => Readiness::Command(vec!["sh".to_owned(), "-c".to_owned(), line.clone()]),
+    }
+}
+
+const fn signal(word: Word) -> Signal {
+    match word {
+        Word::Term => Signal::SIGTERM,
+        Word::Hup => Signal::SIGHUP,
+        Word::Int => Signal::SIGINT,
+        Word::Quit => Signal::SIGQUIT,
+        Word::Kill => Signal::SIGKILL,
+        Word::Usr1 => Signal::SIGUSR1,
+        Word::Usr2 => Signal::SIGUSR2,
+    }
+}
+
+/// `depends_on` may say `vite`, `php.web` or `gateway`; the table says `program:vite`, `php:web`, `gateway`.
+fn full_name(config: &Config, name: &str) -> String {
+    if config.programs.contains_key(name) {
+        return format!("program:{name}");
+    }
+    name.replacen("php.", "php:", 1)
+}
+
+/// Words of a command line.
+struct Words(Vec<String>);
+
+impl Words {
+    fn pair(&mut self, flag: &str, value: impl Into<String>) {
+        self.0.extend([flag.to_owned(), value.into()]);
+    }
+}
+
+fn text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
+
+/// A length of time as regie-php reads it.
+fn span(length: Duration) -> String {
+    format!("{}ms", length.as_millis())
+}

@@ -1,0 +1,161 @@
+//! `regie role gateway`: HTTP in; PHP pools, static files and FastCGI servers out.
+//!
+//! It reads the configuration itself, takes its listeners from the supervisor (or binds them when it runs alone),
+//! says `READY=1` once it accepts, and drains on SIGTERM or SIGINT or when the supervisor is gone.
+
+use std::io::Write as _;
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use regie_config::Pool;
+use regie_config::values::{AccessLog, Listen, Mode, Upstream};
+use regie_core::Exit;
+use regie_core::handoff::names;
+use regie_gateway::{Gateway, Limits, Listener, LogFormat, Logs, Settings, TrustedProxies, serve};
+use regie_pool::{Address, PoolSettings, QueueLimits};
+use tokio::io::AsyncReadExt as _;
+use tokio::net::unix::pipe;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::handed::{Handed, notify};
+use crate::output;
+use crate::programs;
+use crate::site::{Place, Site};
+
+/// The role. Returns when it has drained.
+pub(crate) fn gateway(place: &Place) -> Exit {
+    let site = match place.load(None) {
+        Ok(site) => site,
+        Err(exit) => return exit,
+    };
+    match run(&site) {
+        Ok(()) => Exit::Done,
+        Err(fault) => {
+            output::error(format_args!("gateway: {fault}"));
+            Exit::Failed
+        }
+    }
+}
+
+fn run(site: &Site) -> std::io::Result<()> {
+    let mut handed = Handed::take()?;
+    let lifeline = handed.lifeline();
+    let listeners = listeners(site, handed.with_prefix(names::HTTP_PREFIX))?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let gateway = Arc::new(Gateway::new(settings(site), logs()));
+        let stop = stop(lifeline)?;
+        notify("READY=1\n")?;
+        let report = serve(gateway, listeners, stop).await?;
+        if report.cut > 0 {
+            output::error(format_args!("gateway: {} connections were cut at the drain limit", report.cut));
+        }
+        Ok(())
+    })
+}
+
+fn listeners(site: &Site, handed: Vec<OwnedFd>) -> std::io::Result<Vec<Listener>> {
+    if !handed.is_empty() {
+        return Ok(handed.into_iter().map(|fd| Listener::from_std(TcpListener::from(fd))).collect());
+    }
+    let addresses = site.loaded.config.gateway.listen.iter().filter_map(|listen| match listen {
+        Listen::Tcp(address) => Some(*address),
+        Listen::Unix(_) => None,
+    });
+    addresses.map(Listener::bind).collect()
+}
+
+/// Ends when it is time to drain.
+fn stop(lifeline: Option<OwnedFd>) -> std::io::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut lifeline = lifeline.map(pipe::Receiver::from_owned_fd).transpose()?;
+    Ok(async move {
+        let orphaned = async {
+            match &mut lifeline {
+                // Nobody writes into it: it ends when the supervisor does.
+                Some(pipe) => while pipe.read(&mut [0; 16]).await.is_ok_and(|read| read > 0) {},
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+            () = orphaned => output::error("gateway: the supervisor is gone; stopping"),
+        }
+        // Whether anybody hears it changes nothing.
+        let _ = notify("STOPPING=1\n");
+    })
+}
+
+/// Both logs go to the supervisor, which keeps and rotates them.
+fn logs() -> Logs {
+    let access = |lines: &[u8]| drop(std::io::stdout().lock().write_all(lines));
+    let error = |lines: &[u8]| drop(std::io::stderr().lock().write_all(lines));
+    Logs::new(Arc::new(access), Arc::new(error))
+}
+
+/// The gateway's own words for what the configuration says.
+fn settings(site: &Site) -> Settings {
+    let config = &site.loaded.config;
+    let gateway = &config.gateway;
+    let web = site.loaded.web();
+    let root = site.public();
+    let worker_script = web.script.as_ref().filter(|_| web.mode() != Mode::Classic && web.url.is_none());
+    Settings {
+        app_root: Some(site.root()),
+        front_controller: gateway
+            .front_controller
+            .as_ref()
+            .filter(|script| !script.is_empty())
+            .map(|s| format!("/{s}")),
+        worker_script: worker_script.map(|script| site.root().join(script)),
+        index: gateway.index.clone(),
+        upload_folders: gateway.upload_folders.clone(),
+        pool: Some(pool(site, web)),
+        hosts: gateway.hosts.clone(),
+        trusted_proxies: TrustedProxies(
+            gateway.trusted_proxies.iter().filter_map(|network| network.to_string().parse().ok()).collect(),
+        ),
+        compress: !gateway.compression.is_empty(),
+        spool_dir: site.spool_dir(),
+        access_log: match gateway.access_log {
+            AccessLog::Off => None,
+            AccessLog::Combined => Some(LogFormat::Combined),
+            AccessLog::Json => Some(LogFormat::Json),
+        },
+        explain_errors: !site.is_production(),
+        limits: limits(site),
+        ..Settings::new(root)
+    }
+}
+
+fn limits(site: &Site) -> Limits {
+    let gateway = &site.loaded.config.gateway;
+    Limits {
+        connections: gateway.max_connections as usize,
+        head: usize::try_from(gateway.header_limit.0).unwrap_or(usize::MAX),
+        body: gateway.body_limit.0,
+        head_timeout: gateway.header_timeout.0,
+        body_timeout: gateway.body_timeout.0,
+        write_timeout: gateway.send_timeout.0,
+        keep_alive: gateway.keepalive_timeout.0,
+        drain: gateway.drain_timeout.0,
+        ..Limits::default()
+    }
+}
+
+fn pool(site: &Site, web: &Pool) -> PoolSettings {
+    let gateway = &site.loaded.config.gateway;
+    let address = match &web.url {
+        None => Address::Unix(programs::pool_path(site, "web")),
+        Some(Upstream::Unix(path)) => Address::Unix(path.clone()),
+        Some(Upstream::Tcp(host, port)) => Address::Tcp(format!("{host}:{port}")),
+    };
+    PoolSettings {
+        queue: QueueLimits { len: gateway.queue_length as usize, timeout: gateway.queue_timeout.0 },
+        request_timeout: web.request_timeout.0,
+        ..PoolSettings::new(address)
+    }
+}

@@ -1,0 +1,15 @@
+//! The parts that the supervisor starts from this same binary. Each starts alone too.
+
+mod gateway;
+
+use regie_core::Exit;
+
+use crate::cli::Role;
+use crate::site::Place;
+
+/// `regie role NAME`.
+pub(crate) fn start(place: &Place, role: &Role) -> Exit {
+    match role {
+        Role::Gateway => gateway::gateway(place),
+    }
+}
