@@ -1,0 +1,386 @@
+//! Runs a scenario on both sides.
+
+use std::fs::{self, File};
+use std::io::{BufWriter, Write as _};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+
+use super::clock::{ms_since, now};
+use super::http::{Connection, Reply};
+use super::memory::{Process, peak_mb, pss_mb, reset_peak, rss_mb};
+use super::server::{self, Server};
+use super::{machine, site, wrk as load};
+use crate::catalogue::{Application, Kind, Load, Mode, Scenario};
+use crate::report::{Outcome, Row, Unit};
+use crate::stats::Goal;
+use crate::wrk::{Run, SCRIPT, judge};
+
+/// What the command line chose.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Settings {
+    pub(crate) pairs: u32,
+    pub(crate) seconds: u32,
+    /// Whether nginx keeps its connections to php-fpm.
+    pub(crate) keepalive: bool,
+    /// Whether the peer stands on both sides, which shows how far equal things differ.
+    pub(crate) against_itself: bool,
+}
+
+/// A person's line while it runs.
+pub(crate) type Tell<'a> = &'a dyn Fn(&str);
+
+pub(crate) fn run(scenario: &Scenario, settings: &Settings, tell: Tell<'_>) -> Outcome {
+    let rows = match scenario.kind {
+        Kind::Load(load) => compare(&load, settings, tell),
+        Kind::Multiplex => multiplex(settings, tell),
+        Kind::Upload => upload(settings, tell),
+        Kind::Idle => idle(settings, tell),
+    };
+    let (rows, fault) = match rows {
+        Ok(rows) => (rows, None),
+        Err(fault) => (Vec::new(), Some(fault)),
+    };
+    Outcome { name: scenario.name.to_owned(), about: scenario.about.to_owned(), rows, fault }
+}
+
+/// Both sides, running, with the folder that they live in.
+struct Both {
+    // Stopped before their folder goes: fields are dropped in this order.
+    theirs: Server,
+    ours: Server,
+    folder: tempfile::TempDir,
+}
+
+impl Both {
+    fn start(
+        application: Application,
+        workers: u32,
+        mode: Mode,
+        path: &str,
+        settings: &Settings,
+    ) -> Result<Self, String> {
+        let folder = work_folder()?;
+        let theirs = start_side(Side::Theirs, folder.path(), application, workers, mode, path, settings)?;
+        let ours = start_side(Side::Ours, folder.path(), application, workers, mode, path, settings)?;
+        Ok(Self { theirs, ours, folder })
+    }
+
+    fn sides(&self) -> [(&'static str, &Server); 2] {
+        [("peer", &self.theirs), ("ours", &self.ours)]
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Theirs,
+    Ours,
+}
+
+fn work_folder() -> Result<tempfile::TempDir, String> {
+    let folder = tempfile::Builder::new()
+        .prefix("regie-bench-")
+        .tempdir()
+        .map_err(|fault| format!("no temporary folder: {fault}"))?;
+    site::open(folder.path())?;
+    Ok(folder)
+}
+
+fn start_side(
+    side: Side,
+    folder: &Path,
+    application: Application,
+    workers: u32,
+    mode: Mode,
+    path: &str,
+    settings: &Settings,
+) -> Result<Server, String> {
+    let own = folder.join(if side == Side::Theirs { "peer" } else { "ours" });
+    fs::create_dir(&own).map_err(|fault| format!("{}: {fault}", own.display()))?;
+    let site = site::make(application, &own.join("site"))?;
+    if side == Side::Theirs || settings.against_itself {
+        server::peer(&site, workers, settings.keepalive, path, &own)
+    } else {
+        server::regie(&site, workers, mode, path, &own)
+    }
+}
+
+/// wrk on each side in turn.
+fn compare(load: &Load, settings: &Settings, tell: Tell<'_>) -> Result<Vec<Row>, String> {
+    let both = Both::start(load.application, load.workers, load.mode, load.path, settings)?;
+    let script = both.folder.path().join("report.lua");
+    site::write(&script, SCRIPT.as_bytes())?;
+    let mut targets = Vec::new();
+    for (name, server) in both.sides() {
+        let target = Target::look(load, server, &script)?;
+        // Warms caches, and looks into each body even where the measured runs do not.
+        target.measure(1, true).map_err(|fault| format!("{name}, warming up: {fault}"))?;
+        targets.push((name, target));
+    }
+    let mut runs: [Vec<Run>; 2] = [Vec::new(), Vec::new()];
+    for pair in 1..=settings.pairs {
+        for ((name, target), runs) in targets.iter().zip(&mut runs) {
+            let run = target
+                .measure(settings.seconds, load.look)
+                .map_err(|fault| format!("{name}, run {pair} does not count: {fault}"))?;
+            tell(&format!(
+                "  pair {pair} {name}: {:.0}/s, p99 {:.2} ms",
+                run.per_second(),
+                run.p99_us as f64 / 1e3
+            ));
+            runs.push(run);
+        }
+    }
+    let [theirs, ours] = &runs;
+    let column = |runs: &[Run], value: fn(&Run) -> f64| runs.iter().map(value).collect::<Vec<_>>();
+    let row = |what: &str, unit, value: fn(&Run) -> f64, goal| {
+        Row::new(what, unit, &column(theirs, value), &column(ours, value), goal)
+    };
+    let memory = both.sides().map(|(_, server)| [pss_mb(&server.processes())]);
+    Ok([
+        row("requests", Unit::PerSecond, Run::per_second, load.requests_goal),
+        row("p50", Unit::Milliseconds, |run| run.p50_us as f64 / 1e3, None),
+        row("p99", Unit::Milliseconds, |run| run.p99_us as f64 / 1e3, load.p99_goal),
+        row("slowest", Unit::Milliseconds, |run| run.max_us as f64 / 1e3, None),
+        Row::new("memory of all processes (PSS)", Unit::Megabytes, &memory[0], &memory[1], None),
+    ]
+    .into_iter()
+    .flatten()
+    .collect())
+}
+
+/// One side of a comparison, looked at before it is measured.
+struct Target<'a> {
+    load: &'a Load,
+    address: SocketAddr,
+    script: &'a Path,
+    cookie: Option<String>,
+    size: usize,
+}
+
+impl<'a> Target<'a> {
+    fn look(load: &'a Load, server: &Server, script: &'a Path) -> Result<Self, String> {
+        let fault = |fault: std::io::Error| format!("GET {}: {fault}", load.path);
+        let mut connection = Connection::open(server.address).map_err(fault)?;
+        let reply = connection.get(load.path, None).map_err(fault)?;
+        let cookie = session_cookie(&reply);
+        let reply = connection.get(load.path, cookie.as_deref()).map_err(fault)?;
+        if reply.status != 200 || !reply.holds(load.needle) {
+            return Err(format!("GET {} answers {} without '{}'", load.path, reply.status, load.needle));
+        }
+        Ok(Self { load, address: server.address, script, cookie, size: reply.size })
+    }
+
+    fn measure(&self, seconds: u32, look: bool) -> Result<Run, String> {
+        let slow = Slow::start(self.address, self.load.slow);
+        let run = load::run(&load::Order {
+            script: self.script,
+            address: self.address,
+            path: self.load.path,
+            connections: self.load.connections,
+            seconds,
+            cookie: self.cookie.as_deref(),
+            needle: look.then_some(self.load.needle),
+        });
+        slow.stop()?;
+        let run = run?;
+        judge(&run, self.load.connections, (!look).then_some(self.size))?;
+        Ok(run)
+    }
+}
+
+/// The cookies that an answer sets, to be sent back, so that all requests are of one visitor.
+fn session_cookie(reply: &Reply) -> Option<String> {
+    reply.header("set-cookie")?;
+    let pairs: Vec<&str> = reply
+        .head
+        .lines()
+        .filter_map(|line| line.split_once(':').filter(|(name, _)| name.eq_ignore_ascii_case("set-cookie")))
+        .filter_map(|(_, value)| value.split(';').next())
+        .map(str::trim)
+        .collect();
+    Some(pairs.join("; "))
+}
+
+/// Requests of half a second, some of them always in flight.
+struct Slow {
+    stop: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<Result<u32, String>>>,
+}
+
+impl Slow {
+    fn start(address: SocketAddr, count: u32) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let threads = (0..count).map(|_| {
+            let stop = Arc::clone(&stop);
+            thread::spawn(move || slow_requests(address, &stop))
+        });
+        Self { threads: threads.collect(), stop }
+    }
+
+    fn stop(self) -> Result<(), String> {
+        self.stop.store(true, Ordering::Relaxed);
+        for thread in self.threads {
+            let answered = thread.join().map_err(|_| "a slow request panicked".to_owned())??;
+            if answered == 0 {
+                return Err("no slow request was answered".to_owned());
+            }
+        }
+        Ok(())
+    }
+}
+
+fn slow_requests(address: SocketAddr, stop: &AtomicBool) -> Result<u32, String> {
+    let mut connection = Connection::open(address).map_err(|fault| format!("slow request: {fault}"))?;
+    let mut answered = 0;
+    while !stop.load(Ordering::Relaxed) {
+        let reply = connection.get("/slow.php", None).map_err(|fault| format!("slow request: {fault}"))?;
+        if reply.status != 200 || !reply.holds("slow") {
+            return Err(format!("a slow request was answered {}", reply.status));
+        }
+        answered += 1;
+    }
+    Ok(answered)
+}
+
+/// h2load with one connection and sixteen streams.
+fn multiplex(settings: &Settings, tell: Tell<'_>) -> Result<Vec<Row>, String> {
+    let h2load = machine::find("h2load", "nghttp2-client")?;
+    let both = Both::start(Application::Plain, 8, Mode::Classic, "/wait.php", settings)?;
+    let mut times: [Vec<f64>; 2] = [Vec::new(), Vec::new()];
+    for pair in 1..=settings.pairs {
+        for ((name, server), times) in both.sides().into_iter().zip(&mut times) {
+            let ms = sixteen_streams(&h2load, server.h2)
+                .map_err(|fault| format!("{name}, run {pair}: {fault}"))?;
+            tell(&format!("  pair {pair} {name}: {ms:.0} ms"));
+            times.push(ms);
+        }
+    }
+    let row = Row::new(
+        "16 × 100 ms on 8 workers",
+        Unit::Milliseconds,
+        &times[0],
+        &times[1],
+        Some(Goal::OursAtMost(250.0)),
+    );
+    Ok(row.into_iter().collect())
+}
+
+fn sixteen_streams(h2load: &Path, address: SocketAddr) -> Result<f64, String> {
+    let start = now();
+    let output = Command::new(h2load)
+        .args(["-n16", "-c1", "-m16", &format!("http://{address}/wait.php")])
+        .output()
+        .map_err(|fault| format!("h2load cannot be run: {fault}"))?;
+    let ms = ms_since(start);
+    let printed = String::from_utf8_lossy(&output.stdout);
+    let good = printed.contains("16 succeeded, 0 failed") && printed.contains("16 2xx");
+    if good { Ok(ms) } else { Err(format!("not all sixteen were answered: {}", printed.trim())) }
+}
+
+/// 200 MB through each side.
+fn upload(settings: &Settings, tell: Tell<'_>) -> Result<Vec<Row>, String> {
+    const SIZE: u64 = 200_000_000;
+    let both = Both::start(Application::Plain, 2, Mode::Classic, "/hello.php", settings)?;
+    let (small, large) = (both.folder.path().join("small.bin"), both.folder.path().join("large.bin"));
+    make_file(&small, 1_000_000)?;
+    make_file(&large, SIZE)?;
+    let mut growth: [Vec<f64>; 2] = [Vec::new(), Vec::new()];
+    let mut times: [Vec<f64>; 2] = [Vec::new(), Vec::new()];
+    for pair in 1..=settings.pairs.min(3) {
+        for (at, (name, server)) in both.sides().into_iter().enumerate() {
+            // Each worker has seen an upload before, so that only the size makes a difference.
+            for _ in 0..4 {
+                send_file(server.address, &small, 1_000_000)?;
+            }
+            let before: Vec<(Process, f64)> =
+                server.processes().into_iter().map(|process| (process.clone(), rss_mb(&[process]))).collect();
+            before.iter().for_each(|(process, _)| reset_peak(process));
+            let start = now();
+            send_file(server.address, &large, SIZE).map_err(|fault| format!("{name}: {fault}"))?;
+            let ms = ms_since(start);
+            let grown: f64 =
+                before.iter().map(|(process, before)| (peak_mb(process) - before).max(0.0)).sum();
+            tell(&format!("  pair {pair} {name}: {ms:.0} ms, memory grew by {grown:.1} MB"));
+            growth[at].push(grown);
+            times[at].push(ms);
+        }
+    }
+    Ok([
+        Row::new(
+            "growth of all processes (RSS, peak)",
+            Unit::Megabytes,
+            &growth[0],
+            &growth[1],
+            Some(Goal::OursAtMost(16.0)),
+        ),
+        Row::new("time until PHP has read it all", Unit::Milliseconds, &times[0], &times[1], None),
+    ]
+    .into_iter()
+    .flatten()
+    .collect())
+}
+
+fn make_file(path: &PathBuf, size: u64) -> Result<(), String> {
+    let fault = |fault: std::io::Error| format!("{}: {fault}", path.display());
+    let mut file = BufWriter::new(File::create(path).map_err(fault)?);
+    let mut state = 1_u64;
+    for _ in 0..size / 8 {
+        // Bytes that no layer on the way can make smaller.
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        file.write_all(&state.to_le_bytes()).map_err(fault)?;
+    }
+    file.flush().map_err(fault)
+}
+
+fn send_file(address: SocketAddr, path: &Path, size: u64) -> Result<(), String> {
+    let output = Command::new("curl")
+        .args(["-sS", "-H", "Expect:", "-F", &format!("file=@{}", path.display())])
+        .arg(format!("http://{address}/upload.php"))
+        .output()
+        .map_err(|fault| format!("curl cannot be run: {fault}; apt-get install curl"))?;
+    let printed =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    if printed.starts_with(&format!("{size} ")) {
+        Ok(())
+    } else {
+        Err(format!("PHP did not get the file of {size} bytes: {}", printed.trim()))
+    }
+}
+
+/// Starts each side several times and lets it rest.
+fn idle(settings: &Settings, tell: Tell<'_>) -> Result<Vec<Row>, String> {
+    let mut first: [Vec<f64>; 2] = [Vec::new(), Vec::new()];
+    let mut whole: [Vec<f64>; 2] = [Vec::new(), Vec::new()];
+    let mut rss = Vec::new();
+    let mut pss = Vec::new();
+    for pair in 1..=settings.pairs {
+        let both = Both::start(Application::Plain, 4, Mode::Classic, "/hello.php", settings)?;
+        for (at, (name, server)) in both.sides().into_iter().enumerate() {
+            tell(&format!("  pair {pair} {name}: first answer after {:.0} ms", server.first_answer_ms));
+            first[at].push(server.first_answer_ms);
+            whole[at].push(pss_mb(&server.processes()));
+        }
+        let resting = both.ours.idle_processes();
+        rss.push(rss_mb(&resting));
+        pss.push(pss_mb(&resting));
+    }
+    Ok([
+        Row::new(
+            "time to the first answer",
+            Unit::Milliseconds,
+            &first[0],
+            &first[1],
+            Some(Goal::OursAtMost(1000.0)),
+        ),
+        Row::new("supervisor and gateway (RSS)", Unit::Megabytes, &[], &rss, Some(Goal::OursAtMost(30.0))),
+        Row::new("supervisor and gateway (PSS)", Unit::Megabytes, &[], &pss, None),
+        Row::new("all processes (PSS)", Unit::Megabytes, &whole[0], &whole[1], None),
+    ]
+    .into_iter()
+    .flatten()
+    .collect())
+}

@@ -1,0 +1,44 @@
+//! Runs wrk.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
+
+use crate::wrk::{Run, parse};
+
+/// What wrk is asked to do.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Order<'a> {
+    pub(crate) script: &'a Path,
+    pub(crate) address: SocketAddr,
+    pub(crate) path: &'a str,
+    pub(crate) connections: u32,
+    pub(crate) seconds: u32,
+    pub(crate) cookie: Option<&'a str>,
+    /// What each body must hold; `None` not to look.
+    pub(crate) needle: Option<&'a str>,
+}
+
+pub(crate) fn run(order: &Order<'_>) -> Result<Run, String> {
+    let threads = order.connections.min(2);
+    let mut command = Command::new("wrk");
+    command
+        .arg(format!("-t{threads}"))
+        .arg(format!("-c{}", order.connections))
+        .arg(format!("-d{}s", order.seconds))
+        .arg("--timeout=10s")
+        .arg("-s")
+        .arg(order.script);
+    if let Some(cookie) = order.cookie {
+        command.arg("-H").arg(format!("Cookie: {cookie}"));
+    }
+    command.arg(format!("http://{}{}", order.address, order.path));
+    if let Some(needle) = order.needle {
+        command.arg("--").arg(needle);
+    }
+    let output =
+        command.output().map_err(|fault| format!("wrk cannot be run: {fault}; apt-get install wrk"))?;
+    let printed =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    parse(&printed)
+}

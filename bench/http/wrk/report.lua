@@ -1,0 +1,35 @@
+-- What wrk measured, as one line of JSON after the word RESULT.
+-- With an argument, each body must hold it (a plain string) and each status be 200; without one
+-- nothing of Lua runs between two requests.
+
+local threads = {}
+
+function setup(thread)
+  table.insert(threads, thread)
+end
+
+function init(args)
+  wrong = 0
+  local needle = args[1]
+  if needle then
+    function response(status, headers, body)
+      if status ~= 200 or not string.find(body, needle, 1, true) then
+        wrong = wrong + 1
+      end
+    end
+  end
+end
+
+function done(summary, latency, requests)
+  local bad = 0
+  for _, thread in ipairs(threads) do
+    bad = bad + thread:get("wrong")
+  end
+  local e = summary.errors
+  io.write(string.format(
+    'RESULT {"requests":%d,"duration_us":%d,"bytes":%d,"wrong":%d,"non_2xx":%d,' ..
+    '"connect":%d,"read":%d,"write":%d,"timeout":%d,"p50_us":%d,"p99_us":%d,"max_us":%d}\n',
+    summary.requests, summary.duration, summary.bytes, bad, e.status,
+    e.connect, e.read, e.write, e.timeout,
+    latency:percentile(50), latency:percentile(99), latency.max))
+end
