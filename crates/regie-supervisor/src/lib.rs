@@ -6,7 +6,7 @@
 //!
 //! # Running it
 //!
-//! ```ignore
+//! ```no_run
 //! use std::time::Duration;
 //! use regie_supervisor::{Foreground, Program, Readiness, Reload, Settings, Table, claim, run};
 //!
@@ -63,7 +63,9 @@ pub mod spec;
 pub use control::{ErrorKind, LogLine, NameResult, Overview, Reply, Request, State, StatusRow, Stream};
 pub use machine::{Moment, Outcome};
 pub use nix::sys::signal::Signal;
+pub use shell::claim::{Claim, ClaimError, Leftover, claim};
 pub use shell::client::{Client, ClientError};
+pub use shell::driver::run;
 pub use shell::settings::{Foreground, RunError, Settings, Table};
 pub use spec::{
     Backoff, Output, Program, RLimits, Readiness, Reload, Restart, RunAs, Scale, Stop, TableError, check,

@@ -35,7 +35,7 @@ pub enum Command {
     },
     /// Stop everything and end.
     Shutdown {
-        /// Kill at once. A second shutdown does so too.
+        /// Kill at once, also what is being stopped already.
         fast: bool,
     },
 }
@@ -89,8 +89,7 @@ impl Machine {
                 self.select(&names).map(|places| self.signal(&places, signal, ticket))
             }
             Command::Shutdown { fast } => {
-                let again = !self.is_serving();
-                self.begin_shutdown(now, fast || again);
+                self.begin_shutdown(now, fast);
                 self.owe(ticket, Vec::new(), Awaited::Nothing);
                 Ok(())
             }
@@ -232,6 +231,12 @@ impl Machine {
             }
         }
         Ok(places.into_iter().collect())
+    }
+
+    /// What to say of a name that means nothing.
+    #[must_use]
+    pub fn no_such_message(&self, name: &str) -> String {
+        self.no_such(name).1
     }
 
     fn no_such(&self, name: &str) -> Refusal {

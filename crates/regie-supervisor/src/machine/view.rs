@@ -45,10 +45,14 @@ impl Machine {
         views
     }
 
-    /// Whether `name` is an instance of the table.
+    /// Whether `pattern` means anything.
     #[must_use]
-    pub fn has_instance(&self, name: &str) -> bool {
-        self.entries.iter().any(|entry| (0..entry.slots.len()).any(|s| entry.name_of(s) == name))
+    pub fn knows(&self, pattern: &str) -> bool {
+        self.entries.iter().any(|entry| {
+            crate::pattern::matches(pattern, &entry.program, &entry.program.name)
+                || (0..entry.slots.len())
+                    .any(|s| crate::pattern::matches(pattern, &entry.program, &entry.name_of(s)))
+        })
     }
 
     /// Whether `pattern` means the instance called `name`.
