@@ -64,8 +64,8 @@ class ProbeController
         // The server offers X-Sendfile-Type itself where it can take the file over.
         BinaryFileResponse::trustXSendfileTypeHeader();
 
-        return (new BinaryFileResponse($this->kernel->getProjectDir() . '/composer.json'))
-            ->setContentDisposition(ResponseHeaderBag::DISPOSITION_ATTACHMENT, 'composer.txt');
+        return (new BinaryFileResponse($this->kernel->getProjectDir() . '/README.md'))
+            ->setContentDisposition(ResponseHeaderBag::DISPOSITION_ATTACHMENT, 'readme.txt');
     }
 
     public function boom(): Response
