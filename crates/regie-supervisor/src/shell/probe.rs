@@ -55,7 +55,7 @@ impl Probe {
         match &self.kind {
             Kind::Command { .. } => None,
             Kind::Socket { socket, connected, request, .. } => {
-                let writes = !connected || request.as_ref().is_some_and(|r| !r.is_empty());
+                let writes = !connected || request.as_ref().is_none_or(|r| !r.is_empty());
                 Some((socket.as_fd(), if writes { PollFlags::POLLOUT } else { PollFlags::POLLIN }))
             }
         }
