@@ -1,0 +1,96 @@
+/* What stands beside a Lua state: its memory account, its buffers, what the running script may reach. */
+
+struct rl_buffer {
+    char *data;
+    size_t length, capacity;
+};
+
+enum rl_name { NAME_OK, NAME_ERR, NAME_DOUBLE, NAME_BIG_NUMBER, NAME_VERBATIM, NAME_FORMAT, NAME_STRING, NAME_MAP,
+               NAME_SET, NAME_IGNORE, NAME_KEYS, NAME_ARGV, NAME_COUNT };
+
+struct rl_state {
+    lua_State *L;
+    size_t used, limit;
+    int functions;                  /* the state of libraries, not of EVAL */
+    int handler;                    /* registry reference of the error handler */
+    const struct rl_host *host;     /* while something runs, else NULL */
+    int loading;                    /* a library is being loaded: no script runs */
+    int stopped;                    /* the host has ended the script */
+    int resp, replicate;            /* what redis.setresp and redis.set_repl left */
+    unsigned runs;                  /* since the last step of the collector */
+    TString *names[NAME_COUNT];     /* field names, never collected */
+    struct rl_slice *args;          /* of the command being called */
+    size_t args_capacity;
+    struct rl_buffer digits;        /* numbers among them */
+    struct rl_buffer out;           /* the result */
+    struct rl_buffer json, scratch; /* of cjson */
+    struct mp_buf *pack_buffers;    /* of cmsgpack */
+    uint64_t *random;               /* 48 bits: the generator of drand48(3), as Redis has it */
+};
+
+/* Buffers longer than this are given back when the script ends. */
+#define RL_KEPT_BUFFER ((size_t)256 * 1024)
+
+/* Instructions between two looks at the host, as in Redis. */
+#define RL_TICK 100000
+
+/* Lua's allocator, and that of every buffer: no more than the limit is ever held. */
+static void *rl_allocate(void *user, void *block, size_t old_size, size_t new_size) {
+    struct rl_state *state = user;
+    if (new_size == 0) {
+        state->used -= old_size;
+        free(block);
+        return NULL;
+    }
+    if (new_size > old_size && state->limit != 0
+        && (new_size - old_size > state->limit || state->used > state->limit - (new_size - old_size)))
+        return NULL;
+    void *moved = realloc(block, new_size);
+    if (moved) state->used += new_size - old_size;
+    return moved;
+}
+
+static inline struct rl_state *rl_of(lua_State *L) {
+    return G(L)->ud;
+}
+
+static void rl_grow(lua_State *L, struct rl_buffer *buffer, size_t more) {
+    if (more > SIZE_MAX / 4 || buffer->length > SIZE_MAX / 4) luaD_throw(L, LUA_ERRMEM);
+    size_t capacity = buffer->capacity * 2;
+    if (capacity < buffer->length + more) capacity = buffer->length + more;
+    if (capacity < 1024) capacity = 1024;
+    char *data = rl_allocate(rl_of(L), buffer->data, buffer->capacity, capacity);
+    if (!data) luaD_throw(L, LUA_ERRMEM);
+    buffer->data = data;
+    buffer->capacity = capacity;
+}
+
+/* Makes room for `more` bytes past the end, or raises Lua's memory error. */
+static inline void rl_reserve(lua_State *L, struct rl_buffer *buffer, size_t more) {
+    if (buffer->capacity - buffer->length < more) rl_grow(L, buffer, more);
+}
+
+static inline void rl_append(lua_State *L, struct rl_buffer *buffer, const char *data, size_t length) {
+    rl_reserve(L, buffer, length);
+    memcpy(buffer->data + buffer->length, data, length);
+    buffer->length += length;
+}
+
+static void rl_drop(struct rl_state *state, struct rl_buffer *buffer) {
+    if (buffer->data) rl_allocate(state, buffer->data, buffer->capacity, 0);
+    memset(buffer, 0, sizeof(*buffer));
+}
+
+/* Writes a number in decimal, without a NUL, and gives its length: 20 at most. */
+static size_t rl_print_integer(char *out, long long number) {
+    char digits[20];
+    size_t count = 0, length = 0;
+    unsigned long long rest = number < 0 ? 0ULL - (unsigned long long)number : (unsigned long long)number;
+    do {
+        digits[count++] = (char)('0' + rest % 10);
+        rest /= 10;
+    } while (rest);
+    if (number < 0) out[length++] = '-';
+    while (count) out[length++] = digits[--count];
+    return length;
+}
