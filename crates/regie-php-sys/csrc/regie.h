@@ -102,6 +102,7 @@ enum {
 typedef struct regie_settings {
     const char *sapi_name;
     const char *ini_path;    /* the folder of php.ini, or null for the built-in one */
+    const char *ini_scan_path; /* its folder of further files, or null */
     const char *ini_entries; /* lines that win over php.ini */
     const char *executable;  /* PHP_BINARY */
     const regie_callbacks *callbacks;

@@ -204,9 +204,6 @@ static void sapi_register_server_variables(zval *array) {
     for (size_t i = 0; i < request->params_len; i++) {
         register_param(&request->params[i], PARSE_SERVER, array);
     }
-    if (!request->params_len || !zend_hash_str_exists(table, "PHP_SELF", sizeof "PHP_SELF" - 1)) {
-        php_register_variable("PHP_SELF", (char *)regie_or_empty(request->uri), array);
-    }
 }
 
 /* --- the rest -------------------------------------------------------------------------------------------------- */
@@ -242,9 +239,23 @@ static sapi_module_struct module = {
     .log_message = sapi_log_message,
 };
 
+/* PHP gets the environment that it is given, less what was said to us alone. */
+static void prepare_environment(void) {
+    static const char *const ours[] = {"LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PID", "NOTIFY_SOCKET"};
+    for (size_t i = 0; i < sizeof ours / sizeof *ours; i++) unsetenv(ours[i]);
+    for (size_t i = 0; i < regie.settings->worker_env_len; i++) {
+        const regie_param *entry = &regie.settings->worker_env[i];
+        setenv(entry->name.ptr, entry->value.ptr, 1);
+    }
+}
+
 int32_t regie_php_startup(const regie_settings *settings) {
     regie.settings = settings;
     regie.call = settings->callbacks;
+    prepare_environment();
+    const char *scan_before = getenv("PHP_INI_SCAN_DIR");
+    char *scan_kept = scan_before ? strdup(scan_before) : NULL;
+    if (settings->ini_scan_path) setenv("PHP_INI_SCAN_DIR", settings->ini_scan_path, 1);
 #ifdef ZEND_SIGNALS
     zend_signal_startup();
 #endif
@@ -256,6 +267,9 @@ int32_t regie_php_startup(const regie_settings *settings) {
     module.additional_functions = regie_functions;
     sapi_startup(&module);
     if (module.startup(&module) != SUCCESS) return 0;
+    if (scan_kept) setenv("PHP_INI_SCAN_DIR", scan_kept, 1);
+    else unsetenv("PHP_INI_SCAN_DIR");
+    free(scan_kept);
     regie_functions_startup();
     regie_timeout_startup();
     remember_environment();

@@ -121,9 +121,11 @@ static void call_back(zend_fcall_info *fci, zend_fcall_info_cache *fcc) {
     zend_call_function(fci, fcc);
     zval_ptr_dtor(&result);
     zend_unset_timeout();
-    /* exit() unwinds the script by itself; anything else uncaught is a fatal error, which ends the script. */
+    /* exit() unwinds the script by itself; anything else uncaught is shown as a fatal error, and ends the script. */
     if (EG(exception) && !zend_is_unwind_exit(EG(exception)) && !zend_is_graceful_exit(EG(exception))) {
         zend_exception_error(EG(exception), E_ERROR);
+        EG(exit_status) = 255;
+        zend_bailout();
     }
 }
 

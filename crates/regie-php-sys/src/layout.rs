@@ -157,6 +157,8 @@ pub struct Settings {
     pub sapi_name: *const c_char,
     /// The folder of php.ini, or null for the built-in one.
     pub ini_path: *const c_char,
+    /// Its folder of further files, or null.
+    pub ini_scan_path: *const c_char,
     /// Lines that win over php.ini.
     pub ini_entries: *const c_char,
     /// `PHP_BINARY`
@@ -208,8 +210,8 @@ const _: () = {
     assert!(size_of::<Trace>() == 8192);
     assert!(offset_of!(Trace, text) == 8);
     assert!(size_of::<Callbacks>() == 96);
-    assert!(size_of::<Settings>() == 80);
-    assert!(offset_of!(Settings, worker_env_len) == 56);
-    assert!(offset_of!(Settings, resets) == 72);
-    assert!(offset_of!(Settings, worker_mode) == 76);
+    assert!(size_of::<Settings>() == 88);
+    assert!(offset_of!(Settings, worker_env_len) == 64);
+    assert!(offset_of!(Settings, resets) == 80);
+    assert!(offset_of!(Settings, worker_mode) == 84);
 };

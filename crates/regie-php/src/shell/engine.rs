@@ -78,13 +78,20 @@ pub(crate) fn settings(options: &Options, script: Option<&Path>, is_root: bool) 
     let path = script.map(|path| path.to_string_lossy().into_owned()).unwrap_or_default();
     let worker_script = if worker { text(&path) } else { Text::ABSENT };
     let folder = ini_folder(options);
-    let env: Vec<Param> = options.env.iter().map(|(name, value)| param(name, value)).collect();
+    let mut env: Vec<Param> = options.env.iter().map(|(name, value)| param(name, value)).collect();
+    if worker {
+        env.push(param("FRANKENPHP_WORKER", "1"));
+    }
     let env = Vec::leak(env);
     let boot = Box::leak(Box::new(boot_request(&path, worker_script, env)));
     let pointer = |text: &'static CStr| text.as_ptr();
+    let optional = |path: Option<PathBuf>| {
+        path.map_or(std::ptr::null(), |path| pointer(keep_text(&path.to_string_lossy())))
+    };
     let settings = Box::leak(Box::new(Settings {
         sapi_name: pointer(keep_text(&options.sapi_name)),
-        ini_path: folder.map_or(std::ptr::null(), |folder| pointer(keep_text(&folder.to_string_lossy()))),
+        ini_path: optional(folder.clone()),
+        ini_scan_path: optional(folder.map(|folder| folder.join("conf.d")).filter(|folder| folder.is_dir())),
         ini_entries: pointer(keep_text(&ini_lines(options, is_root))),
         executable: pointer(keep_text(sys::PHP_BINARY)),
         callbacks: &raw const CALLBACKS,
@@ -117,7 +124,6 @@ fn boot_request(path: &str, script: Text, env: &[Param]) -> Request {
         ("SERVER_PROTOCOL", "HTTP/1.1"),
         ("GATEWAY_INTERFACE", "CGI/1.1"),
         ("SERVER_SOFTWARE", "regie-php"),
-        ("FRANKENPHP_WORKER", "1"),
     ]
     .iter()
     .map(|(name, value)| param(name, value))
