@@ -1,8 +1,14 @@
 //! What is wrong with an application, its configuration or its machine, and the fix for each.
 
+mod rules;
+
 use std::fmt;
 
 use serde::Serialize;
+
+use crate::fault::Fault;
+
+pub use rules::check;
 
 /// How much a finding matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -52,6 +58,17 @@ impl Finding {
         fix: impl Into<String>,
     ) -> Self {
         Self { severity, what: what.into(), place: place.into(), fix: fix.into() }
+    }
+}
+
+impl From<&Fault> for Finding {
+    fn from(fault: &Fault) -> Self {
+        Self::new(
+            Severity::Error,
+            fault.place.to_string(),
+            &*fault.what,
+            fault.fix.as_deref().unwrap_or_default(),
+        )
     }
 }
 

@@ -73,12 +73,13 @@ impl Faults {
     /// The faults as an error, when there is one.
     ///
     /// # Errors
-    /// The sorted list without repetition, when it is not empty.
-    pub(crate) fn check(mut list: Vec<Fault>) -> Result<(), Self> {
+    /// The list without repetition, sorted by place, with the files in the order of `files`, when it is not empty.
+    pub(crate) fn check(mut list: Vec<Fault>, files: &[String]) -> Result<(), Self> {
         if list.is_empty() {
             return Ok(());
         }
-        list.sort_by(|a, b| a.place.cmp(&b.place));
+        let order = |fault: &Fault| files.iter().position(|file| **file == *fault.place.file);
+        list.sort_by(|a, b| order(a).cmp(&order(b)).then_with(|| a.place.cmp(&b.place)));
         list.dedup();
         Err(Self { list })
     }

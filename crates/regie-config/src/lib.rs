@@ -3,12 +3,13 @@
 //! In reading order: what a person wrote (`document`, [`schema`], [`values`], [`settings`]) and what is wrong
 //! with it ([`fault`]); what lies in the application's folder ([`files`], [`composer`], [`application`], [`dotenv`]);
 //! where the addresses lead that it names ([`addresses`]) and what it closes ([`htaccess`]); all of it together ([`load`]); and what a person should
-//! know or repair ([`check`]). These parts are pure; [`shell`] reads the machine for them.
+//! know or repair ([`check`], from [`facts`]). These parts are pure; [`shell`] reads the machine for them.
 #![forbid(unsafe_code)]
 
 pub mod fault;
 
 mod document;
+pub mod reference;
 pub mod schema;
 pub mod settings;
 pub mod values;
@@ -20,6 +21,8 @@ pub mod files;
 
 pub mod addresses;
 pub mod check;
+pub mod facts;
+pub mod first_steps;
 pub mod htaccess;
 pub mod load;
 pub mod shell;

@@ -14,6 +14,7 @@ use crate::document::{self, Table, Value};
 use crate::dotenv::{DotEnv, Variables};
 use crate::fault::{Fault, Faults, Place};
 use crate::files::Files;
+use crate::first_steps::FirstSteps;
 use crate::htaccess::Htaccess;
 use crate::schema::{Origin, Outside, Reader, Section, Shown};
 use crate::settings::{self, App, Config, Pool};
@@ -67,6 +68,8 @@ pub struct Loaded {
     pub dotenv: DotEnv,
     /// What the `.htaccess` files of the document root ask for. Its denies are in `config.gateway.deny` already.
     pub htaccess: Htaccess,
+    /// What a freshly cloned application still lacks.
+    pub first_steps: FirstSteps,
     /// Where each address that the application names leads.
     pub decisions: Vec<Decision>,
     /// Variables that every child gets as real environment, beside the inherited one.
@@ -115,7 +118,7 @@ pub fn load(world: &dyn World, options: &Options, environment: &Variables) -> Re
     reader.faults.extend(misplaced);
     let config = settings::read(&root, &mut reader);
     let Reader { faults, shown, .. } = reader;
-    Faults::check(document::forget_faults_on_broken_lines(syntax, faults))?;
+    Faults::check(document::forget_faults_on_broken_lines(syntax, faults), &files)?;
     Ok(assemble(world, options, &root, early, config, shown, files))
 }
 
@@ -295,6 +298,7 @@ fn assemble(
     }
 
     let app_files = world.application(&folder);
+    let first_steps = FirstSteps::look(&*app_files, &application, &dotenv);
     let mut htaccess = Htaccess::read(&*app_files, &application.public);
     warnings.append(&mut htaccess.findings);
     config.gateway.deny.extend(htaccess.deny.iter().cloned());
@@ -315,6 +319,7 @@ fn assemble(
         env_origin,
         dotenv,
         htaccess,
+        first_steps,
         decisions: addresses.decisions,
         child_environment,
         warnings,

@@ -215,7 +215,9 @@ impl<'a> Reader<'a> {
     /// Reports that `node` is of another type than `expected`.
     pub(crate) fn mismatch(&mut self, node: &Node, expected: &str) {
         let what = format!("expects {expected}, found {}", node.value.name());
-        self.fault(&node.place, what, None);
+        let quotes = matches!(node.value, Value::Integer(_) | Value::Float(_) | Value::Time(_))
+            && (expected.contains('"') || expected == "text");
+        self.fault(&node.place, what, quotes.then(|| "put it in quotes".to_owned()));
     }
 
     /// The text of `node`, with variables and files put in.

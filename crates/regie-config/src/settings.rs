@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use regie_core::nearest::nearest;
 use regie_core::{ByteSize, Secret, Span};
 
 use crate::document::{Entry, Node, Table, Value};
@@ -43,7 +44,7 @@ section! {
         /// The largest request head, all header lines together.
         header_limit: ByteSize = "\"64kb\"", "\"16kb\"";
         /// How long a client may take to send the head of a request.
-        header_timeout: Span = "\"10s\"", "\"5s\"";
+        header_timeout: Span = "\"30s\"", "\"5s\"";
         /// How long a client may pause while it sends a body.
         body_timeout: Span = "\"60s\"", "\"20s\"";
         /// How long a client may pause while it reads a response.
@@ -366,7 +367,7 @@ pub(crate) fn read(root: &Table, reader: &mut Reader<'_>) -> Config {
             unknown_top(entry, reader);
         }
     }
-    Config {
+    let config = Config {
         app: plain(root, "app", reader),
         hosts: hosts(root, reader),
         gateway: plain(root, "gateway", reader),
@@ -378,6 +379,32 @@ pub(crate) fn read(root: &Table, reader: &mut Reader<'_>) -> Config {
         programs: named(root, "program", reader, program),
         mercure: plain(root, "mercure", reader),
         console: plain(root, "console", reader),
+    };
+    dependencies(root, &config, reader);
+    config
+}
+
+/// Reports a `depends_on` that names no program and no part.
+fn dependencies(root: &Table, config: &Config, reader: &mut Reader<'_>) {
+    let pools = config.pools.keys().flat_map(|name| [format!("php:{name}"), format!("php.{name}")]);
+    let programs = config.programs.keys().flat_map(|name| [name.clone(), format!("program:{name}")]);
+    let names: Vec<String> =
+        pools.chain(programs).chain(["gateway", "store", "jobs", "console"].map(str::to_owned)).collect();
+    let Some(Value::Table(table)) = root.get("program").map(|entry| &entry.node.value) else { return };
+    for entry in &table.entries {
+        let Value::Table(program) = &entry.node.value else { continue };
+        let Some(Value::List(wanted)) = program.get("depends_on").map(|key| &key.node.value) else {
+            continue;
+        };
+        for item in wanted {
+            if let Value::Text(name) = &item.value
+                && !name.contains("${")
+                && !names.contains(name)
+            {
+                let fix = did_you_mean(name, names.iter().map(String::as_str));
+                reader.fault(&item.place, format!("there is no program or part \"{name}\""), fix);
+            }
+        }
     }
 }
 
@@ -387,8 +414,10 @@ fn unknown_top(entry: &Entry, reader: &mut Reader<'_>) {
         reader.fault(&entry.place, format!("unknown section [{}]", entry.name), fix);
         return;
     }
-    let home = SECTIONS.iter().find(|row| (row.keys)().iter().any(|key| key.name == entry.name));
-    let fix = home.map(|row| format!("it belongs in [{}]", row.name));
+    let names = || SECTIONS.iter().flat_map(|row| (row.keys)().iter().map(|key| (row.name, key.name)));
+    let meant = nearest(&entry.name, names().map(|(_, key)| key));
+    let home = names().find(|(_, key)| Some(*key) == meant);
+    let fix = home.map(|(section, key)| format!("\"{key}\" belongs in [{section}]"));
     reader.fault(&entry.place, format!("\"{}\" stands outside of any section", entry.name), fix);
 }
 
@@ -595,7 +624,8 @@ fn workers(table: &Table, entry: &Entry, reader: &mut Reader<'_>) -> Workers {
 
 fn program(table: &Table, entry: &Entry, reader: &mut Reader<'_>) -> Program {
     let program = Program::read_section(Some(table), reader, &|_| false);
-    if table.get("command").is_none() {
+    let mistyped = |entry: &Entry| did_you_mean(&entry.name, ["command"]).is_some();
+    if table.get("command").is_none() && !table.entries.iter().any(mistyped) {
         let fix = Some("add command = \"…\"".to_owned());
         reader.fault(&entry.place, format!("[program.{}] has no command", entry.name), fix);
     }

@@ -1,13 +1,19 @@
 //! The machine's answers: files, names, the environment.
 
+mod facts;
 mod files;
+pub mod php;
+pub mod ports;
+mod users;
 mod world;
 
+pub use facts::gather;
 pub use files::Folder;
 pub use world::Machine;
 
 use std::path::Path;
 
+use crate::check::Finding;
 use crate::dotenv::Variables;
 use crate::fault::Faults;
 use crate::load::{Loaded, Options};
@@ -29,6 +35,19 @@ use crate::load::{Loaded, Options};
 /// Every fault of every file, each with its place.
 pub fn load(folder: &Path, options: &Options, environment: &Variables) -> Result<Loaded, Faults> {
     crate::load::load(&Machine::new(folder), options, environment)
+}
+
+/// The whole checklist of `folder`: loads, looks at the machine, and checks. A configuration with faults is a
+/// checklist of its faults.
+#[must_use]
+pub fn check(folder: &Path, options: &Options, environment: &Variables) -> Vec<Finding> {
+    match load(folder, options, environment) {
+        Ok(loaded) => {
+            let path = environment.get("PATH").map_or("", String::as_str);
+            crate::check::check(&loaded, &gather(folder, &loaded, path))
+        }
+        Err(faults) => faults.iter().map(Finding::from).collect(),
+    }
 }
 
 /// The environment of this process, without names or values that are no UTF-8.

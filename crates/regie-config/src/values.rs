@@ -512,7 +512,7 @@ pub enum Count {
 }
 
 /// More processes than this are a slip, not a wish.
-pub const PROCESSES_MAX: u32 = 4096;
+pub const PROCESSES_MAX: u32 = 1024;
 
 impl fmt::Display for Count {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -337,7 +337,8 @@ impl Lexer<'_> {
             out.extend(&chars[dollar - slashes + 1..end]);
             return Ok(end);
         }
-        if length == 0 {
+        // A default or a closing brace makes even an empty name a variable, one that is never set.
+        if length == 0 && fallback.is_none() && !closed {
             out.extend(&chars[dollar - slashes..end]);
             return Ok(end);
         }

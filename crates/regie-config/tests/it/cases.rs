@@ -1,0 +1,224 @@
+//! Folders as people have them, and what is made of them.
+
+use regie_config::values::{AppEnv, Framework, Mode};
+use regie_config::{Options, Severity, shell};
+
+use crate::folder::{Folder, variables};
+
+fn lines(rows: &[impl ToString]) -> Vec<String> {
+    rows.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn an_empty_folder_is_served_as_it_is() {
+    let loaded = Folder::new(&[("index.php", "<?php")]).load(&[]).unwrap();
+    assert_eq!(loaded.application.framework, Framework::Plain);
+    assert_eq!((loaded.env, loaded.env_origin.to_string().as_str()), (AppEnv::Development, "default"));
+    assert_eq!(loaded.public().to_str(), Some("./"));
+    assert_eq!(loaded.config.gateway.front_controller, None);
+    assert_eq!((loaded.web().mode(), loaded.web().max_requests()), (Mode::Classic, 0));
+    assert_eq!(lines(&loaded.warnings), [""; 0]);
+}
+
+#[test]
+fn a_laravel_application_with_docker_names() {
+    let folder = Folder::new(&[
+        ("artisan", "#!/usr/bin/env php"),
+        ("bootstrap/cache/", ""),
+        ("public/index.php", "<?php"),
+        ("public/storage/x.jpg", ""),
+        (
+            ".env",
+            "APP_ENV=local\nAPP_KEY=base64:x\nCACHE_DRIVER=redis\nREDIS_HOST=redis.invalid-compose\nDB_HOST=db\n",
+        ),
+        ("regie.toml", "[hosts]\ndb = \"10.0.0.7\"\n"),
+        ("composer.lock", r#"{"packages": [{"name": "laravel/framework", "version": "v8.83.26"}]}"#),
+    ]);
+    let loaded = folder.load(&[]).unwrap();
+    assert_eq!(loaded.application.title(), "Laravel 8.83.26");
+    assert_eq!(
+        (loaded.env, loaded.env_origin.to_string().as_str()),
+        (AppEnv::Development, "APP_ENV in .env")
+    );
+    assert_eq!(loaded.config.gateway.front_controller.as_deref(), Some("index.php"));
+    assert_eq!(loaded.config.gateway.upload_folders, ["storage"]);
+    assert_eq!(
+        lines(&loaded.decisions),
+        ["REDIS_HOST redis.invalid-compose → nothing behind it", "DB_HOST db → 10.0.0.7"]
+    );
+    assert_eq!(loaded.child_environment, variables(&[("DB_HOST", "10.0.0.7")]));
+}
+
+#[test]
+fn octane_and_symfonys_runtime_choose_worker_mode() {
+    let octane = |config: &'static str, stub: bool| {
+        let mut files = vec![
+            ("artisan", ""),
+            ("bootstrap/app.php", ""),
+            ("public/index.php", "<?php"),
+            ("config/octane.php", config),
+            ("vendor/laravel/octane/bin/frankenphp-worker.php", "<?php"),
+            (
+                "vendor/composer/installed.json",
+                r#"{"packages": [{"name": "laravel/octane", "version": "v2.3"}]}"#,
+            ),
+        ];
+        if stub {
+            files.push(("public/frankenphp-worker.php", "<?php"));
+        }
+        let loaded = Folder::new(&files).load(&[]).unwrap();
+        let script = loaded.web().script.as_ref().map(|script| script.to_str().unwrap().to_owned());
+        (loaded.web().mode(), script)
+    };
+    let named = "<?php return [\n    'server' => env('OCTANE_SERVER', 'frankenphp'),\n];";
+    let other = "<?php return [\n    'server' => env('OCTANE_SERVER', 'roadrunner'),\n];";
+    let vendor = "vendor/laravel/octane/bin/frankenphp-worker.php";
+    assert_eq!(octane(named, false), (Mode::Worker, Some(vendor.to_owned())));
+    assert_eq!(octane(named, true), (Mode::Worker, Some("public/frankenphp-worker.php".to_owned())));
+    assert_eq!(octane(other, true), (Mode::Worker, Some("public/frankenphp-worker.php".to_owned())));
+    assert_eq!(octane(other, false), (Mode::Classic, None));
+
+    let symfony = |packages: &str, front: &'static str| {
+        let installed = format!(r#"{{"packages": [{packages}]}}"#);
+        let files = [
+            ("bin/console", ""),
+            ("src/Kernel.php", "<?php"),
+            ("public/index.php", front),
+            ("vendor/composer/installed.json", &installed),
+        ];
+        let loaded = Folder::new(&files).load(&[]).unwrap();
+        assert_eq!(loaded.application.framework, Framework::Symfony);
+        let env: Vec<String> =
+            loaded.web().env.iter().map(|(name, value)| format!("{name}={}", value.0)).collect();
+        (loaded.web().mode(), env.join(" "))
+    };
+    let front = "<?php require_once dirname(__DIR__).'/vendor/autoload_runtime.php';";
+    let runtime = |version: &str| format!(r#"{{"name": "symfony/runtime", "version": "v{version}"}}"#);
+    let franken = r#"{"name": "runtime/frankenphp-symfony", "version": "0.2.0"}"#;
+    assert_eq!(symfony(&runtime("7.4.1"), front), (Mode::Worker, String::new()));
+    assert_eq!(symfony(&runtime("6.4.0"), front), (Mode::Classic, String::new()));
+    let (mode, env) = symfony(&format!("{}, {franken}", runtime("6.4.0")), front);
+    assert_eq!((mode, env.as_str()), (Mode::Worker, "APP_RUNTIME=Runtime\\FrankenPhpSymfony\\Runtime"));
+    assert_eq!(symfony(&runtime("8.0.0"), "<?php echo 1;"), (Mode::Classic, String::new()));
+}
+
+#[test]
+fn a_wordpress_is_known_by_its_files() {
+    let loaded = Folder::new(&[
+        ("wp-load.php", "<?php"),
+        ("index.php", "<?php"),
+        ("wp-includes/version.php", "<?php\n$wp_version = '6.5.2';\n"),
+        ("wp-content/uploads/2024/", ""),
+        (".htaccess", "# BEGIN WordPress\nRewriteRule . /index.php [L]\n"),
+        ("wp-content/uploads/private/.htaccess", "Deny from all\n"),
+    ])
+    .load(&[])
+    .unwrap();
+    assert_eq!(loaded.application.title(), "WordPress 6.5.2");
+    assert_eq!(loaded.application.writable, ["wp-content/uploads"]);
+    assert_eq!(loaded.config.gateway.upload_folders, ["wp-content/uploads"]);
+    assert_eq!(loaded.config.gateway.deny, ["wp-content/uploads/private/**"]);
+    assert_eq!(loaded.config.gateway.front_controller.as_deref(), Some("index.php"));
+}
+
+#[test]
+fn production_comes_from_the_file_or_from_app_env() {
+    for (toml, env, expected, origin) in [
+        ("[app]\nenv = \"production\"\n", "", AppEnv::Production, "regie.toml:2"),
+        ("", "APP_ENV=production", AppEnv::Production, "APP_ENV in .env"),
+        ("", "APP_ENV=staging", AppEnv::Production, "APP_ENV in .env"),
+        ("", "APP_ENV=local", AppEnv::Development, "APP_ENV in .env"),
+        ("", "", AppEnv::Development, "default"),
+    ] {
+        let folder = Folder::new(&[
+            ("regie.toml", toml),
+            (".env", env),
+            ("regie.production.toml", "[php.web]\nworkers = 8\n"),
+            ("regie.local.toml", "[php.web]\nworkers = 2\n"),
+        ]);
+        let loaded = folder.load(&[]).unwrap();
+        assert_eq!((loaded.env, loaded.env_origin.to_string().as_str()), (expected, origin), "{toml}{env}");
+        let (workers, file) = if expected == AppEnv::Production {
+            ("8", "regie.production.toml")
+        } else {
+            ("2", "regie.local.toml")
+        };
+        let row = loaded.shown.iter().find(|row| row.section == "php.web" && row.key == "workers").unwrap();
+        assert_eq!((row.value.as_str(), row.origin.to_string()), (workers, format!("{file}:2")));
+    }
+    let forced = Options { env: Some(AppEnv::Production), ..Options::default() };
+    let loaded = shell::load(Folder::new(&[]).path(), &forced, &variables(&[])).unwrap();
+    assert_eq!(loaded.env, AppEnv::Production);
+}
+
+#[test]
+fn the_children_get_an_app_env_where_the_application_has_none() {
+    let symfony = [("bin/console", ""), ("src/Kernel.php", ""), ("public/index.php", "")];
+    for (env, expected) in [("", Some("prod")), ("APP_ENV=prod", None)] {
+        let files: Vec<_> = symfony
+            .iter()
+            .copied()
+            .chain([("regie.toml", "[app]\nenv = \"production\"\n"), (".env", env)])
+            .collect();
+        let loaded = Folder::new(&files).load(&[]).unwrap();
+        assert_eq!(loaded.child_environment.get("APP_ENV").map(String::as_str), expected, "{env}");
+    }
+    let files: Vec<_> = symfony
+        .iter()
+        .copied()
+        .chain([("regie.toml", "[app]\nenv = \"production\"\n"), (".env", "APP_ENV=dev")])
+        .collect();
+    let loaded = Folder::new(&files).load(&[]).unwrap();
+    assert_eq!(
+        lines(&loaded.warnings),
+        ["warning: .env: [app] env says production, the application's own APP_ENV says development\n  \
+          fix: set APP_ENV to match, or leave [app] env out"]
+    );
+}
+
+#[test]
+fn values_are_put_in_and_secrets_stay_hidden() {
+    let secret = Folder::new(&[("token", "from-a-file\n")]);
+    let toml = format!(
+        "[app]\nuser = \"${{DEPLOY_USER}}\"\n[php.web]\nworkers = \"${{WORKERS}}\"\nenv = {{ API_TOKEN = \"t\", REGION = \"$${{x}}\", FILE = \"${{file:{}}}\" }}\n\
+         [mercure]\njwt_secret = \"${{JWT}}\"\n",
+        secret.path().join("token").display()
+    );
+    let folder = Folder::new(&[("regie.toml", &toml), (".env", "JWT=hidden\nWORKERS=6\n")]);
+    let loaded = folder.load(&[("DEPLOY_USER", "deploy")]).unwrap();
+    assert_eq!(loaded.config.app.user.as_deref(), Some("deploy"));
+    assert_eq!(loaded.web().workers.to_string(), "6");
+    assert_eq!(loaded.web().env["REGION"].0, "${x}");
+    assert_eq!(loaded.web().env["FILE"].0, "from-a-file");
+    assert_eq!(loaded.config.mercure.jwt_secret.as_ref().unwrap().reveal(), "hidden");
+    let shown = regie_config::reference::show(&loaded.shown);
+    assert!(shown.contains("regie.toml:2 and environment"), "{shown}");
+    for hidden in ["hidden", "from-a-file", "\"t\""] {
+        assert!(!shown.contains(hidden), "{hidden} is shown in\n{shown}");
+    }
+    assert!(!format!("{:?}", loaded.config.mercure).contains("hidden"));
+}
+
+#[test]
+fn what_is_not_served_yet_is_said() {
+    let folder =
+        Folder::new(&[("regie.toml", "[schedule]\nenabled = true\n[gateway]\nlisten = [\"127.0.0.1:0\"]\n")]);
+    let loaded = folder.load(&[]).unwrap();
+    assert_eq!(loaded.warnings.len(), 1);
+    assert_eq!(loaded.warnings[0].severity, Severity::Warning);
+    assert!(loaded.warnings[0].to_string().starts_with(
+        "warning: regie.toml:1: [schedule] is read and checked, but not yet served by this version"
+    ));
+}
+
+#[test]
+fn the_application_may_lie_below_the_configuration() {
+    let folder = Folder::new(&[
+        ("regie.toml", "[app]\nroot = \"backend\"\npublic = \"web\"\n"),
+        ("backend/web/index.php", "<?php"),
+        ("backend/.env", "APP_ENV=production\n"),
+    ]);
+    let loaded = folder.load(&[]).unwrap();
+    assert_eq!(loaded.public().to_str(), Some("backend/web"));
+    assert_eq!(loaded.env, AppEnv::Production);
+}
