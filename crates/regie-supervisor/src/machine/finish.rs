@@ -192,7 +192,7 @@ impl Machine {
             slot.rest = Rest::Due;
             return self.say(name, format!("{why}; starting again"));
         }
-        self.back_off(now, e, s, streak - 1, why);
+        self.back_off(now, e, s, streak - 1, &why);
     }
 
     fn start_failed(&mut self, now: Now, e: usize, s: usize, why: String) {
@@ -203,7 +203,7 @@ impl Machine {
         slot.restarts += u64::from(slot.failures <= retries);
         let failures = slot.failures;
         if failures <= retries {
-            return self.back_off(now, e, s, failures, why);
+            return self.back_off(now, e, s, failures, &why);
         }
         slot.rest = Rest::Fatal;
         slot.reload_wanted = false;
@@ -216,13 +216,13 @@ impl Machine {
         }
     }
 
-    fn back_off(&mut self, now: Now, e: usize, s: usize, retry: u32, why: String) {
+    fn back_off(&mut self, now: Now, e: usize, s: usize, retry: u32, why: &str) {
         let chance = self.chance();
         let name = self.entries[e].name_of(s);
         let delay = self.entries[e].program.backoff.delay(retry, chance);
         let slot = &mut self.entries[e].slots[s];
         slot.rest = Rest::Backoff { until: now + delay };
-        slot.reason.clone_from(&why);
+        why.clone_into(&mut slot.reason);
         self.say(name, format!("{why}; next start in {:.1}s", delay.as_secs_f64()));
     }
 

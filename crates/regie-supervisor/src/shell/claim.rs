@@ -205,10 +205,10 @@ fn clean_up(path: &Path) -> Result<Vec<Leftover>, ClaimError> {
     struct OnlyFormat {
         format: u32,
     }
-    if let Ok(OnlyFormat { format }) = serde_json::from_str(&text) {
-        if format > FORMAT {
-            return Err(ClaimError::Newer { path: path.into(), found: format });
-        }
+    if let Ok(OnlyFormat { format }) = serde_json::from_str(&text)
+        && format > FORMAT
+    {
+        return Err(ClaimError::Newer { path: path.into(), found: format });
     }
     // A file cut short by a power cut: then the machine has restarted, and nothing is left.
     let Ok(state) = serde_json::from_str::<StateFile>(&text) else { return Ok(Vec::new()) };

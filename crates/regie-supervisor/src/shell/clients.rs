@@ -7,7 +7,9 @@ use std::os::unix::net::{UnixListener, UnixStream};
 
 use nix::poll::PollFlags;
 
-use crate::control::{ErrorKind, IDLE_LIMIT, LogLine, MAX_CLIENTS, MAX_REQUEST, MAX_UNSENT, Reply, Request};
+use crate::control::{
+    ErrorKind, IDLE_LIMIT, LogLine, MAX_CLIENTS, MAX_REQUEST, MAX_UNSENT, Reply, Request, Stream,
+};
 use crate::machine::Now;
 
 /// Which lines a follower wants.
@@ -161,17 +163,19 @@ impl Client {
             self.skipped += 1;
             return;
         }
-        if self.skipped > 0 {
-            let text = format!("{} lines were skipped, because they were not read in time", self.skipped);
-            self.skipped = 0;
-            self.push(&Reply::Line(LogLine {
-                time_ms: line.time_ms,
-                name: super::logs::SELF.to_owned(),
-                stream: crate::control::Stream::Event,
-                text,
-            }));
-        }
+        self.tell_skipped(line.time_ms);
         self.push(&Reply::Line(line));
+    }
+
+    /// Tells a follower that was slow how much it has missed, once it reads again.
+    pub(crate) fn tell_skipped(&mut self, time_ms: u64) {
+        if self.skipped == 0 || self.outbox.len() > MAX_UNSENT / 2 {
+            return;
+        }
+        let text = format!("{} lines were skipped, because they were not read in time", self.skipped);
+        self.skipped = 0;
+        let name = super::logs::SELF.to_owned();
+        self.push(&Reply::Line(LogLine { time_ms, name, stream: Stream::Event, text }));
     }
 
     /// The answer that it waited for was given.

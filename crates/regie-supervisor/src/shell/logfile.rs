@@ -24,7 +24,6 @@ pub(crate) struct LogFile {
     file: Option<File>,
     size: u64,
     gathered: Vec<u8>,
-    gathered_lines: u64,
     lost: u64,
     /// Why lines are being lost, and when to try again.
     trouble: Option<(String, Now)>,
@@ -32,24 +31,13 @@ pub(crate) struct LogFile {
 
 impl LogFile {
     pub(crate) fn new(path: PathBuf, max_bytes: u64, keep: u32) -> Self {
-        Self {
-            path,
-            max_bytes,
-            keep,
-            file: None,
-            size: 0,
-            gathered: Vec::new(),
-            gathered_lines: 0,
-            lost: 0,
-            trouble: None,
-        }
+        Self { path, max_bytes, keep, file: None, size: 0, gathered: Vec::new(), lost: 0, trouble: None }
     }
 
     /// Takes a line for the end of the turn.
     pub(crate) fn push(&mut self, line: &[u8]) {
         self.gathered.extend_from_slice(line);
         self.gathered.push(b'\n');
-        self.gathered_lines += 1;
     }
 
     /// Opens the file anew before the next write.
@@ -88,26 +76,54 @@ impl LogFile {
     }
 
     fn drop_gathered(&mut self) {
-        self.lost += std::mem::take(&mut self.gathered_lines);
+        self.lost += self.gathered.iter().filter(|b| **b == b'\n').count() as u64;
         self.gathered.clear();
     }
 
+    /// Writes what was gathered, in as many files as it needs.
     fn write(&mut self, trouble: Option<&str>) -> io::Result<()> {
-        if self.max_bytes > 0 && self.size > 0 && self.size + self.gathered.len() as u64 > self.max_bytes {
-            self.rotate()?;
+        if let Some(why) = trouble {
+            let note = format!("[regie] {} lines were lost: {why}\n", self.lost);
+            self.append(note.as_bytes())?;
         }
+        while !self.gathered.is_empty() {
+            self.open()?;
+            let end = self.fitting();
+            if end == 0 {
+                self.rotate()?;
+                continue;
+            }
+            let piece: Vec<u8> = self.gathered.drain(..end).collect();
+            if let Err(error) = self.append(&piece) {
+                self.gathered.splice(..0, piece);
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// How many gathered bytes, whole lines of them, this file still takes. A file takes one line at least.
+    fn fitting(&self) -> usize {
+        let room = usize::try_from(self.max_bytes.saturating_sub(self.size)).unwrap_or(usize::MAX);
+        if self.max_bytes == 0 || self.gathered.len() <= room {
+            return self.gathered.len();
+        }
+        let after = |at: usize| at + 1;
+        match self.gathered[..room].iter().rposition(|b| *b == b'\n') {
+            Some(last) => after(last),
+            None if self.size == 0 => self.gathered.iter().position(|b| *b == b'\n').map_or(0, after),
+            None => 0,
+        }
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.open()?;
         let Some(file) = &mut self.file else { return Ok(()) };
-        let note =
-            trouble.map(|why| format!("[regie] {} lines were lost: {why}\n", self.lost)).unwrap_or_default();
-        let written = file.write_all(note.as_bytes()).and_then(|()| file.write_all(&self.gathered));
-        if let Err(error) = written {
+        if let Err(error) = file.write_all(bytes) {
             let _ = file.set_len(self.size);
             return Err(error);
         }
-        self.size += (note.len() + self.gathered.len()) as u64;
-        self.gathered.clear();
-        self.gathered_lines = 0;
+        self.size += bytes.len() as u64;
         Ok(())
     }
 
@@ -159,8 +175,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("deep/a.log");
         let mut log = LogFile::new(path.clone(), 10, 3);
-        for n in 0..5 {
-            log.push(format!("line {n}").as_bytes());
+        for turn in [0..2, 2..5] {
+            turn.for_each(|n| log.push(format!("line {n}").as_bytes()));
             assert_eq!(log.flush(Now::ZERO), None);
         }
         let read = |p: PathBuf| fs::read_to_string(p).ok();

@@ -172,18 +172,17 @@ unsafe fn become_program(
                 return Step::Limits;
             }
         }
-        if let Some(identity) = &launch.identity {
-            if libc::setgroups(identity.groups.len(), identity.groups.as_ptr()) == -1
+        if let Some(identity) = &launch.identity
+            && (libc::setgroups(identity.groups.len(), identity.groups.as_ptr()) == -1
                 || libc::setgid(identity.gid) == -1
-                || libc::setuid(identity.uid) == -1
-            {
-                return Step::Identity;
-            }
+                || libc::setuid(identity.uid) == -1)
+        {
+            return Step::Identity;
         }
-        if let Some(cwd) = &launch.cwd {
-            if libc::chdir(cwd.as_ptr()) == -1 {
-                return Step::Folder;
-            }
+        if let Some(cwd) = &launch.cwd
+            && libc::chdir(cwd.as_ptr()) == -1
+        {
+            return Step::Folder;
         }
         // After the change of user, which clears it; then see whether it came too late.
         libc::prctl(libc::PR_SET_PDEATHSIG, launch.death_signal);

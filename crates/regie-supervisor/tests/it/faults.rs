@@ -96,7 +96,7 @@ fn a_flood_of_output_hurts_nobody() {
         match lazy.next_reply().unwrap() {
             Reply::Line(line) if line.text.contains("lines were skipped") => break,
             Reply::Line(line) => {
-                assert!(!line.text.starts_with("stopped"), "the end came without a word of what is missing")
+                assert!(!line.text.starts_with("stopped"), "the end came without a word of what is missing");
             }
             other => panic!("{other:?}"),
         }

@@ -11,7 +11,8 @@ fn dependencies_start_first_and_stop_last() {
     let order: Vec<String> = world.logs(&[]).into_iter().map(|line| line.text).collect();
     let at = |text: &str| order.iter().position(|line| line.contains(text)).unwrap();
     assert!(at("first serves") < at("second runs"), "{order:?}");
-    let (first, second) = (world.row("first"), world.row("second"));
+    let rows = world.rows();
+    let (second, first) = (&rows[0], &rows[1]);
     assert!(first.uptime_ms.unwrap() >= second.uptime_ms.unwrap());
     assert!(first.memory.unwrap() > 0 && first.generation == 1 && first.restarts == 0);
     let ended = world.shut_down();

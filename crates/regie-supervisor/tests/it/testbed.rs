@@ -41,7 +41,7 @@ extern "C" fn play() {
         "lifeline" => lifeline(),
         other => panic!("no role {other}"),
     }
-    end()
+    end();
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is the main function of a role")]

@@ -126,7 +126,7 @@ impl Driver {
     }
 
     fn memory_limit(&self, run: RunId) -> Option<u64> {
-        self.children.get(&run).and_then(|child| child.memory_limit())
+        self.children.get(&run).and_then(super::children::Child::memory_limit)
     }
 }
 

@@ -223,10 +223,10 @@ impl Driver {
             self.clients.accept(self.clock.now());
         }
         for (token, flags) in &ready {
-            if let Token::Client(id) = token {
-                if let Some(client) = self.clients.list.get_mut(id) {
-                    client.serve(*flags);
-                }
+            if let Token::Client(id) = token
+                && let Some(client) = self.clients.list.get_mut(id)
+            {
+                client.serve(*flags);
             }
         }
         self.serve_clients();

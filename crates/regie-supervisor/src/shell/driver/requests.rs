@@ -6,6 +6,7 @@ use super::{Driver, check_descriptors};
 use crate::control::{ErrorKind, NameResult, Overview, PROTOCOL, Reply, Request};
 use crate::machine::{Command, Event, Ticket};
 use crate::shell::clients::{Filter, Mode};
+use crate::shell::clock;
 use crate::shell::logs::SELF;
 use crate::shell::proc;
 use crate::shell::settings::Table;
@@ -210,6 +211,7 @@ impl Driver {
                 for line in lines.iter().filter(|line| filter.wants(line, |p, n| self.machine.means(p, n))) {
                     client.push_line(line.clone());
                 }
+                client.tell_skipped(clock::wall_ms());
             }
         }
     }
