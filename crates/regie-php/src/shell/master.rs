@@ -99,6 +99,8 @@ struct Identity {
 pub(crate) fn run(options: Options) -> Result<(), Fatal> {
     log::name_pool(&options.pool);
     let handoff = Handoff::parse(|name| std::env::var(name).ok(), std::process::id());
+    // Before the engine starts: it takes what is ours out of the environment, so that no script sees it.
+    let notify = Notify::new(std::env::var("NOTIFY_SOCKET").ok().as_deref());
     let identity = find_identity(&options)?;
     let (listener, is_tcp) = open_listener(&options, &handoff, &identity)?;
     let script = find_script(&options)?;
@@ -138,7 +140,7 @@ pub(crate) fn run(options: Options) -> Result<(), Fatal> {
         signals,
         lifeline,
         bell: bell_hears,
-        notify: Notify::new(std::env::var("NOTIFY_SOCKET").ok().as_deref()),
+        notify,
         stopped: false,
     };
     log::master(
