@@ -1,8 +1,8 @@
 //! An application in a temporary folder of its own.
 
 use std::fs;
-use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use crate::programs::repository;
 
@@ -22,22 +22,17 @@ impl App {
         Self { folder: tempfile::Builder::new().prefix("regie-e2e-").tempdir().expect("a temporary folder") }
     }
 
-    /// A copy of a folder of the repository, such as `examples/tour`.
-    #[must_use]
-    pub fn copy_of(place: &str) -> Self {
-        let app = Self::empty();
-        app.overlay(place);
-        app
-    }
-
-    /// Copies a folder of the repository over what is there.
+    /// A copy of one of the applications that `e2e/apps/README.md` lists.
     ///
     /// # Panics
-    /// When it cannot be copied.
-    pub fn overlay(&self, place: &str) {
-        let from = repository().join(place);
-        assert!(from.is_dir(), "{place} is a folder of the repository");
-        copy_tree(&from, self.path());
+    /// When there is none of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Self {
+        let app = Self::empty();
+        let script = repository().join("e2e/apps/base.sh");
+        let done = Command::new(script).arg(name).arg(app.path()).output().expect("base.sh can be run");
+        assert!(done.status.success(), "base.sh {name}: {}", String::from_utf8_lossy(&done.stderr));
+        app
     }
 
     /// Where it lies.
@@ -61,25 +56,5 @@ impl App {
     #[must_use]
     pub fn read(&self, name: &str) -> String {
         fs::read_to_string(self.path().join(name)).unwrap_or_default()
-    }
-}
-
-fn copy_tree(from: &Path, to: &Path) {
-    fs::create_dir_all(to).expect("folders can be made");
-    for entry in fs::read_dir(from).expect("a folder can be read") {
-        let entry = entry.expect("a folder can be read");
-        let (source, target) = (entry.path(), to.join(entry.file_name()));
-        let kind = entry.file_type().expect("an entry has a type");
-        if entry.file_name() == ".regie" {
-            continue;
-        }
-        if kind.is_symlink() {
-            symlink(fs::read_link(&source).expect("a link can be read"), &target)
-                .expect("a link can be made");
-        } else if kind.is_dir() {
-            copy_tree(&source, &target);
-        } else {
-            fs::copy(&source, &target).expect("a file can be copied");
-        }
     }
 }

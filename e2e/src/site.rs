@@ -56,7 +56,8 @@ impl Site {
             if let Some(status) = supervisor.try_wait().expect("a child can be asked") {
                 panic!("regie up ended with {status}:\n{text}");
             }
-            text.contains("ready").then(|| served_address(&text)).flatten()
+            let up = text.lines().any(|line| line.starts_with("ready"));
+            up.then(|| served_address(&text)).flatten()
         });
         Self { folder: folder.to_owned(), supervisor, address, printed }
     }

@@ -1,0 +1,167 @@
+//! Laravel and Symfony of Debian's packages, in classic and in worker mode: the same answers.
+
+use std::collections::BTreeSet;
+use std::io;
+
+use regie_e2e::site::regie;
+use regie_e2e::{App, Connection, Reply, Site};
+
+/// A visitor with cookies of their own, on a connection of their own.
+struct Visitor {
+    connection: Connection,
+    cookies: Vec<(String, String)>,
+}
+
+impl Visitor {
+    fn new(site: &Site) -> Self {
+        Self { connection: Connection::open(site.address()).expect("it listens"), cookies: Vec::new() }
+    }
+
+    fn ask(&mut self, method: &str, path: &str, form: &str) -> io::Result<Reply> {
+        let cookies: Vec<String> =
+            self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let cookies = cookies.join("; ");
+        let headers = [("Cookie", cookies.as_str()), ("Content-Type", "application/x-www-form-urlencoded")];
+        let reply = self.connection.ask(method, path, &headers, form.as_bytes())?;
+        for (name, value) in reply.headers.iter().filter(|(name, _)| name == "set-cookie") {
+            let _ = name;
+            let pair = value.split(';').next().unwrap_or_default();
+            if let Some((name, value)) = pair.split_once('=') {
+                self.cookies.retain(|(known, _)| known != name);
+                self.cookies.push((name.to_owned(), value.to_owned()));
+            }
+        }
+        Ok(reply)
+    }
+
+    fn get(&mut self, path: &str) -> Reply {
+        self.ask("GET", path, "").unwrap_or_else(|fault| panic!("GET {path}: {fault}"))
+    }
+
+    fn json(&mut self, path: &str) -> serde_json::Value {
+        let reply = self.get(path);
+        serde_json::from_slice(&reply.body)
+            .unwrap_or_else(|_| panic!("{path}: {} {}", reply.status, reply.text()))
+    }
+}
+
+/// What stands between `before` and `after`.
+fn between<'t>(text: &'t str, before: &str, after: &str) -> Option<&'t str> {
+    let start = text.find(before)? + before.len();
+    let end = text[start..].find(after)?;
+    Some(&text[start..start + end])
+}
+
+fn migrated_laravel() -> App {
+    let app = App::named("laravel-ready");
+    app.write("database/database.sqlite", "");
+    let migrate =
+        regie(app.path()).args(["artisan", "migrate", "--force"]).output().expect("regie can be started");
+    assert!(
+        migrate.status.success(),
+        "{}{}",
+        String::from_utf8_lossy(&migrate.stdout),
+        String::from_utf8_lossy(&migrate.stderr)
+    );
+    app
+}
+
+fn laravel_behaves(site: &Site) {
+    let mut visitor = Visitor::new(site);
+    assert_eq!(visitor.get("/").status, 200);
+    let notes = visitor.get("/notes").text();
+    let token =
+        between(&notes, "name=\"_token\" value=\"", "\"").unwrap_or_else(|| panic!("a token in {notes}"));
+    let form = format!("_token={token}&author=Ada&text=Hello+there");
+    let posted = visitor.ask("POST", "/notes", &form).unwrap();
+    assert_eq!(posted.status, 302, "{}", posted.text());
+    let after = visitor.get("/notes").text();
+    assert!(after.contains("Hello there") && after.contains("Thank you."), "{after}");
+    assert!(!visitor.get("/notes").text().contains("Thank you."), "a flash message is shown once");
+    let refused = visitor.ask("POST", "/notes", "_token=wrong&author=Eve&text=x").unwrap();
+    assert_eq!(refused.status, 419);
+    assert_eq!(visitor.json("/notes/1")["author"], "Ada");
+    assert_eq!(visitor.get("/notes/999").status, 404);
+    assert_eq!(visitor.get("/stream").text(), "piece 1\npiece 2\npiece 3\n");
+    let download = visitor.get("/download");
+    assert!(download.header("content-disposition").contains("composer.txt"), "{:?}", download.headers);
+    assert!(download.text().contains("\"require\""), "{}", download.text());
+    assert_eq!(visitor.get("/boom").status, 500);
+    assert!(visitor.get("/dd").text().contains("dumped"));
+    let json = visitor.json("/json?a=1&b%5B%5D=2");
+    assert_eq!(json["query"], serde_json::json!({"a": "1", "b": ["2"]}));
+    assert_eq!(visitor.get("/robots.txt").status, 200);
+}
+
+/// Visitors in turn: nobody ever sees anybody else's name.
+fn nobody_is_mixed_up(site: &Site, rounds: usize) {
+    let mut visitors: Vec<Visitor> = (0..4).map(|_| Visitor::new(site)).collect();
+    for (number, visitor) in visitors.iter_mut().enumerate() {
+        assert_eq!(visitor.json(&format!("/me?name=visitor-{number}"))["name"], format!("visitor-{number}"));
+    }
+    for round in 0..rounds {
+        for (number, visitor) in visitors.iter_mut().enumerate() {
+            let me = visitor.json("/me");
+            assert_eq!(me["name"], format!("visitor-{number}"), "round {round}");
+        }
+        let stranger = Visitor::new(site).json("/me");
+        assert!(stranger["name"].is_null(), "a stranger in round {round}: {stranger}");
+    }
+}
+
+#[test]
+fn laravel_in_classic_mode() {
+    let app = migrated_laravel();
+    let site = Site::up(app.path(), "[php.web]\nworkers = 2\n");
+    laravel_behaves(&site);
+    nobody_is_mixed_up(&site, 5);
+}
+
+#[test]
+fn laravel_in_worker_mode() {
+    let app = migrated_laravel();
+    let config = "[php.web]\nmode = \"worker\"\nscript = \"public/frankenphp-worker.php\"\nworkers = 2\n";
+    let site = Site::up(app.path(), config);
+    assert!(site.printed().contains("worker mode"), "{}", site.printed());
+    laravel_behaves(&site);
+    nobody_is_mixed_up(&site, 50);
+    let mut served = BTreeSet::new();
+    let mut visitor = Visitor::new(&site);
+    for _ in 0..10 {
+        let json = visitor.json("/json");
+        served.insert((json["pid"].as_i64(), json["worker"].as_i64()));
+    }
+    assert_eq!(served.len(), 10, "the application stays and counts its requests: {served:?}");
+}
+
+fn symfony_behaves(site: &Site) {
+    let mut visitor = Visitor::new(site);
+    assert_eq!(visitor.get("/").status, 200);
+    assert!(visitor.json("/json?a=1")["pid"].is_number());
+    assert_eq!(visitor.get("/boom").status, 500);
+    assert!(visitor.get("/stream").status == 200);
+    let download = visitor.get("/download");
+    assert_eq!(download.status, 200);
+    assert!(!download.body.is_empty());
+    assert_eq!(visitor.get("/no/such/page").status, 404);
+}
+
+#[test]
+fn symfony_in_classic_mode() {
+    let app = App::named("symfony");
+    let site = Site::up(app.path(), "[php.web]\nworkers = 2\n");
+    symfony_behaves(&site);
+    nobody_is_mixed_up(&site, 5);
+}
+
+#[test]
+fn symfony_in_worker_mode() {
+    let app = App::named("symfony");
+    let site =
+        Site::up(app.path(), "[php.web]\nmode = \"worker\"\nscript = \"public/index.php\"\nworkers = 2\n");
+    symfony_behaves(&site);
+    nobody_is_mixed_up(&site, 50);
+    let mut visitor = Visitor::new(&site);
+    let served: Vec<i64> = (0..8).filter_map(|_| visitor.json("/json")["served"].as_i64()).collect();
+    assert!(served.iter().any(|count| *count > 2), "the kernel stays: {served:?}");
+}

@@ -1,0 +1,144 @@
+//! Slow clients, many connections, large bodies: each hurts only itself.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use regie_e2e::wait::timed;
+use regie_e2e::{App, Connection, Site, eventually};
+
+fn pages() -> App {
+    let app = App::empty();
+    app.write("index.php", "<?php echo 'fine ', getmypid();");
+    app.write("large.php", "<?php for ($i = 0; $i < 256; $i++) { echo str_repeat('x', 1 << 16); }");
+    app.write(
+        "size.php",
+        "<?php $n = 0; $in = fopen('php://input', 'r'); while (!feof($in)) { $n += strlen(fread($in, 1 << 16)); } echo $n;",
+    );
+    app.write("abort.php", "<?php ignore_user_abort(false); register_shutdown_function(function () { file_put_contents(__DIR__ . '/aborted', connection_status()); }); for ($i = 0; $i < 1000; $i++) { echo str_repeat('x', 1 << 16); flush(); usleep(5000); }");
+    app
+}
+
+/// Bytes of memory that a process holds.
+fn resident(pid: &serde_json::Value) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("the process lives");
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("a line of the kernel");
+    line.split_whitespace().nth(1).and_then(|kb| kb.parse::<u64>().ok()).expect("a number of KB") * 1024
+}
+
+#[test]
+fn slow_clients_do_not_hold_the_only_worker() {
+    let app = pages();
+    let site = Site::up(app.path(), "[php.web]\nworkers = 1\n");
+    // One that sends its head a byte at a time, one that sends half a body, one that reads nothing.
+    let mut half_head = TcpStream::connect(site.address()).unwrap();
+    half_head.write_all(b"GET / HTT").unwrap();
+    let mut half_body = TcpStream::connect(site.address()).unwrap();
+    half_body
+        .write_all(b"POST /size.php HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\nstart")
+        .unwrap();
+    for _ in 0..5 {
+        let (took, reply) = timed(|| site.get("/"));
+        assert!(reply.text().starts_with("fine "), "{}", reply.text());
+        assert!(took < Duration::from_secs(5), "{took:?}");
+    }
+    drop((half_head, half_body));
+    assert!(site.get("/").text().starts_with("fine "));
+}
+
+#[test]
+fn a_client_that_leaves_is_seen_by_php() {
+    let app = pages();
+    let site = Site::up(app.path(), "[php.web]\nworkers = 1\n");
+    let mut client = TcpStream::connect(site.address()).unwrap();
+    client.write_all(b"GET /abort.php HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    let mut some = [0; 1024];
+    assert!(client.read(&mut some).unwrap() > 0);
+    drop(client);
+    eventually("PHP has seen that nobody listens", || (app.read("aborted") == "1").then_some(()));
+    assert!(site.get("/").text().starts_with("fine "));
+}
+
+#[test]
+fn a_large_upload_passes_in_constant_memory() {
+    const SIZE: usize = 100 << 20;
+    const GROWTH_MAX: u64 = 16 << 20;
+    let app = pages();
+    let site = Site::up(
+        app.path(),
+        "[php]\nini = { post_max_size = \"300M\", enable_post_data_reading = \"0\" }\n[php.web]\nworkers = 1\n",
+    );
+    assert!(site.get("/").text().starts_with("fine "));
+    let gateway = site.status("gateway").unwrap()["pid"].clone();
+    let before = resident(&gateway);
+    let mut client = Connection::open(site.address()).unwrap();
+    client.send(format!("POST /size.php HTTP/1.1\r\nHost: a\r\nContent-Length: {SIZE}\r\n\r\n")).unwrap();
+    let piece = vec![b'x'; 1 << 20];
+    let mut largest = before;
+    for _ in 0..SIZE / piece.len() {
+        client.send(&piece).unwrap();
+        largest = largest.max(resident(&gateway));
+    }
+    let reply = client.read_reply(false).unwrap();
+    assert_eq!(reply.text(), SIZE.to_string());
+    largest = largest.max(resident(&gateway));
+    assert!(largest - before < GROWTH_MAX, "the gateway grew by {} KB", (largest - before) / 1024);
+}
+
+#[test]
+fn what_is_too_large_is_refused_by_name() {
+    let app = pages();
+    let site = Site::up(
+        app.path(),
+        "[php.web]\nworkers = 1\n[gateway]\nbody_limit = \"1mb\"\nheader_limit = \"8kb\"\n",
+    );
+    let body = site.ask("POST", "/size.php", &[], &vec![b'x'; 2 << 20]);
+    // The answer may come before all was sent, and the connection then ends.
+    assert!(body.is_err() || body.is_ok_and(|reply| reply.status == 413));
+    let exact = site.ask("POST", "/size.php", &[], &vec![b'x'; 1 << 20]).unwrap();
+    assert_eq!(exact.text(), (1 << 20).to_string());
+    let head = site.ask("GET", "/", &[("X-Long", &"x".repeat(16 << 10))], b"").unwrap();
+    assert_eq!(head.status, 431);
+}
+
+#[test]
+fn requests_past_the_queue_are_told_to_try_again() {
+    let app = App::empty();
+    app.write("index.php", "<?php usleep(500000); echo 'fine';");
+    let site = Site::up(app.path(), "[php.web]\nworkers = 1\n[gateway]\nqueue_length = 2\n");
+    let asked: Vec<_> = (0..8)
+        .map(|_| {
+            let address = site.address();
+            std::thread::spawn(move || Connection::open(address).unwrap().ask("GET", "/", &[], b"").unwrap())
+        })
+        .collect();
+    let replies: Vec<_> = asked.into_iter().map(|client| client.join().unwrap()).collect();
+    let busy: Vec<_> = replies.iter().filter(|reply| reply.status == 503).collect();
+    let good = replies.iter().filter(|reply| reply.status == 200).count();
+    assert_eq!(good + busy.len(), 8, "{:?}", replies.iter().map(|reply| reply.status).collect::<Vec<_>>());
+    assert!((2..=4).contains(&good), "one in hand and two waiting: {good}");
+    assert!(busy.iter().all(|reply| !reply.header("retry-after").is_empty()));
+}
+
+#[test]
+fn ten_thousand_idle_connections_leave_room_for_one_more() {
+    const IDLE: usize = 10_000;
+    const EACH_MAX: u64 = 16 << 10;
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    assert!(hard > IDLE as u64 + 500, "the hard limit of open files is {hard}; raise it: ulimit -Hn 20000");
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).unwrap();
+    let app = pages();
+    let site = Site::up(app.path(), "[php.web]\nworkers = 1\n");
+    assert!(site.get("/").text().starts_with("fine "));
+    let gateway = site.status("gateway").unwrap()["pid"].clone();
+    let before = resident(&gateway);
+    let connections: Vec<TcpStream> =
+        (0..IDLE).map(|_| TcpStream::connect(site.address()).unwrap()).collect();
+    let (took, reply) = timed(|| site.get("/"));
+    assert!(reply.text().starts_with("fine "), "{}", reply.text());
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    let grown = resident(&gateway).saturating_sub(before);
+    assert!(grown < IDLE as u64 * EACH_MAX, "{} KB for {IDLE} connections", grown / 1024);
+    drop(connections);
+}

@@ -1,0 +1,18 @@
+//! End-to-end tests: the real programs, real applications, real clients.
+//!
+//! - [`command_line`]: what a person types, and how each command ends.
+//! - [`first_hours`]: applications as they come, served without configuration.
+//! - [`frameworks`]: Laravel and Symfony in classic and in worker mode.
+//! - [`faults`]: what may break, and what must not break with it.
+//! - [`reload`]: new code and configuration under load.
+//! - [`limits`]: slow clients, many connections, full disks.
+//! - [`browser`]: the tour, looked at in Chromium.
+
+mod browser;
+mod command_line;
+mod faults;
+mod first_hours;
+mod frameworks;
+mod limits;
+mod load;
+mod reload;

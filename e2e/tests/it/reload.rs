@@ -1,0 +1,101 @@
+//! New code and configuration under load: nothing is dropped, and what is new is what is served.
+
+use std::os::unix::fs::symlink;
+
+use regie_e2e::{App, Site, eventually};
+
+use crate::load::Load;
+
+fn version(body: &str) -> bool {
+    body.starts_with("version ")
+}
+
+#[test]
+fn reloads_under_load_drop_no_request() {
+    let app = App::empty();
+    app.write("index.php", "<?php usleep(2000); echo 'version ', getmypid();");
+    let site = Site::up(app.path(), "[php.web]\nworkers = 3\n");
+    let load = Load::start(site.address(), 8, "/", version);
+    let mut pids = vec![site.status("php:web").unwrap()["pid"].clone()];
+    for round in 0..4 {
+        // Every second time the gateway's own configuration changes too.
+        if round % 2 == 1 {
+            let config = app
+                .read("regie.toml")
+                .replace("[gateway]", &format!("[gateway]\nqueue_length = {}", 100 + round));
+            let config: String = config
+                .lines()
+                .scan(false, |seen, line| {
+                    let again = line.starts_with("queue_length") && *seen;
+                    *seen |= line.starts_with("queue_length");
+                    Some(if again { String::new() } else { format!("{line}\n") })
+                })
+                .collect();
+            app.write("regie.toml", config);
+        }
+        let reload = site.regie(&["reload"]);
+        assert!(reload.status.success(), "{}", String::from_utf8_lossy(&reload.stderr));
+        let pid = site.status("php:web").unwrap()["pid"].clone();
+        assert!(!pids.contains(&pid), "a new generation of the pool");
+        pids.push(pid);
+    }
+    let seen = load.stop();
+    assert!(seen.bad.is_empty(), "{} good; bad: {:?}", seen.good, &seen.bad[..seen.bad.len().min(5)]);
+    assert!(seen.good > 100, "{}", seen.good);
+}
+
+#[test]
+fn a_switched_release_is_served_without_a_dropped_request() {
+    let app = App::empty();
+    for release in ["one", "two"] {
+        app.write(
+            &format!("releases/{release}/public/index.php"),
+            format!("<?php echo 'version {release}';"),
+        );
+    }
+    let switch = |to: &str| {
+        let (current, fresh) = (app.path().join("current"), app.path().join("fresh"));
+        symlink(format!("releases/{to}"), &fresh).unwrap();
+        std::fs::rename(&fresh, &current).unwrap();
+    };
+    switch("one");
+    let config = "[app]\nenv = \"production\"\nroot = \"current\"\n[php.web]\nworkers = 2\n";
+    let site = Site::up(app.path(), config);
+    assert_eq!(site.get("/").text(), "version one");
+    let load = Load::start(site.address(), 4, "/", version);
+    switch("two");
+    let reload = site.regie(&["reload"]);
+    assert!(reload.status.success(), "{}", String::from_utf8_lossy(&reload.stderr));
+    eventually("the new release is served", || (site.get("/").text() == "version two").then_some(()));
+    for _ in 0..20 {
+        assert_eq!(site.get("/").text(), "version two", "the old one does not come back");
+    }
+    let seen = load.stop();
+    assert!(seen.bad.is_empty(), "{} good; bad: {:?}", seen.good, &seen.bad[..seen.bad.len().min(5)]);
+}
+
+#[test]
+fn changed_files_are_seen_at_once_in_development() {
+    let app = App::empty();
+    app.write("index.php", "<?php echo 'version 1';");
+    let site = Site::up(app.path(), "[php.web]\nworkers = 2\n");
+    assert_eq!(site.get("/").text(), "version 1");
+    app.write("index.php", "<?php echo 'version 22';");
+    eventually("the change is served", || (site.get("/").text() == "version 22").then_some(()));
+}
+
+#[test]
+fn a_worker_that_never_boots_does_not_replace_the_one_that_serves() {
+    let app = App::empty();
+    app.write("public/index.php", "");
+    let good = "<?php while (frankenphp_handle_request(function () { echo 'version good'; })) { }";
+    app.write("worker.php", good);
+    let config = "[app]\nenv = \"production\"\n[php.web]\nmode = \"worker\"\nscript = \"worker.php\"\nworkers = 1\n\
+                  boot_timeout = \"2s\"\n[gateway]\nfront_controller = \"index.php\"\n";
+    let site = Site::up(app.path(), config);
+    assert_eq!(site.get("/").text(), "version good");
+    app.write("worker.php", "<?php exit(1);");
+    let reload = site.regie(&["reload"]);
+    assert!(!reload.status.success(), "a generation that does not boot is reported");
+    assert_eq!(site.get("/").text(), "version good", "and the old one goes on");
+}
