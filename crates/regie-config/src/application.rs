@@ -4,10 +4,13 @@
 //! is Symfony's, WordPress is told by its own loader, and whatever is left is a folder of PHP files. Nothing here
 //! runs PHP: a folder is looked at before anything of it may be trusted to run.
 
+use std::path::{Component, Path, PathBuf};
+
 use serde::Serialize;
 
 use crate::composer::Composer;
 use crate::files::Files;
+use crate::settings::Pool;
 use crate::values::{Framework, Mode};
 
 /// What was found in an application's folder. Paths are relative to that folder.
@@ -43,10 +46,46 @@ pub struct Runner {
     pub name: &'static str,
     /// The worker script, relative to the application's folder.
     pub script: String,
-    /// Environment variables that it asks for, beside `FRANKENPHP_WORKER`, which the pool sets.
-    pub env: Vec<(String, String)>,
+    /// Which contract it follows.
+    kind: RunnerKind,
     /// What told so.
     pub because: String,
+}
+
+/// The runners that are known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+enum RunnerKind {
+    Octane,
+    Symfony,
+    /// Symfony before 7.4, through a package that `APP_RUNTIME` names.
+    SymfonyPackage,
+}
+
+impl Runner {
+    /// The environment variables that it asks for, beside `FRANKENPHP_WORKER`, which the pool sets. `base` is the
+    /// application's folder in full.
+    #[must_use]
+    pub fn environment(&self, base: &Path, public: &str, pool: &Pool) -> Vec<(String, String)> {
+        /// Both runners count requests themselves; this is more than any worker serves.
+        const FOR_EVER: u64 = 1 << 31;
+        let base: PathBuf = base.components().filter(|part| *part != Component::CurDir).collect();
+        let requests = Some(pool.max_requests()).filter(|count| *count > 0).unwrap_or(FOR_EVER).to_string();
+        let pairs = match self.kind {
+            RunnerKind::Octane => vec![
+                ("LARAVEL_OCTANE", "1".to_owned()),
+                ("APP_BASE_PATH", base.to_string_lossy().into_owned()),
+                ("APP_PUBLIC_PATH", base.join(public).to_string_lossy().into_owned()),
+                ("MAX_REQUESTS", requests),
+                ("REQUEST_MAX_EXECUTION_TIME", pool.request_timeout.0.as_secs().to_string()),
+            ],
+            RunnerKind::Symfony => vec![("FRANKENPHP_LOOP_MAX", requests)],
+            RunnerKind::SymfonyPackage => vec![
+                ("FRANKENPHP_LOOP_MAX", requests),
+                ("APP_RUNTIME", "Runtime\\FrankenPhpSymfony\\Runtime".to_owned()),
+            ],
+        };
+        pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    }
 }
 
 /// A dev server for the browser's side, started in development.
@@ -204,12 +243,7 @@ fn octane(files: &dyn Files, composer: &Composer, public: &str) -> Option<Runner
     let vendor = "vendor/laravel/octane/bin/frankenphp-worker.php";
     let because = if configured { "config/octane.php" } else { stub.as_str() }.to_owned();
     let script = if files.is_file(&stub) { stub.clone() } else { vendor.to_owned() };
-    files.is_file(&script).then(|| Runner {
-        name: "Octane",
-        script,
-        env: vec![("LARAVEL_OCTANE".to_owned(), "1".to_owned())],
-        because,
-    })
+    files.is_file(&script).then_some(Runner { name: "Octane", script, kind: RunnerKind::Octane, because })
 }
 
 /// The server that config/octane.php or `OCTANE_SERVER` in .env names.
@@ -243,14 +277,13 @@ fn symfony_runtime(files: &dyn Files, composer: &Composer, public: &str) -> Opti
     }
     if crate::composer::minor(runtime).is_some_and(|version| version >= (7, 4)) {
         let because = format!("symfony/runtime {runtime}");
-        return Some(Runner { name: "Symfony's runtime", script, env: Vec::new(), because });
+        return Some(Runner { name: "Symfony's runtime", script, kind: RunnerKind::Symfony, because });
     }
     composer.version("runtime/frankenphp-symfony")?;
-    let env = vec![("APP_RUNTIME".to_owned(), "Runtime\\FrankenPhpSymfony\\Runtime".to_owned())];
     Some(Runner {
         name: "runtime/frankenphp-symfony",
         script,
-        env,
+        kind: RunnerKind::SymfonyPackage,
         because: "runtime/frankenphp-symfony".to_owned(),
     })
 }

@@ -18,7 +18,7 @@ use crate::values::Framework;
 pub type Variables = BTreeMap<String, String>;
 
 /// What the application will see: the real environment, and below it the files.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Clone, PartialEq, Eq, Default)]
 pub struct DotEnv {
     /// The real environment.
     environment: Variables,
@@ -30,6 +30,14 @@ pub struct DotEnv {
     pub files: Vec<String>,
     /// Variables whose value is the output of a command, which only the framework itself runs.
     pub commands: Vec<String>,
+}
+
+impl std::fmt::Debug for DotEnv {
+    /// Names only: the values are the application's secrets.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let names: Vec<&str> = self.values.keys().map(String::as_str).collect();
+        f.debug_struct("DotEnv").field("files", &self.files).field("names", &names).finish_non_exhaustive()
+    }
 }
 
 impl DotEnv {

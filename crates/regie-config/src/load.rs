@@ -8,7 +8,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::addresses::{self, Available, Decision, Network};
-use crate::application::Application;
+use crate::application::{Application, Runner};
 use crate::check::{Finding, Severity};
 use crate::document::{self, Table, Value};
 use crate::dotenv::{DotEnv, Variables};
@@ -22,6 +22,8 @@ use crate::values::{AppEnv, EnvValue, Framework, Mode, Ready};
 
 /// What the loading of a configuration asks of the world. `shell` answers from the machine, tests from memory.
 pub trait World: Network {
+    /// The configuration's folder, in full.
+    fn folder(&self) -> PathBuf;
     /// The text of a configuration file beside the application; `None` when it is absent.
     ///
     /// # Errors
@@ -48,7 +50,7 @@ pub struct Options {
 }
 
 /// A configuration without faults, and everything that was found on the way.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Loaded {
     /// Everything that regie.toml says, with what was detected in the gaps: the pool `web` has its mode and script,
@@ -78,6 +80,17 @@ pub struct Loaded {
     pub warnings: Vec<Finding>,
     /// The rows of `regie check --show`.
     pub shown: Vec<Shown>,
+}
+
+impl std::fmt::Debug for Loaded {
+    /// Without the environment of the children, which holds secrets.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Loaded")
+            .field("application", &self.application)
+            .field("env", &self.env)
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Loaded {
@@ -274,9 +287,14 @@ fn assemble(
     let Early { root: folder, application, dotenv, env, env_origin, findings } = early;
     let mut warnings = unserved(root, &config);
     warnings.extend(findings);
+    // Laravel and Symfony stop at a broken .env; other applications need not read it at all.
+    let severity = match application.framework {
+        Framework::Laravel | Framework::Symfony => Severity::Error,
+        Framework::Wordpress | Framework::Plain => Severity::Warning,
+    };
     warnings.extend(dotenv.faults.iter().map(|fault| {
         Finding::new(
-            Severity::Error,
+            severity,
             fault.place.to_string(),
             &*fault.what,
             fault.fix.as_deref().unwrap_or("repair the line"),
@@ -293,8 +311,9 @@ fn assemble(
         config.app.public = Some(PathBuf::from(&application.public));
     }
     fill_gateway(&mut config, &application, &mut found);
+    let base = world.folder().join(&folder);
     for (name, pool) in &mut config.pools {
-        fill_pool(name, pool, &application, &mut found);
+        fill_pool(name, pool, &application, &base, &mut found);
     }
 
     let app_files = world.application(&folder);
@@ -390,7 +409,7 @@ fn fill_gateway(config: &mut Config, application: &Application, found: &mut Dete
     }
 }
 
-fn fill_pool(name: &str, pool: &mut Pool, application: &Application, found: &mut Detected<'_>) {
+fn fill_pool(name: &str, pool: &mut Pool, application: &Application, base: &Path, found: &mut Detected<'_>) {
     if pool.url.is_some() {
         return;
     }
@@ -416,11 +435,10 @@ fn fill_pool(name: &str, pool: &mut Pool, application: &Application, found: &mut
         pool.script = Some(PathBuf::from(&runner.script));
         found.fill(&section, "script", format!("\"{}\"", runner.script), runner.name);
     }
-    if let Some(runner) =
-        application.runner.as_ref().filter(|runner| pool.script == Some(PathBuf::from(&runner.script)))
-    {
-        for (variable, value) in &runner.env {
-            pool.env.entry(variable.clone()).or_insert_with(|| EnvValue(value.clone()));
+    let runs = |runner: &&Runner| pool.script.as_deref() == Some(Path::new(&runner.script));
+    if let Some(runner) = application.runner.as_ref().filter(runs) {
+        for (variable, value) in runner.environment(base, &application.public, pool) {
+            pool.env.entry(variable).or_insert(EnvValue(value));
         }
     }
 }

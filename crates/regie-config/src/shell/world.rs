@@ -41,6 +41,10 @@ fn fragment(error: &std::io::Error) -> String {
 }
 
 impl World for Machine {
+    fn folder(&self) -> PathBuf {
+        std::path::absolute(&self.folder).unwrap_or_else(|_| self.folder.clone())
+    }
+
     fn config(&self, name: &str) -> Result<Option<String>, String> {
         match read_text(&self.folder.join(name)) {
             Ok(text) => Ok(Some(text)),

@@ -66,8 +66,15 @@ fn octane_and_symfonys_runtime_choose_worker_mode() {
         if stub {
             files.push(("public/frankenphp-worker.php", "<?php"));
         }
-        let loaded = Folder::new(&files).load(&[]).unwrap();
+        let folder = Folder::new(&files);
+        let loaded = folder.load(&[]).unwrap();
         let script = loaded.web().script.as_ref().map(|script| script.to_str().unwrap().to_owned());
+        if script.is_some() {
+            let env = |name: &str| loaded.web().env[name].0.clone();
+            assert_eq!(env("APP_BASE_PATH"), folder.path().to_str().unwrap());
+            assert_eq!(env("APP_PUBLIC_PATH"), folder.path().join("public").to_str().unwrap());
+            assert_eq!((env("MAX_REQUESTS"), env("LARAVEL_OCTANE")), ("500".to_owned(), "1".to_owned()));
+        }
         (loaded.web().mode(), script)
     };
     let named = "<?php return [\n    'server' => env('OCTANE_SERVER', 'frankenphp'),\n];";
@@ -95,10 +102,13 @@ fn octane_and_symfonys_runtime_choose_worker_mode() {
     let front = "<?php require_once dirname(__DIR__).'/vendor/autoload_runtime.php';";
     let runtime = |version: &str| format!(r#"{{"name": "symfony/runtime", "version": "v{version}"}}"#);
     let franken = r#"{"name": "runtime/frankenphp-symfony", "version": "0.2.0"}"#;
-    assert_eq!(symfony(&runtime("7.4.1"), front), (Mode::Worker, String::new()));
+    assert_eq!(symfony(&runtime("7.4.1"), front), (Mode::Worker, "FRANKENPHP_LOOP_MAX=500".to_owned()));
     assert_eq!(symfony(&runtime("6.4.0"), front), (Mode::Classic, String::new()));
     let (mode, env) = symfony(&format!("{}, {franken}", runtime("6.4.0")), front);
-    assert_eq!((mode, env.as_str()), (Mode::Worker, "APP_RUNTIME=Runtime\\FrankenPhpSymfony\\Runtime"));
+    assert_eq!(
+        (mode, env.as_str()),
+        (Mode::Worker, "APP_RUNTIME=Runtime\\FrankenPhpSymfony\\Runtime FRANKENPHP_LOOP_MAX=500")
+    );
     assert_eq!(symfony(&runtime("8.0.0"), "<?php echo 1;"), (Mode::Classic, String::new()));
 }
 
@@ -196,7 +206,10 @@ fn values_are_put_in_and_secrets_stay_hidden() {
     for hidden in ["hidden", "from-a-file", "\"t\""] {
         assert!(!shown.contains(hidden), "{hidden} is shown in\n{shown}");
     }
-    assert!(!format!("{:?}", loaded.config.mercure).contains("hidden"));
+    let debug = format!("{loaded:?}");
+    for hidden in ["hidden", "from-a-file", "\"t\""] {
+        assert!(!debug.contains(hidden), "{hidden} is in {debug}");
+    }
 }
 
 #[test]

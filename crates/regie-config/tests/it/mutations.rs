@@ -1,6 +1,6 @@
 //! Thousands of broken configurations: none may panic, each fault must have its place.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use regie_config::addresses::Network;
 use regie_config::dotenv::Variables;
@@ -93,6 +93,10 @@ impl Network for Memory<'_> {
 }
 
 impl World for Memory<'_> {
+    fn folder(&self) -> PathBuf {
+        PathBuf::from("/srv/shop")
+    }
+
     fn config(&self, name: &str) -> Result<Option<String>, String> {
         Ok((name == "regie.toml").then(|| self.config.to_owned()))
     }
