@@ -8,6 +8,7 @@ const SOURCES: &[&str] = &[
     "functions.c",
     "ini.c",
     "layout.c",
+    "paranoid.c",
     "request.c",
     "reset.c",
     "sapi.c",

@@ -241,7 +241,8 @@ static sapi_module_struct module = {
 
 /* PHP gets the environment that it is given, less what was said to us alone. */
 static void prepare_environment(void) {
-    static const char *const ours[] = {"LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PID", "NOTIFY_SOCKET"};
+    static const char *const ours[] = {"LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PID", "NOTIFY_SOCKET", "REGIE_PHP_INHERIT",
+                                       "REGIE_PHP_TRIAL"};
     for (size_t i = 0; i < sizeof ours / sizeof *ours; i++) unsetenv(ours[i]);
     for (size_t i = 0; i < regie.settings->worker_env_len; i++) {
         const regie_param *entry = &regie.settings->worker_env[i];

@@ -18,6 +18,8 @@
 #include <ext/standard/basic_functions.h>
 #include <string.h>
 
+#define OPCACHE_LOOK_EVERY 200
+
 /* Handles of php://input that the engine leaves behind would pile up; those that the script holds are kept. */
 static void drop_unreferenced_input(void) {
     zval *entry;
@@ -50,6 +52,32 @@ static void shutdown_module(const char *name, size_t length) {
     if (module && module->request_shutdown_func) {
         module->request_shutdown_func(module->type, module->module_number);
     }
+}
+
+/* A full opcache restarts itself as soon as nobody uses it, and until then caches nothing new. In a pool of worker
+ * scripts somebody always uses it. Looked at now and then, between requests. */
+static void look_at_opcache(void) {
+    static uint32_t requests;
+    static int told;
+    if (told || ++requests % OPCACHE_LOOK_EVERY != 0) return;
+    zval function, result, scripts;
+    zval *full, *pending;
+    if (!zend_hash_str_exists(EG(function_table), ZEND_STRL("opcache_get_status"))) return;
+    ZVAL_STRING(&function, "opcache_get_status");
+    ZVAL_FALSE(&scripts);
+    ZVAL_UNDEF(&result);
+    call_user_function(NULL, NULL, &function, &result, 1, &scripts);
+    zval_ptr_dtor(&function);
+    if (Z_TYPE(result) == IS_ARRAY) {
+        full = zend_hash_str_find(Z_ARRVAL(result), ZEND_STRL("cache_full"));
+        pending = zend_hash_str_find(Z_ARRVAL(result), ZEND_STRL("restart_pending"));
+        if ((full && zend_is_true(full)) || (pending && zend_is_true(pending))) {
+            regie_text why = {ZEND_STRL("opcache is full: raise opcache.memory_consumption")};
+            told = 1;
+            regie.call->event(REGIE_EVENT_GENERATION, why);
+        }
+    }
+    zval_ptr_dtor(&result);
 }
 
 /* What follows a request, or the boot. */
@@ -145,10 +173,13 @@ int regie_handle_request(zend_fcall_info *fci, zend_fcall_info_cache *fcc) {
         return 0;
     }
     enter_request(&request);
+    if (regie.settings->paranoid) regie_paranoid_begin();
     call_back(fci, fcc);
     if (EG(exception)) return 1; /* exit(): the rest of the script's end belongs to this request */
+    if (regie.settings->paranoid) regie_paranoid_end();
     leave_request();
     regie_end_request(0);
+    look_at_opcache();
     return 1;
 }
 
@@ -182,6 +213,7 @@ static int run_script(void) {
 static void end_script(void) {
     regie.script_runs = 0;
     regie_reset_forget();
+    regie_paranoid_forget();
     zend_first_try { php_request_shutdown(NULL); }
     zend_end_try();
     SG(server_context) = NULL;

@@ -18,6 +18,8 @@ use crate::scoreboard::State;
 
 /// Between answering in place of a stuck PHP and the kill.
 const LAST_WORD_US: u64 = 50_000;
+/// What a worker is given to write down its stack.
+const SHOW_US: u64 = 20_000;
 /// How often a worker that shall leave is told so again; a signal may come a moment before a wait begins.
 const REPEAT_US: u64 = 100_000;
 const BACKOFF_STEP_US: u64 = 100_000;
@@ -47,6 +49,8 @@ pub(crate) enum Ending {
     Clean,
     /// Its script did not reach the loop, or the engine did not start a request.
     BootFailed,
+    /// As above; the process has answered for the pool meanwhile, so the next one need not wait.
+    BootFailedAndWaited,
     /// By a signal, or with an exit code of PHP's.
     Crashed,
 }
@@ -60,6 +64,8 @@ pub(crate) enum Effect {
     AskToLeave(usize),
     /// Raise a fatal error in this request.
     RaiseLimit(usize, u32),
+    /// Write down where PHP stood when that limit was raised.
+    ShowStack(usize, u32),
     /// Answer for it.
     GiveUp(usize, u32),
     /// SIGKILL; the text says why.
@@ -89,6 +95,8 @@ struct Seat {
     /// Forked before the rolling replacement began.
     old: bool,
     limit: Limit,
+    /// When to write down the stack of which request.
+    show: Option<(u64, u32)>,
     killed: bool,
 }
 
@@ -100,6 +108,7 @@ const EMPTY: Seat = Seat {
     told_us: 0,
     old: false,
     limit: Limit::None,
+    show: None,
     killed: false,
 };
 
@@ -151,26 +160,33 @@ impl Machine {
         self.back_off(now_us);
     }
 
-    /// A worker has ended.
-    pub(crate) fn exited(&mut self, now_us: u64, seat: usize, ending: Ending) {
+    /// A worker has ended. Returns the request whose stack is still to be written down.
+    pub(crate) fn exited(&mut self, now_us: u64, seat: usize, ending: Ending) -> Option<u32> {
         let was = std::mem::replace(&mut self.seats[seat], EMPTY);
         match ending {
             Ending::BootFailed => self.back_off(now_us),
+            Ending::BootFailedAndWaited => self.failures = self.failures.saturating_add(1),
             // One that crashed before it was ready would be forked in a tight loop.
             Ending::Crashed if !was.ready && !was.leaving => self.back_off(now_us),
             Ending::Crashed | Ending::Clean => {}
         }
+        was.show.map(|(_, sequence)| sequence)
     }
 
     fn back_off(&mut self, now_us: u64) {
         self.failures = self.failures.saturating_add(1);
-        let squared = u64::from(self.failures).saturating_mul(u64::from(self.failures));
-        self.no_fork_before_us = now_us + squared.saturating_mul(BACKOFF_STEP_US).min(BACKOFF_MAX_US);
+        self.no_fork_before_us = now_us + Self::pause_us(self.failures);
     }
 
     /// Boots that have failed in a row.
     pub(crate) fn failures(&self) -> u32 {
         self.failures
+    }
+
+    /// How long to wait after that many failures in a row.
+    pub(crate) fn pause_us(failures: u32) -> u64 {
+        let squared = u64::from(failures).saturating_mul(u64::from(failures));
+        squared.saturating_mul(BACKOFF_STEP_US).min(BACKOFF_MAX_US)
     }
 
     /// Drain: those in a request finish it, nobody takes another.
@@ -233,6 +249,12 @@ impl Machine {
             }
             return;
         }
+        if let Some((at_us, sequence)) = seat.show
+            && next.is_due(at_us)
+        {
+            seat.show = None;
+            effects.push(Effect::ShowStack(index, sequence));
+        }
         if seat.leaving && next.is_due(seat.told_us + REPEAT_US) {
             seat.told_us = now_us;
             next.is_due(now_us + REPEAT_US);
@@ -255,7 +277,8 @@ impl Machine {
         seat.limit = match seat.limit {
             Limit::None if next.is_due(due_us) => {
                 effects.push(Effect::RaiseLimit(index, view.sequence));
-                next.is_due(due_us.max(now_us) + limits.grace_us);
+                seat.show = Some((now_us + SHOW_US, view.sequence));
+                next.is_due(now_us + SHOW_US);
                 Limit::Raised(view.sequence)
             }
             Limit::Raised(sequence) if next.is_due(due_us + limits.grace_us) => {

@@ -8,12 +8,14 @@ mod options;
 mod scoreboard;
 mod script;
 mod shell;
+mod status;
 
 use std::process::ExitCode;
 
 use clap::Parser as _;
 use regie_core::Exit;
-use shell::master::{self, Fatal};
+use shell::master;
+use shell::setup::Fatal;
 
 fn main() -> ExitCode {
     let options = match options::Options::try_parse() {

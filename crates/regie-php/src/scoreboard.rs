@@ -66,8 +66,8 @@ impl State {
 pub(crate) struct Board {
     /// Requests taken.
     pub(crate) accepted: AtomicU64,
-    /// Workers that can take a request, or have one in hand.
-    pub(crate) ready: AtomicU32,
+    /// Boots that have failed in a row. Written by the master.
+    pub(crate) failures: AtomicU32,
     /// Counts the wishes for a new generation.
     pub(crate) generation_wanted: AtomicU32,
     /// Requests that went past their time limit.
@@ -76,6 +76,12 @@ pub(crate) struct Board {
     pub(crate) log_epoch: AtomicU32,
     /// Keeps what follows aligned.
     pub(crate) reserved: u32,
+    /// Most requests in hand at once.
+    pub(crate) max_active: AtomicU64,
+    /// Requests that took the last free worker.
+    pub(crate) all_busy: AtomicU64,
+    /// Highest use of PHP's memory in a request.
+    pub(crate) memory_peak: AtomicU64,
 }
 
 /// For one worker.
@@ -120,6 +126,20 @@ impl Slot {
     /// Says what the worker is doing.
     pub(crate) fn set_state(&self, state: State) {
         self.state.store(state as u32, Relaxed);
+    }
+
+    /// Where PHP stood when the time limit of that request was raised.
+    pub(crate) fn stack(&self, sequence: u32) -> Option<String> {
+        let trace = &raw const self.trace;
+        // SAFETY: the trace lies in shared memory and is written by another process; it is plain bytes, read as such, and
+        // the worst of a race is a mixed text.
+        unsafe {
+            let about = (&raw const (*trace).sequence).read_volatile();
+            let len = (&raw const (*trace).len).read_volatile() as usize;
+            let text = (&raw const (*trace).text).read_volatile();
+            (about == sequence & 0x3fff_ffff && len > 0)
+                .then(|| String::from_utf8_lossy(&text[..len.min(text.len())]).into_owned())
+        }
     }
 
     /// Makes the slot that of a process which is about to be forked.

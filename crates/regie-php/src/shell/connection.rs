@@ -86,6 +86,8 @@ pub(crate) struct Connection {
     aborted: bool,
     /// The response is over; what the script still writes is dropped.
     response_over: bool,
+    /// The peer may stay as long as it likes between requests.
+    patient: bool,
     io_timeout: Duration,
 }
 
@@ -116,13 +118,15 @@ impl Connection {
             broken: false,
             aborted: false,
             response_over: true,
+            patient: true,
             io_timeout,
         }
     }
 
     /// Begins with a new peer.
-    pub(crate) fn open(&mut self, fd: RawFd) {
+    pub(crate) fn open(&mut self, fd: RawFd, patient: bool) {
         self.close();
+        self.patient = patient;
         self.fd = fd;
         self.framer = Framer::default();
         (self.start, self.end, self.body_start, self.body_end) = (0, 0, 0, 0);
@@ -238,7 +242,7 @@ impl Connection {
                 Fill::Interrupted => {}
                 Fill::Tick if between => {
                     goodbye_ticks += u32::from(self.said_goodbye);
-                    if goodbye_ticks >= GOODBYE_TICKS {
+                    if goodbye_ticks >= GOODBYE_TICKS || !self.patient {
                         return (Arrival::Closed, 0);
                     }
                 }
@@ -503,11 +507,6 @@ impl Connection {
     /// Whether the response may begin with an informational head: only a peer of ours reads it as one.
     pub(crate) fn takes_informational(&self) -> bool {
         self.knows_goaway && !self.response_over
-    }
-
-    /// Whether the peer is still there and interested.
-    pub(crate) fn is_alive(&self) -> bool {
-        !self.broken && !self.aborted
     }
 }
 

@@ -6,7 +6,9 @@
 //! ```
 
 use std::fmt::{self, Write as _};
+use std::fs::OpenOptions;
 use std::io::{IoSlice, Write as _};
+use std::path::Path;
 use std::sync::OnceLock;
 
 use super::clock;
@@ -36,6 +38,19 @@ static POOL: OnceLock<String> = OnceLock::new();
 /// Names the pool in all lines to come.
 pub(crate) fn name_pool(pool: &str) {
     let _ = POOL.set(pool.to_owned());
+}
+
+/// Makes standard error (and output) go to the file at `path`, opened anew.
+pub(crate) fn reopen(path: Option<&Path>) {
+    let Some(path) = path else { return };
+    let opened = OpenOptions::new().create(true).append(true).open(path);
+    match opened {
+        Ok(file) => {
+            let _ = nix::unistd::dup2_stderr(&file);
+            let _ = nix::unistd::dup2_stdout(&file);
+        }
+        Err(error) => master(Level::Error, format_args!("cannot open the log {}: {error}", path.display())),
+    }
 }
 
 /// A line from the master.

@@ -2,116 +2,68 @@
 //! request, so nothing that PHP does can hurt it.
 
 use std::ffi::CString;
-use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
+use std::fmt::Write as _;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::prctl;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, sigprocmask};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::signalfd::SignalFd;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::{
-    ForkResult, Gid, Pid, Uid, fork, initgroups, pipe2, read, setgid, setgroups, setuid, write,
-};
+use nix::unistd::{ForkResult, Pid, Uid, fork, pipe2, read};
 use regie_core::handoff::Handoff;
-use regie_php_sys as sys;
-use regie_php_sys::{STAGE_FATAL, STAGE_GIVE_UP, Text};
+use regie_php_sys::{self as sys, STAGE_FATAL, STAGE_GIVE_UP};
 
-use super::area::Area;
-use super::log::Level;
+use super::generation::{self, Inherited, Origin};
+use super::log::{Level, Line};
 use super::notify::Notify;
-use super::{clock, engine, listen, log, nudge, worker};
-use crate::machine::{Effect, Ending, Limits, Machine, View, spare_seats};
-use crate::options::{Listen, Mode, Options};
-use crate::scoreboard::{Board, Slot, State};
+use super::pool::Pool;
+use super::setup::{self, Fatal, Identity};
+use super::{clock, engine, listen, log, nudge, report, worker};
+use crate::machine::{Effect, Ending, Machine, View, spare_seats};
+use crate::options::{Mode, Options};
+use crate::scoreboard::{Slot, State};
 
 /// Exit code of a worker whose script did not reach its loop.
 const EXIT_BOOT_FAILED: i32 = 70;
-
-/// What master and workers share. Made before the fork, never changed after it.
-#[derive(Debug)]
-pub(crate) struct Pool {
-    pub(crate) options: Options,
-    pub(crate) board: &'static Board,
-    pub(crate) slots: &'static [Slot],
-    /// Workers; there are spare slots beyond.
-    pub(crate) workers: usize,
-    /// Waited on by the workers.
-    pub(crate) listener: i32,
-    pub(crate) is_tcp: bool,
-    pub(crate) worker_script: Text,
-    pub(crate) master_pid: u32,
-    /// Whether somebody may ask for CPU times.
-    pub(crate) wants_cpu: bool,
-    /// Wakes the master.
-    bell: OwnedFd,
-}
-
-// SAFETY: the texts that it points to live as long as the process, and nobody writes them.
-unsafe impl Sync for Pool {}
-
-impl Pool {
-    /// Makes the master look at the scoreboard. A full pipe means that it will anyway.
-    pub(crate) fn tell_master(&self) {
-        let _ = write(&self.bell, b"!");
-    }
-
-    /// Asks for a new generation of the pool.
-    pub(crate) fn want_generation(&self, why: &[u8]) {
-        log::worker(Level::Notice, why);
-        self.board.generation_wanted.fetch_add(1, Relaxed);
-        self.tell_master();
-    }
-}
-
-/// Why the program ends.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Fatal {
-    #[error("{0}")]
-    Usage(String),
-    #[error("cannot listen on {place}: {error}")]
-    Listen { place: String, error: io::Error },
-    #[error("PHP did not start; its messages are above")]
-    Engine,
-    #[error("{what}: {error}")]
-    System { what: &'static str, error: Errno },
-}
-
-impl Fatal {
-    fn system(what: &'static str) -> impl FnOnce(Errno) -> Self {
-        move |error| Self::System { what, error }
-    }
-}
-
-/// The user and group that workers become.
-#[derive(Debug, Clone)]
-struct Identity {
-    user: Option<(Uid, Gid, CString)>,
-    group: Option<Gid>,
-}
+/// The same, after it has answered for the pool for a while.
+const EXIT_APOLOGIZED: i32 = 71;
 
 /// Runs the pool until it is told to stop.
 pub(crate) fn run(options: Options) -> Result<(), Fatal> {
+    let (origin, inherited) = (Origin::remember(), Inherited::from_env());
     log::name_pool(&options.pool);
+    log::reopen(options.log.as_deref());
     let handoff = Handoff::parse(|name| std::env::var(name).ok(), std::process::id());
     // Before the engine starts: it takes what is ours out of the environment, so that no script sees it.
     let notify = Notify::new(std::env::var("NOTIFY_SOCKET").ok().as_deref());
-    let identity = find_identity(&options)?;
-    let (listener, is_tcp) = open_listener(&options, &handoff, &identity)?;
-    let script = find_script(&options)?;
+    let identity = setup::find_identity(&options)?;
+    let script = setup::find_script(&options)?;
     let start = engine::settings(&options, script.as_deref(), Uid::effective().is_root());
-    let signals = block_signals()?;
+    if generation::is_trial() {
+        // SAFETY: the settings live as long as the process, and there is no other thread.
+        return if unsafe { sys::regie_php_startup(start.settings) } == 1 {
+            Ok(())
+        } else {
+            Err(Fatal::Engine)
+        };
+    }
+    let (listener, is_tcp) = setup::open_listener(&options, &handoff, &identity, inherited.listener)?;
+    let status_listener = setup::open_status_listener(&options, inherited.status)?;
+    let notify = Notify::new(std::env::var("NOTIFY_SOCKET").ok().as_deref());
+    let signals = setup::block_signals()?;
     // SAFETY: the settings live as long as the process, and there is no other thread.
     if unsafe { sys::regie_php_startup(start.settings) } != 1 {
         return Err(Fatal::Engine);
     }
-    let count = options.workers.resolve(cpus());
-    let (board, slots) = scoreboard(count + spare_seats(count)).map_err(Fatal::system("shared memory"))?;
+    let count = options.workers.resolve(setup::cpus());
+    let (board, slots) =
+        setup::scoreboard(count + spare_seats(count) + 1).map_err(Fatal::system("shared memory"))?;
+    let (status_slot, slots) = slots.split_last().expect("there is one more than there are seats");
     let (bell_hears, bell) =
         pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).map_err(Fatal::system("cannot make a pipe"))?;
     let pool: &'static Pool = Box::leak(Box::new(Pool {
@@ -122,12 +74,13 @@ pub(crate) fn run(options: Options) -> Result<(), Fatal> {
         is_tcp,
         worker_script: start.worker_script,
         master_pid: std::process::id(),
-        wants_cpu: options.status_path.is_some() || options.status_listen.is_some(),
+        started_us: clock::monotonic_us(),
+        is_watched: options.status_path.is_some() || options.status_listen.is_some(),
         bell,
         options,
     }));
     title(&format!("regie-php: master {}", pool.options.pool));
-    let limits = limits(&pool.options);
+    let limits = setup::limits(&pool.options);
     let machine = Machine::new(count, limits, pool.options.mode == Mode::Worker);
     // SAFETY: the descriptor was handed to us alone.
     let lifeline =
@@ -141,6 +94,11 @@ pub(crate) fn run(options: Options) -> Result<(), Fatal> {
         lifeline,
         bell: bell_hears,
         notify,
+        handed: handoff.iter().map(|(_, fd)| fd).collect(),
+        origin,
+        predecessors: inherited.old.into_iter().map(Pid::from_raw).collect(),
+        status: StatusDesk { listener: status_listener.map(listen::keep), slot: status_slot, pid: None },
+        generation: Generation::Current,
         stopped: false,
     };
     log::master(
@@ -150,8 +108,8 @@ pub(crate) fn run(options: Options) -> Result<(), Fatal> {
             version(),
             pool.options.sapi_name,
             count,
-            mode_name(pool.options.mode),
-            place(&pool.options)
+            setup::mode_name(pool.options.mode),
+            setup::place(&pool.options)
         ),
     );
     master.serve();
@@ -167,11 +125,39 @@ struct Master {
     lifeline: Option<OwnedFd>,
     bell: OwnedFd,
     notify: Notify,
+    /// Descriptors that the supervisor handed to us; they go on to a successor.
+    handed: Vec<i32>,
+    origin: Origin,
+    /// Workers of the generation before, until they have left.
+    predecessors: Vec<Pid>,
+    status: StatusDesk,
+    generation: Generation,
     stopped: bool,
+}
+
+/// The process that answers `--status-listen`.
+struct StatusDesk {
+    listener: Option<i32>,
+    slot: &'static Slot,
+    pid: Option<Pid>,
+}
+
+/// How far a new generation of the pool is.
+#[derive(Debug)]
+enum Generation {
+    /// None was asked for.
+    Current,
+    /// The supervisor has been told.
+    Asked,
+    /// A child tries whether the engine starts.
+    Trial(Pid),
+    /// It does not start with what is on the disk now; nothing more is done.
+    Refused,
 }
 
 impl Master {
     fn serve(&mut self) {
+        self.fork_status_desk();
         while !self.stopped {
             let now_us = clock::monotonic_us();
             let views: Vec<View> = self.pool.slots.iter().map(view).collect();
@@ -191,13 +177,14 @@ impl Master {
             Effect::Fork(seat) => self.fork(seat),
             Effect::AskToLeave(seat) => self.with_pid(seat, |pid| nudge::ask_to_leave(pid.as_raw())),
             Effect::RaiseLimit(seat, sequence) => self.raise_limit(seat, sequence),
+            Effect::ShowStack(seat, sequence) => self.show_stack(seat, sequence),
             Effect::GiveUp(seat, sequence) => {
                 self.with_pid(seat, |pid| nudge::send_time_limit(pid.as_raw(), sequence, STAGE_GIVE_UP));
             }
             Effect::Kill(seat, why) => self.kill(seat, why),
             Effect::Ready => self.announce(),
             Effect::Replaced => log::master(Level::Notice, format_args!("all workers have been replaced")),
-            Effect::Stopped => self.stopped = true,
+            Effect::Stopped => self.finish(),
         }
     }
 
@@ -224,6 +211,14 @@ impl Master {
         self.with_pid(seat, |pid| nudge::send_time_limit(pid.as_raw(), sequence, STAGE_FATAL));
     }
 
+    fn show_stack(&self, seat: usize, sequence: u32) {
+        let slot = &self.pool.slots[seat];
+        match slot.stack(sequence) {
+            Some(stack) => log::master(Level::Warning, format_args!("its PHP stack:\n{}", stack.trim_end())),
+            None => log::master(Level::Warning, format_args!("its PHP stack could not be read")),
+        }
+    }
+
     fn kill(&self, seat: usize, why: &str) {
         self.with_pid(seat, |pid| {
             if !why.is_empty() {
@@ -236,6 +231,81 @@ impl Master {
     fn announce(&self) {
         log::master(Level::Notice, format_args!("ready"));
         self.notify.say("READY=1\nSTATUS=serving\n");
+        for pid in &self.predecessors {
+            nudge::ask_to_leave(pid.as_raw());
+        }
+    }
+
+    /// Everything has ended but what serves us ourselves.
+    fn finish(&mut self) {
+        self.stopped = true;
+        for pid in self.predecessors.drain(..).chain(self.status.pid.take()) {
+            let _ = kill(pid, Signal::SIGKILL);
+        }
+    }
+
+    // --- a new generation ---------------------------------------------------------------------------------------
+
+    fn look_for_generation(&mut self) {
+        let wanted = self.pool.board.generation_wanted.load(Relaxed) > 0;
+        if !wanted || self.machine.is_stopping() || !matches!(self.generation, Generation::Current) {
+            return;
+        }
+        if self.lifeline.is_some() && self.notify.is_heard() {
+            log::master(
+                Level::Notice,
+                format_args!("asking the supervisor for a new generation of the pool"),
+            );
+            self.notify.say("X_REGIE_GENERATION=1\n");
+            self.generation = Generation::Asked;
+            return;
+        }
+        match self.origin.try_out() {
+            Ok(child) => self.generation = Generation::Trial(Pid::from_raw(child.id().cast_signed())),
+            Err(error) => self.refuse_generation(format_args!("{error}")),
+        }
+    }
+
+    fn refuse_generation(&mut self, why: std::fmt::Arguments<'_>) {
+        log::master(Level::Error, format_args!("no new generation, the pool goes on as it is: {why}"));
+        self.generation = Generation::Refused;
+    }
+
+    fn after_trial(&mut self, succeeded: bool) {
+        if self.machine.is_stopping() {
+            return;
+        }
+        if !succeeded {
+            return self.refuse_generation(format_args!("PHP does not start any more"));
+        }
+        log::master(Level::Notice, format_args!("starting a new generation of the pool"));
+        if let Some(pid) = self.status.pid.take() {
+            let _ = kill(pid, Signal::SIGKILL);
+        }
+        let old: Vec<Pid> = self.pids.iter().flatten().chain(&self.predecessors).copied().collect();
+        let error = self.origin.succeed(self.pool.listener, self.status.listener, &self.handed, &old);
+        self.refuse_generation(format_args!("{error}"));
+        self.fork_status_desk();
+    }
+
+    // --- the status desk ----------------------------------------------------------------------------------------
+
+    fn fork_status_desk(&mut self) {
+        let Some(listener) = self.status.listener else { return };
+        // SAFETY: this process has one thread.
+        match unsafe { fork() } {
+            Ok(ForkResult::Parent { child }) => self.status.pid = Some(child),
+            Ok(ForkResult::Child) => {
+                title(&format!("regie-php: pool {} status", self.pool.options.pool));
+                let ready = self.settle().is_ok();
+                let _ = ready && report::serve(self.pool, self.status.slot, listener).is_ok();
+                // SAFETY: nothing is left to write.
+                unsafe { sys::regie_exit(0) };
+            }
+            Err(error) => {
+                log::master(Level::Error, format_args!("cannot fork the status process: {}", error.desc()));
+            }
+        }
     }
 
     // --- waiting ------------------------------------------------------------------------------------------------
@@ -265,6 +335,7 @@ impl Master {
         }
         let mut drain = [0; 256];
         while read(&self.bell, &mut drain).is_ok_and(|len| len > 0) {}
+        self.look_for_generation();
         while let Ok(Some(signal)) = self.signals.read_signal() {
             self.on_signal(signal.ssi_signo.cast_signed());
         }
@@ -291,6 +362,11 @@ impl Master {
                 log::master(Level::Notice, format_args!("replacing all workers"));
                 self.machine.replace_all();
             }
+            libc::SIGUSR1 => {
+                log::reopen(self.pool.options.log.as_deref());
+                self.pool.board.log_epoch.fetch_add(1, Relaxed);
+                log::master(Level::Notice, format_args!("log opened anew"));
+            }
             _ => {}
         }
     }
@@ -307,12 +383,20 @@ impl Master {
     }
 
     fn on_exit(&mut self, pid: Pid, code: Option<i32>, signal: Option<Signal>) {
+        self.predecessors.retain(|old| *old != pid);
+        if self.status.pid == Some(pid) {
+            self.fork_status_desk();
+        }
+        if matches!(self.generation, Generation::Trial(trial) if trial == pid) {
+            self.after_trial(code == Some(0));
+        }
         let Some(seat) = self.pids.iter().position(|held| *held == Some(pid)) else { return };
         let slot = &self.pool.slots[seat];
         let now_us = clock::monotonic_us();
         let ending = match code {
             Some(0) => Ending::Clean,
             Some(EXIT_BOOT_FAILED) => Ending::BootFailed,
+            Some(EXIT_APOLOGIZED) => Ending::BootFailedAndWaited,
             _ => Ending::Crashed,
         };
         if ending == Ending::Crashed {
@@ -322,7 +406,10 @@ impl Master {
         slot.set_state(State::Empty);
         slot.pid.store(0, Relaxed);
         slot.began_us.store(0, Relaxed);
-        self.machine.exited(now_us, seat, ending);
+        if let Some(sequence) = self.machine.exited(now_us, seat, ending) {
+            self.show_stack(seat, sequence);
+        }
+        self.pool.board.failures.store(self.machine.failures(), Relaxed);
     }
 
     // --- forking ------------------------------------------------------------------------------------------------
@@ -351,18 +438,23 @@ impl Master {
         }
     }
 
+    /// What every child does first.
+    fn settle(&self) -> nix::Result<()> {
+        nudge::listen_to_nudges();
+        sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)?;
+        setup::become_user(&self.identity)?;
+        // After the change of user, which clears it.
+        set_parent_death_signal()
+    }
+
     fn be_worker(&self, seat: usize) -> i32 {
         let slot = &self.pool.slots[seat];
         slot.pid.store(std::process::id().cast_signed(), Relaxed);
         title(&format!("regie-php: pool {} worker", self.pool.options.pool));
-        nudge::listen_to_nudges();
-        let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None);
-        if let Err(error) = become_user(&self.identity) {
+        if let Err(error) = self.settle() {
             log::master(Level::Error, format_args!("cannot become the pool's user: {}", error.desc()));
             return EXIT_BOOT_FAILED;
         }
-        // After the change of user, which clears it.
-        let _ = set_parent_death_signal();
         if let Err(error) = worker::install(self.pool, slot) {
             log::master(Level::Error, format_args!("no memory for a worker: {}", error.desc()));
             return EXIT_BOOT_FAILED;
@@ -379,17 +471,31 @@ impl Master {
             sys::regie_php_run(&raw mut script_status)
         };
         match ended {
-            sys::ENDED_SCRIPT => {
-                log::worker(
-                    Level::Error,
-                    format!("the worker script ended before its loop, with exit status {script_status}")
-                        .as_bytes(),
-                );
-                EXIT_BOOT_FAILED
-            }
+            sys::ENDED_SCRIPT => self.after_failed_boot(script_status),
             sys::ENDED_ENGINE => EXIT_BOOT_FAILED,
             _ => 0,
         }
+    }
+
+    /// In the worker: the script did not reach its loop. Where no other worker can answer, this one does until the next
+    /// attempt.
+    fn after_failed_boot(&self, status: i32) -> i32 {
+        let pause = Duration::from_micros(Machine::pause_us(self.pool.board.failures.load(Relaxed) + 1));
+        let mut line = Line::<512>::default();
+        let _ = write!(
+            line,
+            "the worker script ended before its loop (frankenphp_handle_request), with exit status {status}; next \
+             attempt in {} ms",
+            pause.as_millis()
+        );
+        log::worker(Level::Error, line.bytes());
+        if self.pool.slots.iter().any(|slot| slot.state() == State::Idle || slot.state().is_busy()) {
+            return EXIT_BOOT_FAILED;
+        }
+        nudge::leave_after(pause);
+        // SAFETY: the engine's loop has ended, so no callback is under way.
+        unsafe { worker::current() }.apologize();
+        EXIT_APOLOGIZED
     }
 }
 
@@ -414,46 +520,7 @@ fn report_crash(slot: &Slot, pid: Pid, code: Option<i32>, signal: Option<Signal>
 fn set_parent_death_signal() -> Result<(), Errno> {
     // SAFETY: sets an attribute of this process.
     let done = unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, nudge::nudge()) };
-    let _ = prctl::get_dumpable();
     Errno::result(done).map(drop)
-}
-
-fn block_signals() -> Result<SignalFd, Fatal> {
-    let mut mask = SigSet::empty();
-    for signal in [
-        Signal::SIGCHLD,
-        Signal::SIGTERM,
-        Signal::SIGQUIT,
-        Signal::SIGINT,
-        Signal::SIGUSR1,
-        Signal::SIGUSR2,
-        Signal::SIGHUP,
-    ] {
-        mask.add(signal);
-    }
-    mask.thread_block().map_err(Fatal::system("cannot block signals"))?;
-    SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
-        .map_err(Fatal::system("cannot make a signalfd"))
-}
-
-fn scoreboard(seats: usize) -> nix::Result<(&'static Board, &'static [Slot])> {
-    let mut area = Area::new(size_of::<Board>() + seats * size_of::<Slot>() + 256)?;
-    // SAFETY: both are made of atomics and arrays of bytes, for which zeroes are a value.
-    unsafe { Ok((&area.zeroed::<Board>(1)[0], area.zeroed::<Slot>(seats))) }
-}
-
-fn limits(options: &Options) -> Limits {
-    let us = |span: regie_core::units::Span| u64::try_from(span.0.as_micros()).unwrap_or(u64::MAX);
-    Limits {
-        request_us: us(options.request_timeout),
-        grace_us: us(options.request_grace),
-        boot_us: us(options.boot_timeout),
-        stop_us: us(options.stop_timeout),
-    }
-}
-
-fn cpus() -> usize {
-    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
 fn title(text: &str) {
@@ -465,105 +532,4 @@ fn title(text: &str) {
 fn version() -> String {
     // SAFETY: a static text.
     unsafe { std::ffi::CStr::from_ptr(sys::regie_php_version()) }.to_string_lossy().into_owned()
-}
-
-fn mode_name(mode: Mode) -> &'static str {
-    match mode {
-        Mode::Classic => "classic",
-        Mode::Worker => "worker",
-    }
-}
-
-fn place(options: &Options) -> String {
-    match (&options.listen, &options.listen_fd) {
-        (Some(Listen::Unix(path)), _) => format!("unix:{}", path.display()),
-        (Some(Listen::Tcp(address)), _) => address.to_string(),
-        (None, name) => format!("the socket {}", name.as_deref().unwrap_or("?")),
-    }
-}
-
-fn find_script(options: &Options) -> Result<Option<PathBuf>, Fatal> {
-    let Some(script) = options.script.as_ref().filter(|_| options.mode == Mode::Worker) else {
-        return Ok(None);
-    };
-    std::path::absolute(script)
-        .ok()
-        .filter(|path| path.is_file())
-        .map(Some)
-        .ok_or_else(|| Fatal::Usage(format!("--script {}: there is no such file", script.display())))
-}
-
-fn find_identity(options: &Options) -> Result<Identity, Fatal> {
-    use nix::unistd::{Group, User};
-    let user = match &options.user {
-        None => None,
-        Some(name) => {
-            let user = User::from_name(name).ok().flatten();
-            let user = user.ok_or_else(|| Fatal::Usage(format!("--user {name}: there is no such user")))?;
-            let name = CString::new(name.as_str()).map_err(|_| Fatal::Usage("--user has a NUL".into()))?;
-            Some((user.uid, user.gid, name))
-        }
-    };
-    let group = match &options.group {
-        None => None,
-        Some(name) => {
-            let group = Group::from_name(name).ok().flatten();
-            Some(group.ok_or_else(|| Fatal::Usage(format!("--group {name}: there is no such group")))?.gid)
-        }
-    };
-    Ok(Identity { user, group })
-}
-
-fn become_user(identity: &Identity) -> nix::Result<()> {
-    if !Uid::effective().is_root() {
-        return Ok(());
-    }
-    match &identity.user {
-        Some((uid, own_group, name)) => {
-            let gid = identity.group.unwrap_or(*own_group);
-            initgroups(name, gid)?;
-            setgid(gid)?;
-            setuid(*uid)
-        }
-        None => match identity.group {
-            Some(gid) => {
-                setgroups(&[gid])?;
-                setgid(gid)
-            }
-            None => Ok(()),
-        },
-    }
-}
-
-fn open_listener(
-    options: &Options,
-    handoff: &Handoff,
-    identity: &Identity,
-) -> Result<(OwnedFd, bool), Fatal> {
-    let failed = |error| Fatal::Listen { place: place(options), error };
-    let socket = match (&options.listen_fd, &options.listen) {
-        (Some(name), _) => {
-            let fd = handoff.get(name);
-            let fd = fd.ok_or_else(|| {
-                Fatal::Usage(format!("--listen-fd {name}: LISTEN_FDNAMES does not name it"))
-            })?;
-            // SAFETY: the descriptor was handed to us alone.
-            unsafe { listen::take_over(fd) }
-        }
-        (None, Some(address)) => {
-            let owner = identity.user.as_ref().map(|(uid, ..)| *uid);
-            let group = identity.group.or(identity.user.as_ref().map(|(_, gid, _)| *gid));
-            listen::open(address, options.listen_mode, owner, group).map_err(failed)?
-        }
-        (None, None) => return Err(Fatal::Usage("--listen or --listen-fd is needed".into())),
-    };
-    listen::prepare(socket.as_fd()).map_err(failed)?;
-    let is_tcp = is_tcp(socket.as_fd());
-    Ok((socket, is_tcp))
-}
-
-fn is_tcp(socket: BorrowedFd<'_>) -> bool {
-    use nix::sys::socket::{AddressFamily, SockaddrLike, SockaddrStorage, getsockname};
-    getsockname::<SockaddrStorage>(socket.as_raw_fd())
-        .is_ok_and(|address| matches!(address.family(), Some(AddressFamily::Inet | AddressFamily::Inet6)))
 }

@@ -2,6 +2,7 @@
 //! PHP's extensions and applications (pcntl).
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
 
 use nix::libc;
 
@@ -45,6 +46,25 @@ pub(crate) fn listen_to_nudges() {
         action.sa_sigaction = on_quit as extern "C" fn(i32) as usize;
         action.sa_flags = 0;
         libc::sigaction(libc::SIGQUIT, &raw const action, std::ptr::null_mut());
+    }
+}
+
+/// Asks this process itself to leave, after a while.
+pub(crate) fn leave_after(span: Duration) {
+    // SAFETY: the handler stores a flag; PHP does not run in this process any more, so the timer is nobody else's.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = on_quit as extern "C" fn(i32) as usize;
+        libc::sigaction(libc::SIGALRM, &raw const action, std::ptr::null_mut());
+        let timer = libc::itimerval {
+            // Again and again: the first may come a moment before a wait begins.
+            it_interval: libc::timeval { tv_sec: 0, tv_usec: 100_000 },
+            it_value: libc::timeval {
+                tv_sec: span.as_secs().cast_signed(),
+                tv_usec: i64::from(span.subsec_micros().max(1)),
+            },
+        };
+        libc::setitimer(libc::ITIMER_REAL, &raw const timer, std::ptr::null_mut());
     }
 }
 

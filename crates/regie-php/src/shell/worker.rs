@@ -14,6 +14,7 @@
 use std::fmt::Write as _;
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicPtr, Ordering::Relaxed};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::socket::{SockFlag, accept4, setsockopt, sockopt};
@@ -25,9 +26,9 @@ use super::clock;
 use super::connection::{Arrival, Connection, INBOX, OUTBOX, Surroundings};
 use super::listen::TICK;
 use super::log::Line;
-use super::master::Pool;
-use super::nudge;
+use super::pool::Pool;
 use super::request::{DoesNotFit, PARAMS_MAX, STORE_SIZE, Store};
+use super::{nudge, report};
 use crate::options::Mode;
 use crate::scoreboard::{Slot, State};
 use crate::script::{self, Refused};
@@ -46,6 +47,7 @@ pub(crate) struct Worker {
     spent: bool,
     status: i32,
     cpu_us: u64,
+    log_epoch: u32,
 }
 
 static WORKER: AtomicPtr<Worker> = AtomicPtr::new(std::ptr::null_mut());
@@ -72,7 +74,8 @@ pub(crate) fn install(pool: &'static Pool, slot: &'static Slot) -> nix::Result<(
         requests_max: jittered(pool.options.max_requests, std::process::id()),
         spent: false,
         status: 0,
-        cpu_us: clock::cpu_us(),
+        cpu_us: 0,
+        log_epoch: pool.board.log_epoch.load(Relaxed),
     };
     WORKER.store(area.place(worker), Relaxed);
     Ok(())
@@ -119,7 +122,16 @@ struct Plain<'a> {
 
 const TEXT: &str = "text/html; charset=UTF-8";
 
+const APOLOGY: &[u8] = b"<!doctype html><title>The application did not start</title>\n\
+<h1>The application did not start</h1>\n\
+<p>Its worker script ended before it could take a request. The log says why. It is tried again by itself.</p>\n";
+
 impl Worker {
+    /// Whether the process shall end when it has no request.
+    pub(crate) fn leaving(&self) -> bool {
+        self.around().leaving()
+    }
+
     fn around(&self) -> Around<'static> {
         Around { pool: self.pool, spent: self.spent }
     }
@@ -162,15 +174,19 @@ impl Worker {
 
     /// Waits for a connection; false when it is time to leave.
     fn accept(&mut self) -> bool {
-        self.slot.set_state(State::Idle);
+        self.accept_in(State::Idle)
+    }
+
+    fn accept_in(&mut self, state: State) -> bool {
+        self.slot.set_state(state);
         loop {
             if self.around().leaving() {
                 return false;
             }
             match accept4(self.pool.listener, SockFlag::SOCK_CLOEXEC) {
                 Ok(fd) => {
-                    prepare(fd, self.pool.is_tcp);
-                    self.connection.open(fd);
+                    prepare(fd, self.pool.is_tcp, TICK);
+                    self.connection.open(fd, true);
                     return true;
                 }
                 // A nudge, a tick, a peer that was gone again, or no descriptor left: look around, wait again.
@@ -187,7 +203,19 @@ impl Worker {
         unsafe { regie_php_sequence(sequence & 0x3fff_ffff) };
         self.slot.began_us.store(clock::monotonic_us(), Relaxed);
         self.slot.set_state(State::Reading);
-        self.pool.board.accepted.fetch_add(1, Relaxed);
+        let board = self.pool.board;
+        board.accepted.fetch_add(1, Relaxed);
+        if self.pool.is_watched {
+            self.cpu_us = clock::cpu_us();
+            let busy = self.pool.slots.iter().filter(|slot| slot.state().is_busy()).count();
+            board.max_active.fetch_max(busy as u64, Relaxed);
+            board.all_busy.fetch_add(u64::from(busy == self.pool.workers), Relaxed);
+        }
+        let epoch = board.log_epoch.load(Relaxed);
+        if epoch != self.log_epoch {
+            self.log_epoch = epoch;
+            super::log::reopen(self.pool.options.log.as_deref());
+        }
     }
 
     /// What the request wants. None: it has been answered.
@@ -270,13 +298,65 @@ impl Worker {
     /// Ping and status.
     fn answer_ourselves(&mut self) -> bool {
         let options = &self.pool.options;
-        let path = self.store.get(b"SCRIPT_NAME").unwrap_or_default();
-        let is = |wanted: &Option<String>| wanted.as_ref().is_some_and(|wanted| wanted.as_bytes() == path);
-        if is(&options.ping_path) {
-            self.answer(&Plain { status: "200 OK", content_type: "text/plain", extra: "", body: b"pong" });
-            return true;
+        if options.ping_path.is_none() && options.status_path.is_none() {
+            return false;
         }
-        false
+        let text =
+            |name: &[u8]| std::str::from_utf8(self.store.get(name).unwrap_or_default()).unwrap_or_default();
+        let page = report::page(self.pool, text(b"SCRIPT_NAME"), text(b"QUERY_STRING"));
+        let Some((content_type, body)) = page else { return false };
+        self.answer(&Plain { status: "200 OK", content_type, extra: "", body: body.as_bytes() });
+        true
+    }
+
+    /// Answers one connection of the status listener.
+    pub(crate) fn serve_status(&mut self, fd: RawFd) {
+        self.connection.open(fd, false);
+        while let Some(len) = self.next_head() {
+            if self.store.fill(&self.raw[..len]).is_err() || !self.answer_ourselves() {
+                self.answer(&Plain {
+                    status: "404 Not Found",
+                    content_type: TEXT,
+                    extra: "",
+                    body: b"File not found.\n",
+                });
+            }
+            if !self.connection.end_request(false) {
+                break;
+            }
+        }
+        self.connection.close();
+    }
+
+    /// The application did not boot and no other worker can answer: says so to all who ask, for a while.
+    pub(crate) fn apologize(&mut self) {
+        self.slot.set_state(State::Failed);
+        loop {
+            if !self.connection.is_open() && !self.accept_in(State::Failed) {
+                return;
+            }
+            while self.next_head().is_some() {
+                self.answer(&Plain {
+                    status: "503 Service Unavailable",
+                    content_type: TEXT,
+                    extra: "Retry-After: 2\r\n",
+                    body: APOLOGY,
+                });
+                let goodbye = self.leaving();
+                if !self.connection.end_request(goodbye) {
+                    break;
+                }
+            }
+            self.connection.close();
+        }
+    }
+
+    fn next_head(&mut self) -> Option<usize> {
+        let around = self.around();
+        match self.connection.next(self.raw, &around) {
+            (Arrival::Closed, _) => None,
+            (_, len) => Some(len),
+        }
     }
 
     fn answer(&mut self, plain: &Plain<'_>) {
@@ -354,12 +434,12 @@ impl Worker {
             let requests = self.slot.requests.load(Relaxed) + 1;
             self.slot.requests.store(requests, Relaxed);
             self.slot.memory.store(outcome.memory_peak, Relaxed);
+            self.pool.board.memory_peak.fetch_max(outcome.memory_peak, Relaxed);
+            self.spent |= self.pool.options.max_memory.0 > 0 && resident() > self.pool.options.max_memory.0;
             self.spent |=
                 requests >= self.requests_max || outcome.fatal != 0 && self.pool.options.mode == Mode::Worker;
-            if self.pool.wants_cpu {
-                let cpu_us = clock::cpu_us();
-                self.slot.cpu_us.store(cpu_us - self.cpu_us, Relaxed);
-                self.cpu_us = cpu_us;
+            if self.pool.is_watched {
+                self.slot.cpu_us.store(clock::cpu_us().saturating_sub(self.cpu_us), Relaxed);
             }
         }
         let began_us = self.slot.began_us.swap(0, Relaxed);
@@ -375,15 +455,25 @@ impl Worker {
 }
 
 /// Times out in ticks, so that the waiter looks around; small writes leave at once.
-fn prepare(fd: RawFd, is_tcp: bool) {
+pub(crate) fn prepare(fd: RawFd, is_tcp: bool, tick: Duration) {
     // SAFETY: the descriptor was just accepted and is owned by the caller, which outlives this borrow.
     let borrowed = unsafe { std::os::fd::BorrowedFd::borrow_raw(fd) };
-    let tick = TimeVal::new(TICK.as_secs().cast_signed(), 0);
+    let tick = TimeVal::new(tick.as_secs().cast_signed(), 0);
     let _ = setsockopt(&borrowed, sockopt::ReceiveTimeout, &tick);
     let _ = setsockopt(&borrowed, sockopt::SendTimeout, &tick);
     if is_tcp {
         let _ = setsockopt(&borrowed, sockopt::TcpNoDelay, &true);
     }
+}
+
+/// Resident memory of this process.
+fn resident() -> u64 {
+    let mut text = [0; 128];
+    let Ok(file) = std::fs::File::open("/proc/self/statm") else { return 0 };
+    let len = std::io::Read::read(&mut &file, &mut text).unwrap_or(0);
+    let pages =
+        std::str::from_utf8(&text[..len]).ok().and_then(|text| text.split(' ').nth(1)?.parse::<u64>().ok());
+    pages.unwrap_or(0) * 4096
 }
 
 /// Whether there is a regular file; without allocation.

@@ -1,0 +1,209 @@
+//! What the master does before it has workers: finds its socket, its script, the user of its workers, and makes what they
+//! share.
+
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+
+use nix::errno::Errno;
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::unistd::{Gid, Uid, initgroups, setgid, setgroups, setuid};
+use regie_core::handoff::Handoff;
+
+use super::area::Area;
+use super::listen;
+use crate::machine::Limits;
+use crate::options::{Listen, Mode, Options};
+use crate::scoreboard::{Board, Slot};
+
+/// Why the program ends.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Fatal {
+    #[error("{0}")]
+    Usage(String),
+    #[error("cannot listen on {place}: {error}")]
+    Listen { place: String, error: io::Error },
+    #[error("PHP did not start; its messages are above")]
+    Engine,
+    #[error("{what}: {error}")]
+    System { what: &'static str, error: Errno },
+}
+
+impl Fatal {
+    pub(crate) fn system(what: &'static str) -> impl FnOnce(Errno) -> Self {
+        move |error| Self::System { what, error }
+    }
+}
+
+/// The user and group that workers become.
+#[derive(Debug, Clone)]
+pub(crate) struct Identity {
+    user: Option<(Uid, Gid, CString)>,
+    group: Option<Gid>,
+}
+
+/// The signals that the master reads.
+pub(crate) fn block_signals() -> Result<SignalFd, Fatal> {
+    let mut mask = SigSet::empty();
+    for signal in [
+        Signal::SIGCHLD,
+        Signal::SIGTERM,
+        Signal::SIGQUIT,
+        Signal::SIGINT,
+        Signal::SIGUSR1,
+        Signal::SIGUSR2,
+        Signal::SIGHUP,
+    ] {
+        mask.add(signal);
+    }
+    mask.thread_block().map_err(Fatal::system("cannot block signals"))?;
+    SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
+        .map_err(Fatal::system("cannot make a signalfd"))
+}
+
+/// Shared memory for that many slots.
+pub(crate) fn scoreboard(seats: usize) -> nix::Result<(&'static Board, &'static [Slot])> {
+    let mut area = Area::new(size_of::<Board>() + seats * size_of::<Slot>() + 256)?;
+    // SAFETY: both are made of atomics and arrays of bytes, for which zeroes are a value.
+    unsafe { Ok((&area.zeroed::<Board>(1)[0], area.zeroed::<Slot>(seats))) }
+}
+
+/// The limits of `options`, as the machine counts.
+pub(crate) fn limits(options: &Options) -> Limits {
+    let us = |span: regie_core::units::Span| u64::try_from(span.0.as_micros()).unwrap_or(u64::MAX);
+    Limits {
+        request_us: us(options.request_timeout),
+        grace_us: us(options.request_grace),
+        boot_us: us(options.boot_timeout),
+        stop_us: us(options.stop_timeout),
+    }
+}
+
+pub(crate) fn cpus() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+pub(crate) fn mode_name(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Classic => "classic",
+        Mode::Worker => "worker",
+    }
+}
+
+pub(crate) fn place(options: &Options) -> String {
+    match (&options.listen, &options.listen_fd) {
+        (Some(Listen::Unix(path)), _) => format!("unix:{}", path.display()),
+        (Some(Listen::Tcp(address)), _) => address.to_string(),
+        (None, name) => format!("the socket {}", name.as_deref().unwrap_or("?")),
+    }
+}
+
+pub(crate) fn find_script(options: &Options) -> Result<Option<PathBuf>, Fatal> {
+    let Some(script) = options.script.as_ref().filter(|_| options.mode == Mode::Worker) else {
+        return Ok(None);
+    };
+    std::path::absolute(script)
+        .ok()
+        .filter(|path| path.is_file())
+        .map(Some)
+        .ok_or_else(|| Fatal::Usage(format!("--script {}: there is no such file", script.display())))
+}
+
+pub(crate) fn find_identity(options: &Options) -> Result<Identity, Fatal> {
+    use nix::unistd::{Group, User};
+    let user = match &options.user {
+        None => None,
+        Some(name) => {
+            let user = User::from_name(name).ok().flatten();
+            let user = user.ok_or_else(|| Fatal::Usage(format!("--user {name}: there is no such user")))?;
+            let name = CString::new(name.as_str()).map_err(|_| Fatal::Usage("--user has a NUL".into()))?;
+            Some((user.uid, user.gid, name))
+        }
+    };
+    let group = match &options.group {
+        None => None,
+        Some(name) => {
+            let group = Group::from_name(name).ok().flatten();
+            Some(group.ok_or_else(|| Fatal::Usage(format!("--group {name}: there is no such group")))?.gid)
+        }
+    };
+    Ok(Identity { user, group })
+}
+
+pub(crate) fn become_user(identity: &Identity) -> nix::Result<()> {
+    if !Uid::effective().is_root() {
+        return Ok(());
+    }
+    match &identity.user {
+        Some((uid, own_group, name)) => {
+            let gid = identity.group.unwrap_or(*own_group);
+            initgroups(name, gid)?;
+            setgid(gid)?;
+            setuid(*uid)
+        }
+        None => match identity.group {
+            Some(gid) => {
+                setgroups(&[gid])?;
+                setgid(gid)
+            }
+            None => Ok(()),
+        },
+    }
+}
+
+pub(crate) fn open_listener(
+    options: &Options,
+    handoff: &Handoff,
+    identity: &Identity,
+    inherited: Option<i32>,
+) -> Result<(OwnedFd, bool), Fatal> {
+    let failed = |error| Fatal::Listen { place: place(options), error };
+    let socket = match (&options.listen_fd, &options.listen) {
+        // SAFETY: our predecessor, whose process this is, left it open for us.
+        _ if inherited.is_some() => unsafe { listen::take_over(inherited.unwrap_or(-1)) },
+        (Some(name), _) => {
+            let fd = handoff.get(name);
+            let fd = fd.ok_or_else(|| {
+                Fatal::Usage(format!("--listen-fd {name}: LISTEN_FDNAMES does not name it"))
+            })?;
+            // SAFETY: the descriptor was handed to us alone.
+            unsafe { listen::take_over(fd) }
+        }
+        (None, Some(address)) => {
+            let owner = identity.user.as_ref().map(|(uid, ..)| *uid);
+            let group = identity.group.or(identity.user.as_ref().map(|(_, gid, _)| *gid));
+            listen::open(address, options.listen_mode, owner, group).map_err(failed)?
+        }
+        (None, None) => return Err(Fatal::Usage("--listen or --listen-fd is needed".into())),
+    };
+    listen::prepare(socket.as_fd()).map_err(failed)?;
+    let is_tcp = is_tcp(socket.as_fd());
+    Ok((socket, is_tcp))
+}
+
+pub(crate) fn open_status_listener(
+    options: &Options,
+    inherited: Option<i32>,
+) -> Result<Option<OwnedFd>, Fatal> {
+    let Some(address) = &options.status_listen else { return Ok(None) };
+    let place = || match address {
+        Listen::Unix(path) => path.display().to_string(),
+        Listen::Tcp(address) => address.to_string(),
+    };
+    let failed = |error| Fatal::Listen { place: place(), error };
+    let socket = match inherited {
+        // SAFETY: our predecessor, whose process this is, left it open for us.
+        Some(fd) => unsafe { listen::take_over(fd) },
+        None => listen::open(address, options.listen_mode, None, None).map_err(failed)?,
+    };
+    listen::prepare(socket.as_fd()).map_err(failed)?;
+    Ok(Some(socket))
+}
+
+fn is_tcp(socket: BorrowedFd<'_>) -> bool {
+    use nix::sys::socket::{AddressFamily, SockaddrLike, SockaddrStorage, getsockname};
+    getsockname::<SockaddrStorage>(socket.as_raw_fd())
+        .is_ok_and(|address| matches!(address.family(), Some(AddressFamily::Inet | AddressFamily::Inet6)))
+}

@@ -1,0 +1,354 @@
+//! The pool's state for people and exporters, with php-fpm's names in php-fpm's forms: text, `?json`, `?openmetrics`,
+//! `?html`, each with `full` for a part per process. Pure: a snapshot goes in, text comes out.
+
+use std::fmt::Write as _;
+
+/// A form of the page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    Text,
+    Json,
+    OpenMetrics,
+    Html,
+}
+
+impl Form {
+    /// As the query string asks: the form, and whether each process is shown.
+    pub(crate) fn from_query(query: &str) -> (Self, bool) {
+        let asked = |name: &str| query.split('&').any(|part| part == name);
+        let form = if asked("json") {
+            Self::Json
+        } else if asked("openmetrics") {
+            Self::OpenMetrics
+        } else if asked("html") {
+            Self::Html
+        } else {
+            Self::Text
+        };
+        (form, asked("full"))
+    }
+
+    pub(crate) fn content_type(self) -> &'static str {
+        match self {
+            Self::Text => "text/plain; charset=utf-8",
+            Self::Json => "application/json",
+            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            Self::Html => "text/html; charset=utf-8",
+        }
+    }
+}
+
+/// The pool at one moment.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Snapshot {
+    pub(crate) pool: String,
+    pub(crate) start_time: u64,
+    pub(crate) start_since: u64,
+    pub(crate) accepted: u64,
+    pub(crate) listen_queue: u64,
+    pub(crate) max_listen_queue: u64,
+    pub(crate) listen_queue_len: u64,
+    pub(crate) max_active: u64,
+    pub(crate) max_children_reached: u64,
+    pub(crate) slow_requests: u64,
+    pub(crate) memory_peak: u64,
+    pub(crate) processes: Vec<Process>,
+}
+
+/// A worker at that moment.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Process {
+    pub(crate) pid: i32,
+    pub(crate) state: &'static str,
+    pub(crate) busy: bool,
+    pub(crate) start_time: u64,
+    pub(crate) start_since: u64,
+    pub(crate) requests: u64,
+    pub(crate) request_us: u64,
+    pub(crate) method: String,
+    pub(crate) uri: String,
+    pub(crate) content_length: i64,
+    pub(crate) user: String,
+    pub(crate) script: String,
+    pub(crate) cpu_percent: f64,
+    pub(crate) memory: u64,
+}
+
+/// A row of the page: php-fpm's name of it, the metric's name, whether it only grows, and the value.
+struct Row {
+    name: &'static str,
+    metric: &'static str,
+    is_counter: bool,
+    value: u64,
+}
+
+impl Snapshot {
+    fn active(&self) -> u64 {
+        self.processes.iter().filter(|process| process.busy).count() as u64
+    }
+
+    fn rows(&self) -> Vec<Row> {
+        let total = self.processes.len() as u64;
+        let row = |name, metric, is_counter, value| Row { name, metric, is_counter, value };
+        vec![
+            row("start since", "start_since", true, self.start_since),
+            row("accepted conn", "accepted_connections", true, self.accepted),
+            row("listen queue", "listen_queue", false, self.listen_queue),
+            row("max listen queue", "max_listen_queue", true, self.max_listen_queue),
+            row("listen queue len", "listen_queue_length", false, self.listen_queue_len),
+            row("idle processes", "idle_processes", false, total - self.active()),
+            row("active processes", "active_processes", false, self.active()),
+            row("total processes", "total_processes", false, total),
+            row("max active processes", "max_active_processes", true, self.max_active.max(self.active())),
+            row("max children reached", "max_children_reached", true, self.max_children_reached),
+            row("slow requests", "slow_requests", true, self.slow_requests),
+            row("memory peak", "memory_peak", true, self.memory_peak),
+        ]
+    }
+
+    /// The page.
+    pub(crate) fn render(&self, form: Form, full: bool) -> String {
+        match form {
+            Form::Text => self.text(full),
+            Form::Json => self.json(full),
+            Form::OpenMetrics => self.open_metrics(full),
+            Form::Html => self.html(full),
+        }
+    }
+
+    fn text(&self, full: bool) -> String {
+        let mut out = String::with_capacity(1024);
+        let mut line = |name: &str, value: &dyn std::fmt::Display| {
+            let _ = writeln!(out, "{:<22}{value}", format!("{name}:"));
+        };
+        line("pool", &self.pool);
+        line("process manager", &"static");
+        line("start time", &Stamp(self.start_time));
+        for row in self.rows() {
+            line(row.name, &row.value);
+        }
+        if full {
+            for process in &self.processes {
+                out.push_str("\n************************\n");
+                for (name, value) in process.fields() {
+                    let _ = writeln!(out, "{:<22}{}", format!("{name}:"), value.plain());
+                }
+            }
+        }
+        out
+    }
+
+    fn json(&self, full: bool) -> String {
+        let mut out = String::with_capacity(1024);
+        let _ = write!(
+            out,
+            "{{\"pool\":{},\"process manager\":\"static\",\"start time\":{}",
+            quoted(&self.pool),
+            self.start_time
+        );
+        for row in self.rows() {
+            let _ = write!(out, ",\"{}\":{}", row.name, row.value);
+        }
+        if full {
+            let processes: Vec<String> = self.processes.iter().map(Process::json).collect();
+            let _ = write!(out, ",\"processes\":[{}]", processes.join(","));
+        }
+        out.push('}');
+        out
+    }
+
+    fn open_metrics(&self, full: bool) -> String {
+        let mut out = String::with_capacity(2048);
+        let pool = quoted(&self.pool);
+        let _ = writeln!(
+            out,
+            "# TYPE phpfpm_up gauge\n# HELP phpfpm_up Could the pool be asked.\nphpfpm_up{{pool={pool}}} 1"
+        );
+        for row in self.rows() {
+            let kind = if row.is_counter { "counter" } else { "gauge" };
+            let _ = writeln!(
+                out,
+                "# TYPE phpfpm_{} {kind}\n# HELP phpfpm_{0} php-fpm's \"{}\".",
+                row.metric, row.name
+            );
+            let _ = writeln!(out, "phpfpm_{}{{pool={pool}}} {}", row.metric, row.value);
+        }
+        if full {
+            for (name, of) in [
+                ("process_requests", (|process| process.requests) as fn(&Process) -> u64),
+                ("process_request_duration", |process| process.request_us),
+                ("process_last_request_memory", |process| process.memory),
+            ] {
+                let _ = writeln!(out, "# TYPE phpfpm_{name} gauge\n# HELP phpfpm_{name} Of one worker.");
+                for process in &self.processes {
+                    let _ =
+                        writeln!(out, "phpfpm_{name}{{pool={pool},pid=\"{}\"}} {}", process.pid, of(process));
+                }
+            }
+        }
+        out.push_str("# EOF\n");
+        out
+    }
+
+    fn html(&self, full: bool) -> String {
+        let mut out =
+            format!("<!doctype html><title>{0}</title><h1>Pool {0}</h1><table>", escaped(&self.pool));
+        for row in self.rows() {
+            let _ = write!(out, "<tr><th align=left>{}<td align=right>{}", row.name, row.value);
+        }
+        out.push_str("</table>");
+        if full && !self.processes.is_empty() {
+            out.push_str("<table><tr>");
+            for (name, _) in self.processes[0].fields() {
+                let _ = write!(out, "<th>{name}");
+            }
+            for process in &self.processes {
+                out.push_str("<tr>");
+                for (_, value) in process.fields() {
+                    let _ = write!(out, "<td>{}", escaped(&value.plain()));
+                }
+            }
+            out.push_str("</table>");
+        }
+        out
+    }
+}
+
+enum Value {
+    Number(u64),
+    Signed(i64),
+    Real(f64),
+    Words(String),
+    Time(u64),
+}
+
+impl Value {
+    fn plain(&self) -> String {
+        match self {
+            Self::Number(number) => number.to_string(),
+            Self::Signed(number) => number.to_string(),
+            Self::Real(number) => format!("{number:.2}"),
+            Self::Words(words) if words.is_empty() => "-".into(),
+            Self::Words(words) => words.clone(),
+            Self::Time(seconds) => Stamp(*seconds).to_string(),
+        }
+    }
+
+    fn json(&self) -> String {
+        match self {
+            Self::Words(_) => quoted(&self.plain()),
+            Self::Time(seconds) => seconds.to_string(),
+            other => other.plain(),
+        }
+    }
+}
+
+impl Process {
+    fn fields(&self) -> Vec<(&'static str, Value)> {
+        vec![
+            ("pid", Value::Signed(self.pid.into())),
+            ("state", Value::Words(self.state.into())),
+            ("start time", Value::Time(self.start_time)),
+            ("start since", Value::Number(self.start_since)),
+            ("requests", Value::Number(self.requests)),
+            ("request duration", Value::Number(self.request_us)),
+            ("request method", Value::Words(self.method.clone())),
+            ("request uri", Value::Words(self.uri.clone())),
+            ("content length", Value::Signed(self.content_length)),
+            ("user", Value::Words(self.user.clone())),
+            ("script", Value::Words(self.script.clone())),
+            ("last request cpu", Value::Real(self.cpu_percent)),
+            ("last request memory", Value::Number(self.memory)),
+        ]
+    }
+
+    fn json(&self) -> String {
+        let fields: Vec<String> =
+            self.fields().iter().map(|(name, value)| format!("\"{name}\":{}", value.json())).collect();
+        format!("{{{}}}", fields.join(","))
+    }
+}
+
+/// A JSON string, which is also a label's value in OpenMetrics.
+fn quoted(text: &str) -> String {
+    let mut out = String::from("\"");
+    for letter in text.chars() {
+        match letter {
+            '"' | '\\' => out.extend(['\\', letter]),
+            '\n' => out.push_str("\\n"),
+            control if control < ' ' => {
+                let _ = write!(out, "\\u{:04x}", control as u32);
+            }
+            other => out.push(other),
+        }
+    }
+    out.push('"');
+    out
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
+/// `21/Nov/2026:07:26:11 +0000`, as php-fpm writes it.
+struct Stamp(u64);
+
+impl std::fmt::Display for Stamp {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let stamp = crate::shell::log::Stamp(self.0).to_string();
+        write!(f, "{} +0000", stamp.replace('-', "/").replacen(' ', ":", 1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> Snapshot {
+        Snapshot {
+            pool: "we\"b".into(),
+            accepted: 7,
+            processes: vec![
+                Process { pid: 12, state: "Running", busy: true, uri: "/<a>".into(), ..Process::default() },
+                Process { pid: 13, state: "Idle", ..Process::default() },
+            ],
+            ..Snapshot::default()
+        }
+    }
+
+    #[test]
+    fn the_query_chooses() {
+        for (query, expected) in [
+            ("", (Form::Text, false)),
+            ("full", (Form::Text, true)),
+            ("json&full", (Form::Json, true)),
+            ("openmetrics", (Form::OpenMetrics, false)),
+            ("html", (Form::Html, false)),
+        ] {
+            assert_eq!(Form::from_query(query), expected, "{query}");
+        }
+    }
+
+    #[test]
+    fn every_form_says_the_same() {
+        let sample = sample();
+        let text = sample.render(Form::Text, true);
+        assert!(text.contains("pool:                 we\"b\n"), "{text}");
+        assert!(
+            text.contains("active processes:     1\n") && text.contains("idle processes:       1\n"),
+            "{text}"
+        );
+        assert!(text.contains("start time:           01/Jan/1970:00:00:00 +0000\n"), "{text}");
+        assert!(text.contains("request uri:          /<a>\n"), "{text}");
+        let json = sample.render(Form::Json, true);
+        assert!(json.starts_with("{\"pool\":\"we\\\"b\",\"process manager\":\"static\""), "{json}");
+        assert!(
+            json.contains("\"accepted conn\":7") && json.contains("\"processes\":[{\"pid\":12,"),
+            "{json}"
+        );
+        let metrics = sample.render(Form::OpenMetrics, false);
+        assert!(metrics.contains("phpfpm_accepted_connections{pool=\"we\\\"b\"} 7\n"), "{metrics}");
+        assert!(metrics.ends_with("# EOF\n"));
+        assert!(sample.render(Form::Html, true).contains("/&lt;a&gt;"));
+    }
+}
