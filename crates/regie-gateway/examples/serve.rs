@@ -34,6 +34,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     settings.pool = fastcgi.map(|address| PoolSettings { workers, ..PoolSettings::new(address) });
     let listener = Listener::bind(listen.ok_or(USAGE)?)?;
+    eprintln!("listening on {}", listener.local_addr()?);
     let mut runtime = match threads {
         1 => tokio::runtime::Builder::new_current_thread(),
         _ => tokio::runtime::Builder::new_multi_thread(),

@@ -11,7 +11,7 @@
 use memchr::memchr;
 
 /// A decoded target.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Target {
     /// As it came, in origin form: the application's `REQUEST_URI`.
     pub raw: String,

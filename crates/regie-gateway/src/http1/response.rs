@@ -228,7 +228,8 @@ mod tests {
                 "HTTP/1.1 200 OK | content-length: 9 | date: now",
             ),
             (
-                write(&get,
+                write(
+                    &get,
                     Version::HTTP_11,
                     299,
                     &[("connection", "close"), ("transfer-encoding", "chunked"), ("date", "then")],

@@ -1,12 +1,13 @@
 //! Bodies as they come in and go out, whichever protocol carries them.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use regie_pool::{AnswerBody, BoxError};
+use regie_pool::{AnswerBody, BoxError, CallError};
 
 use super::files::FileBody;
 use super::h1::H1Body;
@@ -64,7 +65,7 @@ impl Body for InBody {
 pub(crate) enum OutBody {
     Empty,
     Full(Bytes),
-    Pool(AnswerBody),
+    Pool(Box<PoolBody>),
     File(FileBody),
     Boxed(Pin<Box<dyn Body<Data = Bytes, Error = BoxError> + Send>>),
 }
@@ -81,7 +82,74 @@ impl fmt::Debug for OutBody {
     }
 }
 
+/// What a worker streams, read ahead of a slow client so that the worker is free again early.
+#[derive(Debug)]
+pub(crate) struct PoolBody {
+    /// None once it has ended.
+    body: Option<AnswerBody>,
+    ahead: VecDeque<Bytes>,
+    ahead_len: usize,
+    ahead_max: usize,
+    /// Told after what was read before it.
+    failed: Option<CallError>,
+}
+
+impl PoolBody {
+    pub(crate) fn new(body: AnswerBody, ahead_max: usize) -> Self {
+        Self { body: Some(body), ahead: VecDeque::new(), ahead_len: 0, ahead_max, failed: None }
+    }
+
+    /// Reads ahead as far as the worker has written and the bound allows.
+    fn prefetch(&mut self, cx: &mut Context<'_>) {
+        while self.ahead_len < self.ahead_max {
+            let Some(body) = &mut self.body else { return };
+            match Pin::new(body).poll_frame(cx) {
+                Poll::Pending => return,
+                Poll::Ready(Some(Ok(frame))) => {
+                    let data = frame.into_data().unwrap_or_default();
+                    self.ahead_len += data.len();
+                    self.ahead.push_back(data);
+                }
+                Poll::Ready(Some(Err(error))) => {
+                    self.failed = Some(error);
+                    self.body = None;
+                }
+                Poll::Ready(None) => self.body = None,
+            }
+        }
+    }
+
+    fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BoxError>>> {
+        if let Some(data) = self.ahead.pop_front() {
+            self.ahead_len -= data.len();
+            return Poll::Ready(Some(Ok(data)));
+        }
+        if let Some(error) = self.failed.take() {
+            return Poll::Ready(Some(Err(error.into())));
+        }
+        let Some(body) = &mut self.body else { return Poll::Ready(None) };
+        let polled = ready!(Pin::new(body).poll_frame(cx));
+        if !matches!(polled, Some(Ok(_))) {
+            self.body = None;
+        }
+        Poll::Ready(
+            polled.map(|frame| frame.map(|frame| frame.into_data().unwrap_or_default()).map_err(Into::into)),
+        )
+    }
+
+    fn is_done(&self) -> bool {
+        self.body.is_none() && self.ahead.is_empty() && self.failed.is_none()
+    }
+}
+
 impl OutBody {
+    /// Called while the client does not take more: whoever makes the body may go on, within bounds.
+    pub(crate) fn prefetch(&mut self, cx: &mut Context<'_>) {
+        if let Self::Pool(body) = self {
+            body.prefetch(cx);
+        }
+    }
+
     /// The length, when it is known.
     pub(crate) fn known_length(&self) -> Option<u64> {
         self.size_hint().exact()
@@ -100,7 +168,7 @@ impl Body for OutBody {
             Self::Empty => Poll::Ready(None),
             Self::Full(bytes) if bytes.is_empty() => Poll::Ready(None),
             Self::Full(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
-            Self::Pool(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
+            Self::Pool(body) => body.poll_data(cx).map(|data| data.map(|data| data.map(Frame::data))),
             Self::File(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
             Self::Boxed(body) => body.as_mut().poll_frame(cx),
         }
@@ -110,7 +178,7 @@ impl Body for OutBody {
         match self {
             Self::Empty => true,
             Self::Full(bytes) => bytes.is_empty(),
-            Self::Pool(body) => body.is_end_stream(),
+            Self::Pool(body) => body.is_done(),
             Self::File(body) => body.is_end_stream(),
             Self::Boxed(body) => body.is_end_stream(),
         }
@@ -120,7 +188,7 @@ impl Body for OutBody {
         match self {
             Self::Empty => SizeHint::with_exact(0),
             Self::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Self::Pool(body) => body.size_hint(),
+            Self::Pool(_) => SizeHint::default(),
             Self::File(body) => body.size_hint(),
             Self::Boxed(body) => body.size_hint(),
         }

@@ -5,9 +5,9 @@
 //! busy address costs no look at the disk, and a switched release is seen within a second.
 
 use std::collections::HashMap;
-use std::fs::{File, Metadata};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,6 +20,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::clock::now;
+use crate::conditional::Validators;
 use crate::guard;
 use crate::route::Found;
 use crate::settings::Settings;
@@ -30,8 +31,15 @@ const BELIEVED: Duration = Duration::from_millis(500);
 /// Paths that are remembered; past it all are forgotten.
 const REMEMBERED_MAX: usize = 8_192;
 
-/// Files up to this size are read at once on the thread that serves; larger ones piece by piece beside it.
-const SMALL: u64 = 128 * 1024;
+/// Files up to this size are read at once on the thread that serves, and kept; larger ones are read piece by piece
+/// beside it.
+const SMALL: u64 = 64 * 1024;
+
+/// Bytes of small files that are kept; past it all are forgotten.
+const SMALL_KEPT: usize = 8 * 1024 * 1024;
+
+/// `O_NONBLOCK` on Linux.
+const NONBLOCK: i32 = 0o4000;
 
 /// Bytes of a large file that are read at once.
 const PIECE: u64 = 256 * 1024;
@@ -58,6 +66,8 @@ pub(crate) struct Files {
 struct Memory {
     root: Option<(Instant, Root)>,
     found: HashMap<Box<str>, (Instant, Found)>,
+    small: HashMap<Box<str>, (Instant, Arc<SmallFile>)>,
+    small_bytes: usize,
 }
 
 impl Files {
@@ -87,6 +97,7 @@ impl Files {
         let switched = memory.root.as_ref().is_some_and(|(_, before)| before.path != root.path);
         if switched {
             memory.found.clear();
+            memory.forget_small();
         }
         memory.root = Some((at, root.clone()));
         Ok(root)
@@ -134,7 +145,7 @@ impl Files {
 
 impl Root {
     /// The real file behind `path`, when it is one that may be seen.
-    fn resolve(&self, path: &str) -> Option<(PathBuf, Metadata)> {
+    pub(crate) fn resolve(&self, path: &str) -> Option<(PathBuf, Metadata)> {
         let asked = PathBuf::from(format!("{}{path}", self.path));
         let real = asked.canonicalize().ok()?;
         if real != asked && !self.allows(&real) {
@@ -144,8 +155,13 @@ impl Root {
         Some((real, metadata))
     }
 
+    /// Whether `real` lies in the document root or where links may lead.
+    pub(crate) fn holds(&self, real: &Path) -> bool {
+        self.allowed.iter().any(|folder| real.starts_with(folder))
+    }
+
     /// Whether a link may lead to `real`: into an allowed folder, and not to what is never served.
-    pub(crate) fn allows(&self, real: &Path) -> bool {
+    fn allows(&self, real: &Path) -> bool {
         self.allowed.iter().any(|folder| {
             real.strip_prefix(folder).is_ok_and(|rest| {
                 let rest = format!("/{}", rest.display());
@@ -155,36 +171,122 @@ impl Root {
     }
 }
 
-/// An open file.
+/// A file that is ready to be sent.
 #[derive(Debug, Clone)]
-pub(crate) struct OpenFile {
-    pub(crate) file: Arc<File>,
-    pub(crate) size: u64,
-    pub(crate) modified: Duration,
-    pub(crate) inode: u64,
+pub(crate) enum Sendable {
+    /// In memory.
+    Small(Arc<SmallFile>),
+    /// Open.
+    Large(Arc<File>, Arc<Identity>),
 }
 
-impl OpenFile {
-    pub(crate) fn open(path: &Path) -> io::Result<Self> {
-        let file = File::open(path)?;
-        let metadata = file.metadata()?;
-        if !metadata.is_file() {
-            return Err(io::ErrorKind::NotFound.into());
-        }
-        let seconds = u64::try_from(metadata.mtime()).unwrap_or(0);
-        let nanos = u32::try_from(metadata.mtime_nsec()).unwrap_or(0);
-        Ok(Self {
-            file: Arc::new(file),
+/// A small file with its content.
+#[derive(Debug)]
+pub(crate) struct SmallFile {
+    pub(crate) bytes: Bytes,
+    identity: Identity,
+}
+
+/// What tells one state of a file from another.
+#[derive(Debug)]
+pub(crate) struct Identity {
+    validators: Validators,
+    modified: Duration,
+    size: u64,
+    inode: u64,
+}
+
+impl Identity {
+    fn new(metadata: &Metadata, variant: &str) -> Self {
+        let modified = modified(metadata);
+        Self {
+            validators: Validators::new(modified, metadata.len(), variant),
+            modified,
             size: metadata.len(),
-            modified: Duration::new(seconds, nanos),
             inode: metadata.ino(),
-        })
+        }
     }
 
-    /// The file below `root` at `path`.
-    pub(crate) fn open_below(root: &Root, path: &str) -> io::Result<Self> {
+    fn is_of(&self, metadata: &Metadata) -> bool {
+        (self.modified, self.size, self.inode) == (modified(metadata), metadata.len(), metadata.ino())
+    }
+}
+
+fn modified(metadata: &Metadata) -> Duration {
+    let seconds = u64::try_from(metadata.mtime()).unwrap_or(0);
+    Duration::new(seconds, u32::try_from(metadata.mtime_nsec()).unwrap_or(0))
+}
+
+impl Sendable {
+    /// The file at `path`, whose place was checked.
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+        let (file, metadata) = open_regular(path)?;
+        Ok(Self::Large(Arc::new(file), Arc::new(Identity::new(&metadata, ""))))
+    }
+
+    pub(crate) fn validators(&self) -> &Validators {
+        match self {
+            Self::Small(file) => &file.identity.validators,
+            Self::Large(_, identity) => &identity.validators,
+        }
+    }
+
+    pub(crate) fn size(&self) -> u64 {
+        match self {
+            Self::Small(file) => file.identity.size,
+            Self::Large(_, identity) => identity.size,
+        }
+    }
+}
+
+fn open_regular(path: &Path) -> io::Result<(File, Metadata)> {
+    // Opening a pipe would wait for its writer; it is not opened to find out that it is one.
+    let file = OpenOptions::new().read(true).custom_flags(NONBLOCK).open(path)?;
+    let metadata = file.metadata()?;
+    if metadata.is_file() { Ok((file, metadata)) } else { Err(io::ErrorKind::NotFound.into()) }
+}
+
+impl Files {
+    /// The file below `root` at `path`, from memory when it is small and was seen a moment ago.
+    pub(crate) fn open(&self, root: &Root, path: &str, variant: &str) -> io::Result<Sendable> {
+        let at = now();
+        if let Some((seen, file)) = self.memory().small.get(path)
+            && at - *seen < BELIEVED
+        {
+            return Ok(Sendable::Small(file.clone()));
+        }
         let (real, _) = root.resolve(path).ok_or(io::ErrorKind::NotFound)?;
-        Self::open(&real)
+        let (file, metadata) = open_regular(&real)?;
+        if metadata.len() > SMALL {
+            return Ok(Sendable::Large(Arc::new(file), Arc::new(Identity::new(&metadata, variant))));
+        }
+        let known = self.memory().small.get(path).map(|(_, file)| file.clone());
+        let small = match known.filter(|file| file.identity.is_of(&metadata)) {
+            Some(file) => file,
+            None => Arc::new(SmallFile {
+                bytes: read_at(&file, 0, metadata.len())?,
+                identity: Identity::new(&metadata, variant),
+            }),
+        };
+        self.memory().keep_small(path, at, &small);
+        Ok(Sendable::Small(small))
+    }
+}
+
+impl Memory {
+    fn keep_small(&mut self, path: &str, at: Instant, file: &Arc<SmallFile>) {
+        if self.small_bytes + file.bytes.len() > SMALL_KEPT {
+            self.forget_small();
+        }
+        self.small_bytes += file.bytes.len();
+        if let Some((_, before)) = self.small.insert(path.into(), (at, file.clone())) {
+            self.small_bytes -= before.bytes.len();
+        }
+    }
+
+    fn forget_small(&mut self) {
+        self.small.clear();
+        self.small_bytes = 0;
     }
 }
 
@@ -198,13 +300,8 @@ pub(crate) struct FileBody {
 }
 
 impl FileBody {
-    pub(crate) fn new(open: &OpenFile, from: u64, len: u64) -> Self {
-        Self { file: open.file.clone(), at: from, left: len, reading: None }
-    }
-
-    /// The whole part at once, when it is small.
-    pub(crate) fn read_small(&self) -> Option<io::Result<Bytes>> {
-        (self.left <= SMALL).then(|| read_at(&self.file, self.at, self.left))
+    pub(crate) fn new(file: &Arc<File>, from: u64, len: u64) -> Self {
+        Self { file: file.clone(), at: from, left: len, reading: None }
     }
 }
 
@@ -228,7 +325,8 @@ impl Body for FileBody {
             let (file, at, len) = (this.file.clone(), this.at, this.left.min(PIECE));
             tokio::task::spawn_blocking(move || read_at(&file, at, len))
         });
-        let piece = ready!(Pin::new(reading).poll(cx)).unwrap_or_else(|panicked| Err(io::Error::other(panicked)));
+        let piece =
+            ready!(Pin::new(reading).poll(cx)).unwrap_or_else(|panicked| Err(io::Error::other(panicked)));
         this.reading = None;
         match piece {
             Ok(bytes) => {

@@ -3,17 +3,20 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
-use http_body_util::BodyExt;
-use regie_pool::{Body, Call, CallError, Head, Pool};
+use regie_pool::Pool;
+use regie_pool::call::InformationalSink;
 
-use super::body::{BodyError, InBody, OutBody};
-use super::files::{FileBody, Files, OpenFile, Root};
+use super::body::{InBody, OutBody};
+use super::files::{Files, Root};
 use super::log::Logs;
+use super::record::Record;
 use super::reply::Reply;
-use crate::media;
-use crate::params::{self, Script};
+use super::send;
+use crate::params::split_port;
 use crate::proxies::{self, Client};
 use crate::route::{self, Route, Site};
 use crate::settings::Settings;
@@ -24,11 +27,37 @@ use crate::target::Target;
 pub struct Gateway {
     pub(crate) settings: Settings,
     pub(crate) logs: Logs,
+    pub(crate) counters: Counters,
     site: Site,
     files: Files,
     pool: Option<Pool>,
     next_id: AtomicU64,
     id_prefix: String,
+}
+
+/// What has happened since the start.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) requests: AtomicU64,
+    pub(crate) connections: AtomicU64,
+    pub(crate) open: AtomicU64,
+    /// By the first digit of the status.
+    classes: [AtomicU64; 6],
+}
+
+/// A look at a gateway, for health checks and metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Stats {
+    /// Connections that are open.
+    pub open: u64,
+    /// Connections that were ever accepted.
+    pub connections: u64,
+    /// Requests that were begun.
+    pub requests: u64,
+    /// Answers by the first digit of their status: 1xx at 0 … 5xx at 4.
+    pub answers: [u64; 5],
+    /// The pool.
+    pub pool: regie_pool::Counts,
 }
 
 /// A request without its body.
@@ -44,6 +73,26 @@ pub(crate) struct Asked {
     pub(crate) content_length: Option<u64>,
 }
 
+impl Asked {
+    /// The host asked for, with or without port; empty when there is none.
+    pub(crate) fn host(&self) -> &str {
+        let told = || self.headers.get(header::HOST).and_then(|host| host.to_str().ok());
+        self.authority.as_deref().or_else(told).unwrap_or("")
+    }
+
+    /// The same request without conditions and ranges.
+    pub(crate) fn without_conditions(&self) -> Self {
+        Self {
+            method: self.method.clone(),
+            target: self.target.clone(),
+            authority: self.authority.clone(),
+            version: self.version,
+            headers: HeaderMap::new(),
+            content_length: self.content_length,
+        }
+    }
+}
+
 /// Both ends of a connection.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Ends {
@@ -53,12 +102,20 @@ pub(crate) struct Ends {
 }
 
 /// A request on its way through the gateway.
-struct Visit<'a> {
-    asked: &'a Asked,
-    ends: Ends,
-    target: Target,
-    client: Client,
-    id: String,
+pub(crate) struct Visit<'a> {
+    pub(crate) asked: &'a Asked,
+    pub(crate) ends: Ends,
+    pub(crate) target: Target,
+    pub(crate) client: Client,
+    pub(crate) id: String,
+    pub(crate) informational: Option<InformationalSink>,
+}
+
+/// What becomes of a request.
+enum Decision {
+    Route(Root, Route),
+    Health,
+    Refuse(StatusCode, String),
 }
 
 impl Gateway {
@@ -77,6 +134,7 @@ impl Gateway {
         Self {
             files: Files::new(&settings),
             pool: settings.pool.clone().map(Pool::start),
+            counters: Counters::default(),
             site,
             next_id: AtomicU64::new(0),
             id_prefix: format!("{:x}{:05x}", seed.as_secs(), seed.subsec_micros()),
@@ -87,46 +145,132 @@ impl Gateway {
 
     /// The pool behind the gateway.
     #[must_use]
-    pub fn pool(&self) -> Option<&Pool> {
+    pub const fn pool(&self) -> Option<&Pool> {
         self.pool.as_ref()
     }
 
-    pub(crate) async fn answer(&self, asked: &Asked, body: InBody, ends: Ends) -> Reply {
+    /// What has happened since the start.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Stats {
+            open: load(&self.counters.open),
+            connections: load(&self.counters.connections),
+            requests: load(&self.counters.requests),
+            answers: std::array::from_fn(|at| load(&self.counters.classes[at + 1])),
+            pool: self.pool.as_ref().map(Pool::counts).unwrap_or_default(),
+        }
+    }
+
+    /// Answers a request. `informational` is told of heads (103) that go before the answer.
+    pub(crate) async fn answer(
+        self: &Arc<Self>,
+        asked: &Arc<Asked>,
+        body: InBody,
+        ends: Ends,
+        informational: Option<InformationalSink>,
+    ) -> Reply {
+        self.counters.requests.fetch_add(1, Ordering::Relaxed);
         let id = self.request_id(&asked.headers);
-        let mut reply = self.answer_as(asked, body, ends, &id).await;
-        if let Ok(value) = HeaderValue::from_str(&id) {
+        let client =
+            proxies::client(ends.peer.ip(), ends.tls, &asked.headers, &self.settings.trusted_proxies);
+        let mut record = Record::new(self, asked, client.address, &id);
+        let id_value = HeaderValue::from_str(&id);
+        let (target, bad) = match Target::parse(&asked.target) {
+            Ok(target) => (target, None),
+            Err(bad) => (Target::default(), Some(bad)),
+        };
+        let visit = Visit { asked, ends, target, client, id, informational };
+        let (mut reply, queued) = match bad {
+            Some(bad) => (self.error(StatusCode::BAD_REQUEST, &visit, &bad.to_string()), Duration::ZERO),
+            None => self.answer_visit(&visit, body).await,
+        };
+        if let Ok(value) = id_value {
             reply.headers.insert("x-request-id", value);
         }
+        let status = reply.status.as_u16();
+        self.counters.classes[usize::from(status / 100).min(5)].fetch_add(1, Ordering::Relaxed);
+        if let Some(record) = &mut record {
+            record.status = status;
+            record.queued = queued;
+        }
+        reply.record = record;
         reply
     }
 
-    async fn answer_as(&self, asked: &Asked, body: InBody, ends: Ends, id: &str) -> Reply {
-        let error = |status, detail: &str| self.error(status, &asked.headers, id, detail);
-        if asked.content_length.is_some_and(|length| length > self.settings.limits.body) {
-            return error(StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than the limit");
-        }
-        let target = match Target::parse(&asked.target) {
-            Ok(target) => target,
-            Err(bad) => return error(StatusCode::BAD_REQUEST, &bad.to_string()),
-        };
-        let root = match self.files.root() {
-            Ok(root) => root,
-            Err(fault) => {
-                let fault =
-                    format!("the document root {} cannot be read: {fault}", self.settings.root.display());
-                self.logs.error(&fault);
-                return error(StatusCode::INTERNAL_SERVER_ERROR, &fault);
+    async fn answer_visit(&self, visit: &Visit<'_>, body: InBody) -> (Reply, Duration) {
+        match self.decide(visit) {
+            Decision::Route(root, Route::Script { script, path_info }) => {
+                self.run(visit, &root, &script, &path_info, body).await
             }
-        };
-        let client =
-            proxies::client(ends.peer.ip(), ends.tls, &asked.headers, &self.settings.trusted_proxies);
-        let visit = Visit { asked, ends, target, client, id: id.to_owned() };
-        match route::route(&visit.target, &self.site, |path| self.files.probe(&root, path)) {
-            Route::File(path) => self.send_file(&visit, &root, &path),
-            Route::Script { script, path_info } => self.run(&visit, &root, &script, &path_info, body).await,
-            Route::AddSlash => add_slash(&visit),
-            Route::Nothing => error(StatusCode::NOT_FOUND, "no file, no script and no front controller"),
+            Decision::Route(root, route) => (self.answer_without_php(visit, &root, &route), Duration::ZERO),
+            Decision::Health => (self.health(), Duration::ZERO),
+            Decision::Refuse(status, detail) => (self.error(status, visit, &detail), Duration::ZERO),
         }
+    }
+
+    fn decide(&self, visit: &Visit<'_>) -> Decision {
+        if self.settings.health_path.as_deref() == Some(visit.target.path.as_str()) {
+            return Decision::Health;
+        }
+        if !self.serves_host(visit) {
+            let detail = "the host is none of [gateway] hosts".to_owned();
+            return Decision::Refuse(StatusCode::MISDIRECTED_REQUEST, detail);
+        }
+        if visit.asked.content_length.is_some_and(|length| length > self.settings.limits.body) {
+            let detail = format!("the body is larger than {} bytes", self.settings.limits.body);
+            return Decision::Refuse(StatusCode::PAYLOAD_TOO_LARGE, detail);
+        }
+        match self.files.root() {
+            Ok(root) => {
+                let route = route::route(&visit.target, &self.site, |path| self.files.probe(&root, path));
+                Decision::Route(root, route)
+            }
+            Err(fault) => {
+                let detail =
+                    format!("the document root {} cannot be read: {fault}", self.settings.root.display());
+                self.logs.error(&detail);
+                Decision::Refuse(StatusCode::INTERNAL_SERVER_ERROR, detail)
+            }
+        }
+    }
+
+    fn answer_without_php(&self, visit: &Visit<'_>, root: &Root, route: &Route) -> Reply {
+        let nothing = |detail| self.error(StatusCode::NOT_FOUND, visit, detail);
+        match route {
+            Route::File(path) => send::from_root(&self.files, root, path, visit.asked)
+                .unwrap_or_else(|| nothing("the file cannot be opened")),
+            Route::AddSlash => add_slash(visit),
+            Route::Script { .. } | Route::Nothing => nothing("no file, no script and no front controller"),
+        }
+    }
+
+    fn serves_host(&self, visit: &Visit<'_>) -> bool {
+        let hosts = &self.settings.hosts;
+        if hosts.is_empty() {
+            return true;
+        }
+        let host = visit.client.host.as_deref().unwrap_or_else(|| visit.asked.host());
+        let (name, _) = split_port(host);
+        let name = name.trim_end_matches('.').to_ascii_lowercase();
+        hosts.iter().any(|known| match known.strip_prefix("*.") {
+            Some(parent) => {
+                name.strip_suffix(parent).is_some_and(|rest| rest.len() > 1 && rest.ends_with('.'))
+            }
+            None => known.eq_ignore_ascii_case(&name),
+        })
+    }
+
+    fn health(&self) -> Reply {
+        let stats = self.stats();
+        let pool = stats.pool;
+        let text = format!(
+            "{{\"status\":\"ok\",\"connections\":{},\"requests\":{},\"workers\":{},\"idle\":{},\"waiting\":{}}}\n",
+            stats.open, stats.requests, pool.workers, pool.idle, pool.waiting
+        );
+        Reply::new(StatusCode::OK, OutBody::Full(Bytes::from(text)))
+            .with(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))
+            .with(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))
     }
 
     /// The client's id when it is a plain one, else one of ours.
@@ -138,119 +282,9 @@ impl Gateway {
         format!("{}{:06x}", self.id_prefix, self.next_id.fetch_add(1, Ordering::Relaxed))
     }
 
-    fn error(&self, status: StatusCode, headers: &HeaderMap, id: &str, detail: &str) -> Reply {
-        Reply::error(status, headers, id, self.settings.explain_errors.then_some(detail))
-    }
-
-    fn send_file(&self, visit: &Visit<'_>, root: &Root, path: &str) -> Reply {
-        let Ok(open) = OpenFile::open_below(root, path) else {
-            return self.error(StatusCode::NOT_FOUND, &visit.asked.headers, &visit.id, "the file is gone");
-        };
-        let body = FileBody::new(&open, 0, open.size);
-        let body = match body.read_small() {
-            Some(Ok(bytes)) => OutBody::Full(bytes),
-            Some(Err(_)) | None => OutBody::File(body),
-        };
-        Reply::new(StatusCode::OK, body)
-            .with(header::CONTENT_TYPE, HeaderValue::from_static(media::type_of(path)))
-    }
-
-    async fn run(
-        &self,
-        visit: &Visit<'_>,
-        root: &Root,
-        script: &str,
-        path_info: &str,
-        body: InBody,
-    ) -> Reply {
-        let error = |status, detail: &str| self.error(status, &visit.asked.headers, &visit.id, detail);
-        let Some(pool) = &self.pool else {
-            return error(StatusCode::SERVICE_UNAVAILABLE, "no pool runs PHP here");
-        };
-        let (body, length) = match self.take_in(visit.asked, body).await {
-            Ok(taken) => taken,
-            Err(fault) => return error(status_of(fault), &fault.to_string()),
-        };
-        let head = self.head(visit, root, script, path_info, length);
-        match pool.call(Call::new(head, body)).await {
-            Ok(answer) => {
-                let body = match answer.body.into_whole() {
-                    Ok(bytes) => OutBody::Full(bytes),
-                    Err(streamed) => OutBody::Pool(streamed),
-                };
-                Reply { status: answer.status, headers: answer.headers, body, close: false }
-            }
-            Err(fault) => self.pool_error(visit, &fault),
-        }
-    }
-
-    fn head(
-        &self,
-        visit: &Visit<'_>,
-        root: &Root,
-        script: &str,
-        path_info: &str,
-        length: Option<u64>,
-    ) -> Head {
-        let asked = visit.asked;
-        let host = asked.headers.get(header::HOST).and_then(|host| host.to_str().ok());
-        let file = match &self.settings.worker_script {
-            Some(worker) => worker.to_string_lossy().into_owned(),
-            None => [&root.path, script].concat(),
-        };
-        let request = params::Request {
-            method: &asked.method,
-            target: &visit.target,
-            version: asked.version,
-            headers: &asked.headers,
-            content_length: length,
-            client: &visit.client,
-            peer: visit.ends.peer,
-            local: visit.ends.local,
-            host: asked.authority.as_deref().or(host).unwrap_or(""),
-            request_id: &visit.id,
-        };
-        let script = Script {
-            root: &root.path,
-            name: script,
-            file: &file,
-            path_info,
-            server_software: &self.settings.server_software,
-            sendfile: true,
-        };
-        let mut head = Head::new();
-        params::fill(&mut head, &request, &script);
-        for (name, value) in &self.settings.params {
-            head.push(name, value);
-        }
-        head
-    }
-
-    /// Takes the request's body in, and says how long it is.
-    async fn take_in(&self, asked: &Asked, body: InBody) -> Result<(Body, Option<u64>), BodyError> {
-        if matches!(body, InBody::Empty) || http_body::Body::is_end_stream(&body) {
-            return Ok((Body::Empty, asked.content_length.filter(|length| *length > 0)));
-        }
-        let bytes = body.collect().await?.to_bytes();
-        let length = bytes.len() as u64;
-        Ok((Body::Full(bytes), Some(length)))
-    }
-
-    fn pool_error(&self, visit: &Visit<'_>, fault: &CallError) -> Reply {
-        self.logs.error(&format!("{} {} {}: {fault}", visit.id, visit.asked.method, visit.target.path));
-        let mut reply = self.error(fault.status(), &visit.asked.headers, &visit.id, &fault.to_string());
-        if let Some(after) = fault.retry_after() {
-            reply.headers.insert(header::RETRY_AFTER, HeaderValue::from(after.as_secs()));
-        }
-        reply
-    }
-}
-
-fn status_of(fault: BodyError) -> StatusCode {
-    match fault {
-        BodyError::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-        BodyError::Timeout => StatusCode::REQUEST_TIMEOUT,
-        BodyError::Malformed | BodyError::Gone => StatusCode::BAD_REQUEST,
+    pub(crate) fn error(&self, status: StatusCode, visit: &Visit<'_>, detail: &str) -> Reply {
+        let detail = self.settings.explain_errors.then_some(detail);
+        Reply::error(status, &visit.asked.headers, &visit.id, detail)
     }
 }
 

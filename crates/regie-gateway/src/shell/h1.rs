@@ -19,6 +19,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Method, StatusCode, Version};
 use http_body::{Body, Frame};
+use regie_pool::call::InformationalSink;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -45,6 +46,10 @@ const WRITE_SIZE: usize = 64 * 1024;
 
 /// How an HTTP/2 connection begins (RFC 9113, section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// In a drain a kept connection waits so long for a request that is on its way: closing at once would lose it. That
+/// request is answered with `Connection: close`.
+const LAST_CALL: Duration = Duration::from_secs(1);
 
 /// After a connection is closed with unread bytes coming in, so long is read on: a reset would take the answer along.
 const LINGER: Duration = Duration::from_secs(2);
@@ -100,7 +105,39 @@ struct Connection {
     read: Option<ReadSide>,
     write: OwnedWriteHalf,
     timer: Pin<Box<Sleep>>,
+    /// Bytes that wait to be written; empty but for informational heads that did not fit into the socket.
     out: Vec<u8>,
+    hints: Hints,
+}
+
+/// Informational heads (103) that PHP has sent before its answer.
+#[derive(Clone, Default)]
+struct Hints(Arc<Mutex<Vec<u8>>>);
+
+impl Hints {
+    fn sink(&self) -> InformationalSink {
+        let hints = self.clone();
+        Arc::new(move |status, headers| {
+            let mut waiting = hints.0.lock().unwrap_or_else(PoisonError::into_inner);
+            response::put_informational(&mut waiting, status, &headers);
+        })
+    }
+
+    /// Moves the heads that wait to `out`.
+    fn put(&self, out: &mut Vec<u8>) {
+        let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        out.append(&mut waiting);
+    }
+
+    /// Writes the heads that wait, as far as the socket takes them.
+    fn send(&self, write: &OwnedWriteHalf, out: &mut Vec<u8>) {
+        self.put(out);
+        if !out.is_empty()
+            && let Ok(written) = write.try_write(out)
+        {
+            out.drain(..written);
+        }
+    }
 }
 
 /// Serves `stream` until it ends or turns out to speak HTTP/2.
@@ -114,6 +151,7 @@ pub(crate) async fn serve(gateway: Shared, stream: TcpStream, ends: Ends, drain:
         write,
         timer,
         out: Vec::new(),
+        hints: Hints::default(),
     };
     let mut draining = std::pin::pin!(drain.notified());
     draining.as_mut().enable();
@@ -138,13 +176,21 @@ impl Connection {
         let mut served = 0;
         loop {
             if self.input().is_empty() {
-                if drain.is_on() && served > 0 {
-                    return Ok(Next::Close);
-                }
                 self.timer.as_mut().reset(now() + limits.keep_alive);
                 self.read_side().input = BytesMut::new();
-                if !matches!(self.wait_readable(draining.as_mut(), drain.is_on()).await, Woken::Readable) {
-                    return Ok(Next::Close);
+                let mut drained = drain.is_on();
+                if !drained {
+                    match self.wait_readable(Some(draining.as_mut())).await {
+                        Woken::Readable => {}
+                        Woken::Timeout => return Ok(Next::Close),
+                        Woken::Drain => drained = true,
+                    }
+                }
+                if drained {
+                    self.timer.as_mut().reset(now() + LAST_CALL.min(limits.drain / 2));
+                    if !matches!(self.wait_readable(None).await, Woken::Readable) {
+                        return Ok(Next::Linger);
+                    }
                 }
             }
             let head = match self.take_head().await? {
@@ -152,8 +198,9 @@ impl Connection {
                 Err(next) => return Ok(next),
             };
             served += 1;
-            let last = drain.is_on() || served >= limits.requests_per_connection;
-            let next = self.answer(head, last).await;
+            let last = served >= limits.requests_per_connection;
+            // Boxed, so that a connection that waits is small.
+            let next = Box::pin(self.answer(head, last, drain)).await;
             if next != Next::Keep {
                 return Ok(next);
             }
@@ -168,9 +215,8 @@ impl Connection {
         &mut self.read_side().input
     }
 
-    /// Waits until there is something to read, without a buffer. A drain that was seen before is not waited for: then
-    /// only the first request of a connection is awaited.
-    async fn wait_readable(&mut self, mut draining: Pin<&mut Notified<'_>>, drained: bool) -> Woken {
+    /// Waits until there is something to read, without a buffer.
+    async fn wait_readable(&mut self, mut draining: Option<Pin<&mut Notified<'_>>>) -> Woken {
         let side = self.read.as_mut().expect("between requests the reading side is here");
         let timer = &mut self.timer;
         std::future::poll_fn(|cx| {
@@ -178,7 +224,9 @@ impl Connection {
             if stream.poll_read_ready(cx).is_ready() {
                 return Poll::Ready(Woken::Readable);
             }
-            if !drained && draining.as_mut().poll(cx).is_ready() {
+            if let Some(draining) = &mut draining
+                && draining.as_mut().poll(cx).is_ready()
+            {
                 return Poll::Ready(Woken::Drain);
             }
             ready!(timer.as_mut().poll(cx));
@@ -244,10 +292,10 @@ impl Connection {
         Next::Linger
     }
 
-    async fn answer(&mut self, head: RequestHead, last: bool) -> Next {
+    async fn answer(&mut self, head: RequestHead, last: bool, drain: &Drain) -> Next {
         let (body, home) = self.body_of(&head);
         let keep_alive = head.keep_alive && !last;
-        let asked = Asked {
+        let asked = Arc::new(Asked {
             method: head.method,
             target: head.target,
             authority: head.authority,
@@ -257,13 +305,14 @@ impl Connection {
                 Framing::Length(length) => Some(length),
                 Framing::Chunked => None,
             },
-        };
+        });
         let gateway = self.gateway.clone();
-        let answering = gateway.answer(&asked, body, self.ends);
+        let hints = (asked.version == Version::HTTP_11).then(|| self.hints.sink());
+        let answering = gateway.answer(&asked, body, self.ends, hints);
         let Some(reply) = self.answer_or_abort(answering).await else { return Next::Close };
         // A body that was not read makes the connection useless: nobody knows where the next request begins.
         let read = home.as_ref().is_none_or(|home| home.is_complete());
-        let keep_alive = keep_alive && !reply.close && read;
+        let keep_alive = keep_alive && !reply.close && read && !drain.is_on();
         let written = self
             .write_reply(response::Asked { method: &asked.method, version: asked.version, keep_alive }, reply)
             .await;
@@ -283,11 +332,12 @@ impl Connection {
     /// Runs `answering` while watching whether the client is still there.
     async fn answer_or_abort(&mut self, answering: impl Future<Output = Reply>) -> Option<Reply> {
         let mut answering = std::pin::pin!(answering);
-        let side = &mut self.read;
+        let Self { read: side, write, out, hints, .. } = self;
         std::future::poll_fn(|cx| {
             if let Poll::Ready(reply) = answering.as_mut().poll(cx) {
                 return Poll::Ready(Some(reply));
             }
+            hints.send(write, out);
             if let Some(side) = side
                 && is_gone(side, cx)
             {
@@ -326,7 +376,7 @@ impl Connection {
         let known = reply.body.known_length();
         let delimiter = response::delimiter(asked, reply.status, &reply.headers, known);
         let mut out = std::mem::take(&mut self.out);
-        out.clear();
+        self.hints.put(&mut out);
         with_date(|date| {
             response::put_head(&mut out, asked, reply.status, &reply.headers, delimiter, known, date);
         });
@@ -334,7 +384,12 @@ impl Connection {
             Delimiter::None => OutBody::Empty,
             _ => reply.body,
         };
-        let written = self.write_body(&mut out, &mut body, delimiter).await;
+        let mut record = reply.record;
+        let mut sent = 0;
+        let written = self.write_body(&mut out, &mut body, delimiter, &mut sent).await;
+        if let Some(record) = &mut record {
+            record.bytes = sent;
+        }
         if out.capacity() <= 2 * WRITE_SIZE {
             out.clear();
             self.out = out;
@@ -347,6 +402,7 @@ impl Connection {
         out: &mut Vec<u8>,
         body: &mut OutBody,
         delimiter: Delimiter,
+        sent: &mut u64,
     ) -> io::Result<bool> {
         let mut left = match delimiter {
             Delimiter::Length(length) => length,
@@ -376,7 +432,7 @@ impl Connection {
             .await;
             let data = match frame {
                 Gathered::Full => {
-                    self.write_all(out).await?;
+                    self.write_all(out, body).await?;
                     continue;
                 }
                 Gathered::Gone => return Err(io::ErrorKind::ConnectionAborted.into()),
@@ -385,10 +441,11 @@ impl Connection {
                 Gathered::Frame(Some(Err(error))) => {
                     // The head is out or may be: only a connection that breaks off tells the client.
                     self.gateway.logs.error(&format!("an answer broke off: {error}"));
-                    self.write_all(out).await?;
+                    self.write_all(out, body).await?;
                     return Ok(false);
                 }
             };
+            *sent += data.len() as u64;
             match delimiter {
                 Delimiter::Chunked => response::put_chunk(out, &data),
                 _ => {
@@ -404,7 +461,7 @@ impl Connection {
         if delimiter == Delimiter::Chunked {
             out.extend_from_slice(response::LAST_CHUNK);
         }
-        self.write_all(out).await?;
+        self.write_all(out, body).await?;
         Ok(match delimiter {
             Delimiter::Length(_) => left == 0,
             Delimiter::Close => false,
@@ -412,8 +469,8 @@ impl Connection {
         })
     }
 
-    /// Writes `out` and empties it.
-    async fn write_all(&mut self, out: &mut Vec<u8>) -> io::Result<()> {
+    /// Writes `out` and empties it. While the client takes its time, `body` is read ahead.
+    async fn write_all(&mut self, out: &mut Vec<u8>, body: &mut OutBody) -> io::Result<()> {
         let timeout = self.gateway.settings.limits.write_timeout;
         let mut at = 0;
         let mut armed = false;
@@ -425,6 +482,7 @@ impl Connection {
                         armed = false;
                     }
                     Poll::Pending => {
+                        body.prefetch(cx);
                         if !armed {
                             armed = true;
                             self.timer.as_mut().reset(now() + timeout);

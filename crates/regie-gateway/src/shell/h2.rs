@@ -4,17 +4,21 @@
 use std::convert::Infallible;
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use http::{Request, Response, header};
+use http_body::{Body, Frame, SizeHint};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use regie_pool::BoxError;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::body::{InBody, OutBody};
 use super::gateway::{Asked, Ends, Shared};
+use super::record::Record;
 use super::server::Drain;
 
 /// A client that does not answer a ping for so long is gone.
@@ -48,7 +52,7 @@ pub(crate) async fn serve(gateway: Shared, stream: TcpStream, read: BytesMut, en
     let _ = connection.await;
 }
 
-async fn answer(gateway: &Shared, request: Request<hyper::body::Incoming>, ends: Ends) -> Response<OutBody> {
+async fn answer(gateway: &Shared, request: Request<hyper::body::Incoming>, ends: Ends) -> Response<Recorded> {
     let (parts, body) = request.into_parts();
     let mut headers = parts.headers;
     if let Some(authority) = parts.uri.authority()
@@ -69,8 +73,9 @@ async fn answer(gateway: &Shared, request: Request<hyper::body::Incoming>, ends:
         content_length: if empty { Some(0) } else { length },
     };
     let body = if empty { InBody::Empty } else { InBody::H2(body) };
-    let reply = gateway.answer(&asked, body, ends).await;
-    let mut response = Response::new(reply.body);
+    // hyper cannot send informational heads from a server, so 103 is heard by HTTP/1.1 clients only.
+    let mut reply = gateway.answer(&Arc::new(asked), body, ends, None).await;
+    let mut response = Response::new(Recorded { body: reply.body, record: reply.record.take() });
     *response.status_mut() = reply.status;
     *response.headers_mut() = reply.headers;
     let headers = response.headers_mut();
@@ -78,6 +83,37 @@ async fn answer(gateway: &Shared, request: Request<hyper::body::Incoming>, ends:
         headers.remove(name);
     }
     response
+}
+
+/// A body that tells the access log how much of it was sent.
+struct Recorded {
+    body: OutBody,
+    record: Option<Box<Record>>,
+}
+
+impl Body for Recorded {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let this = self.get_mut();
+        let polled = ready!(Pin::new(&mut this.body).poll_frame(cx));
+        if let (Some(Ok(frame)), Some(record)) = (&polled, &mut this.record) {
+            record.bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
+        }
+        Poll::Ready(polled)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
 }
 
 /// HTTP/2 clients split cookies (RFC 9113, 8.2.3); applications want one header.

@@ -2,14 +2,19 @@
 
 mod body;
 mod clock;
+mod compress;
 mod files;
 mod gateway;
 mod h1;
 mod h2;
 mod log;
+mod php;
+mod record;
 mod reply;
+mod send;
 mod server;
+mod spool;
 
-pub use gateway::Gateway;
+pub use gateway::{Gateway, Stats};
 pub use log::{Logs, Sink};
 pub use server::{Listener, Report, serve};

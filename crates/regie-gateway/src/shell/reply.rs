@@ -4,6 +4,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use super::body::OutBody;
+use super::record::Record;
 
 /// A response.
 #[derive(Debug)]
@@ -13,11 +14,13 @@ pub(crate) struct Reply {
     pub(crate) body: OutBody,
     /// Whether the connection is of no further use.
     pub(crate) close: bool,
+    /// The line of the access log, written when this is dropped.
+    pub(crate) record: Option<Box<Record>>,
 }
 
 impl Reply {
     pub(crate) fn new(status: StatusCode, body: OutBody) -> Self {
-        Self { status, headers: HeaderMap::new(), body, close: false }
+        Self { status, headers: HeaderMap::new(), body, close: false, record: None }
     }
 
     pub(crate) fn with(mut self, name: header::HeaderName, value: HeaderValue) -> Self {

@@ -1,8 +1,8 @@
 //! Listeners, connections, and the end of both.
 //!
 //! A stop has phases: `draining` (nothing new is accepted; requests in flight are finished, each answered with
-//! `Connection: close`, HTTP/2 with GOAWAY; idle connections are closed), then at the deadline `cutting` (what is left is
-//! dropped). The report says how many were finished and how many were cut.
+//! `Connection: close`, HTTP/2 with GOAWAY; idle connections are given a moment for a request that is on its way, then
+//! closed), then at the deadline `cutting` (what is left is dropped). The report says how many were finished and how many were cut.
 
 use std::io;
 use std::net::SocketAddr;
@@ -152,11 +152,14 @@ async fn accept(gateway: Arc<Gateway>, listener: TcpListener, drain: Arc<Drain>,
         };
         let (gateway, drain) = (gateway.clone(), drain.clone());
         drain.open.fetch_add(1, Ordering::Relaxed);
+        gateway.counters.open.fetch_add(1, Ordering::Relaxed);
+        gateway.counters.connections.fetch_add(1, Ordering::Relaxed);
         tokio::spawn(async move {
             let _ = stream.set_nodelay(true);
             let local = stream.local_addr().unwrap_or(local);
-            connection(gateway, stream, Ends { peer, local, tls: false }, &drain).await;
+            connection(gateway.clone(), stream, Ends { peer, local, tls: false }, &drain).await;
             drain.open.fetch_sub(1, Ordering::Relaxed);
+            gateway.counters.open.fetch_sub(1, Ordering::Relaxed);
             drop(place);
         });
     }

@@ -1,0 +1,237 @@
+//! Requests that PHP answers: the body is taken in, a worker is asked, and what it leaves to the gateway is done.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http_body_util::BodyExt;
+use regie_pool::{Answer, AnswerBody, Body, Call, CallError, Head};
+
+use super::body::{BodyError, InBody, OutBody, PoolBody};
+use super::compress;
+use super::files::{FileBody, Root, Sendable};
+use super::gateway::{Gateway, Visit};
+use super::reply::Reply;
+use super::send;
+use super::spool::{self, SpoolError, Taken};
+use crate::accel::{self, Wanted};
+use crate::media;
+use crate::params::{self, Script};
+
+const X_SENDFILE: &str = "x-sendfile";
+const X_ACCEL_REDIRECT: &str = "x-accel-redirect";
+
+impl Gateway {
+    /// Has PHP answer. Returns how long the request waited for a worker, too.
+    pub(crate) async fn run(
+        &self,
+        visit: &Visit<'_>,
+        root: &Root,
+        script: &str,
+        path_info: &str,
+        body: InBody,
+    ) -> (Reply, Duration) {
+        let Some(pool) = self.pool() else {
+            let detail = "no pool runs PHP here";
+            return (self.error(StatusCode::SERVICE_UNAVAILABLE, visit, detail), Duration::ZERO);
+        };
+        let (body, length) = match self.take_in(visit, body).await {
+            Ok(taken) => taken,
+            Err(reply) => return (reply, Duration::ZERO),
+        };
+        let head = self.head(visit, root, script, path_info, length);
+        let call = Call { informational: visit.informational.clone(), ..Call::new(head, body) };
+        match pool.call(call).await {
+            Ok(answer) => {
+                let waited = answer.waited;
+                (self.finish(visit, root, answer), waited)
+            }
+            Err(fault) => (self.pool_error(visit, &fault), Duration::ZERO),
+        }
+    }
+
+    fn head(
+        &self,
+        visit: &Visit<'_>,
+        root: &Root,
+        script: &str,
+        path_info: &str,
+        length: Option<u64>,
+    ) -> Head {
+        let asked = visit.asked;
+        let worker = self.settings.worker_script.as_deref().map(Path::to_string_lossy);
+        let file = worker.unwrap_or_else(|| [&root.path, script].concat().into());
+        let request = params::Request {
+            method: &asked.method,
+            target: &visit.target,
+            version: asked.version,
+            headers: &asked.headers,
+            content_length: length,
+            client: &visit.client,
+            peer: visit.ends.peer,
+            local: visit.ends.local,
+            host: asked.host(),
+            request_id: &visit.id,
+        };
+        let script = Script {
+            root: &root.path,
+            name: script,
+            file: &file,
+            path_info,
+            server_software: &self.settings.server_software,
+            sendfile: true,
+        };
+        let mut head = Head::new();
+        params::fill(&mut head, &request, &script);
+        for (name, value) in &self.settings.params {
+            head.push(name, value);
+        }
+        head
+    }
+
+    /// Takes the request's body in, and says how long it is.
+    async fn take_in(&self, visit: &Visit<'_>, body: InBody) -> Result<(Body, Option<u64>), Reply> {
+        let told = visit.asked.content_length;
+        if matches!(body, InBody::Empty) || http_body::Body::is_end_stream(&body) {
+            return Ok((Body::Empty, told.filter(|length| *length > 0)));
+        }
+        // PHP must be told the length first, so a body of unknown length is taken in either way.
+        if !self.settings.buffer_requests && told.is_some() {
+            return Ok((Body::Stream(Box::pin(body.map_err(Into::into))), told));
+        }
+        let limits = &self.settings.limits;
+        let taken = spool::take_in(body, limits.body, limits.body_in_memory, &self.settings.spool_dir).await;
+        match taken {
+            Ok(Taken::Memory(bytes)) => {
+                let length = bytes.len() as u64;
+                Ok((Body::Full(bytes), Some(length)))
+            }
+            Ok(Taken::Spooled(file, length)) => {
+                Ok((Body::Stream(Box::pin(BodyExt::map_err(file, Into::into))), Some(length)))
+            }
+            Err(SpoolError::Body(fault)) => Err(self.error(status_of(fault), visit, &fault.to_string())),
+            Err(SpoolError::Disk(fault)) => {
+                let detail = format!(
+                    "a request's body cannot be kept in {}: {fault}",
+                    self.settings.spool_dir.display()
+                );
+                self.logs.error(&format!("{} {detail}", visit.id));
+                Err(self.error(StatusCode::INSUFFICIENT_STORAGE, visit, &detail))
+            }
+        }
+    }
+
+    /// Makes a reply of what PHP said.
+    fn finish(&self, visit: &Visit<'_>, root: &Root, answer: Answer<AnswerBody>) -> Reply {
+        let Answer { status, mut headers, body, .. } = answer;
+        let sendfile = headers.remove(X_SENDFILE);
+        let redirect = headers.remove(X_ACCEL_REDIRECT);
+        if sendfile.is_some() || redirect.is_some() {
+            // The worker is free again: its own body is of no interest.
+            drop(body);
+            return self.leave_file(visit, root, status, headers, sendfile.as_ref(), redirect.as_ref());
+        }
+        let body = match body.into_whole() {
+            Ok(bytes) => OutBody::Full(bytes),
+            Err(streamed) => {
+                OutBody::Pool(Box::new(PoolBody::new(streamed, self.settings.limits.read_ahead)))
+            }
+        };
+        let reply = Reply { headers, ..Reply::new(status, body) };
+        if self.settings.compress {
+            compress::compress(reply, &visit.asked.method, &visit.asked.headers)
+        } else {
+            reply
+        }
+    }
+
+    fn leave_file(
+        &self,
+        visit: &Visit<'_>,
+        root: &Root,
+        status: StatusCode,
+        mut headers: HeaderMap,
+        sendfile: Option<&HeaderValue>,
+        redirect: Option<&HeaderValue>,
+    ) -> Reply {
+        let text = |value: Option<&HeaderValue>| {
+            value.and_then(|value| std::str::from_utf8(value.as_bytes()).ok()).map(str::to_owned)
+        };
+        let wanted = match (text(redirect), text(sendfile)) {
+            (Some(address), _) => accel::accel(&address, &self.settings.accel),
+            (None, Some(path)) => accel::sendfile(&path),
+            (None, None) => Wanted::Refused,
+        };
+        let Some(path) = self.allowed_file(root, &wanted) else {
+            self.logs.error(&format!(
+                "{} PHP wants a file sent that is not there or not allowed: {wanted:?}",
+                visit.id
+            ));
+            return self.error(
+                StatusCode::NOT_FOUND,
+                visit,
+                "the file that PHP names is not there or not allowed",
+            );
+        };
+        let Ok(file) = Sendable::open(&path) else {
+            return self.error(StatusCode::NOT_FOUND, visit, "the file that PHP names cannot be opened");
+        };
+        headers.remove(header::CONTENT_LENGTH);
+        headers.remove("x-accel-buffering");
+        let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
+        // PHP sets text/html where the application said nothing.
+        if !headers.contains_key(header::CONTENT_TYPE) {
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media::type_of(&name)));
+        }
+        if status == StatusCode::OK {
+            return send::send(&file, headers, visit.asked);
+        }
+        let mut reply = send::send(&file, headers, &visit.asked.without_conditions());
+        reply.status = status;
+        reply
+    }
+
+    /// The real file, when PHP may have it sent.
+    fn allowed_file(&self, root: &Root, wanted: &Wanted) -> Option<PathBuf> {
+        match wanted {
+            Wanted::Anywhere(path) => {
+                let real = path.canonicalize().ok()?;
+                let below =
+                    |folder: &PathBuf| folder.canonicalize().is_ok_and(|folder| real.starts_with(folder));
+                let ours = root.holds(&real) || self.settings.sendfile_roots.iter().any(below);
+                ours.then_some(real)
+            }
+            Wanted::Below(folder, rest) => {
+                let folder = folder.canonicalize().ok()?;
+                let real = folder.join(rest.trim_start_matches('/')).canonicalize().ok()?;
+                real.starts_with(&folder).then_some(real)
+            }
+            Wanted::InRoot(path) => root.resolve(path).map(|(real, _)| real),
+            Wanted::Refused => None,
+        }
+    }
+
+    fn pool_error(&self, visit: &Visit<'_>, fault: &CallError) -> Reply {
+        self.logs.error(&format!("{} {} {}: {fault}", visit.id, visit.asked.method, visit.target.path));
+        let mut reply = self.error(fault.status(), visit, &fault.to_string());
+        if let Some(after) = fault.retry_after() {
+            reply.headers.insert(header::RETRY_AFTER, HeaderValue::from(after.as_secs()));
+        }
+        reply
+    }
+}
+
+fn status_of(fault: BodyError) -> StatusCode {
+    match fault {
+        BodyError::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        BodyError::Timeout => StatusCode::REQUEST_TIMEOUT,
+        BodyError::Malformed | BodyError::Gone => StatusCode::BAD_REQUEST,
+    }
+}
+
+impl FileBody {
+    /// All of a file that was just written.
+    pub(crate) fn of(file: std::fs::File, len: u64) -> Self {
+        Self::new(&std::sync::Arc::new(file), 0, len)
+    }
+}

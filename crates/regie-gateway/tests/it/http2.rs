@@ -1,0 +1,129 @@
+//! HTTP/2 in clear text, with prior knowledge.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+
+use crate::fixture::{before, gateway, now};
+use crate::worker::{After, FakePool};
+
+async fn connect(address: SocketAddr) -> http2::SendRequest<Full<Bytes>> {
+    let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    sender
+}
+
+async fn ask(
+    sender: &http2::SendRequest<Full<Bytes>>,
+    address: SocketAddr,
+    path: &str,
+    body: &'static [u8],
+) -> (u16, Bytes) {
+    let request = hyper::Request::builder()
+        .method(if body.is_empty() { "GET" } else { "POST" })
+        .uri(format!("http://{address}{path}"))
+        .header("cookie", "a=1")
+        .header("cookie", "b=2")
+        .body(Full::new(Bytes::from_static(body)))
+        .unwrap();
+    let answer = sender.clone().send_request(request).await.unwrap();
+    (answer.status().as_u16(), answer.into_body().collect().await.unwrap().to_bytes())
+}
+
+fn run(test: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async { tokio::time::timeout(crate::client::PATIENCE, test).await.unwrap() });
+}
+
+#[test]
+fn sixteen_requests_at_once_on_eight_workers() {
+    let pool = FakePool::start(8, |request| {
+        std::thread::sleep(Duration::from_millis(100));
+        let text = format!("{} {}", request.param("SERVER_PROTOCOL"), request.param("HTTP_COOKIE"));
+        request.say(format!("X: y\r\nConnection: close\r\n\r\n{text}"));
+        After::Stay
+    });
+    let running = before(&pool, |_| {});
+    let address = running.address;
+    run(async move {
+        let sender = connect(address).await;
+        let begun = now();
+        let all: Vec<_> = (0..16)
+            .map(|_| {
+                let sender = sender.clone();
+                tokio::spawn(async move { ask(&sender, address, "/", b"").await })
+            })
+            .collect();
+        for one in all {
+            assert_eq!(one.await.unwrap(), (200, Bytes::from_static(b"HTTP/2.0 a=1; b=2")));
+        }
+        assert!(begun.elapsed() < Duration::from_millis(400), "{:?}", begun.elapsed());
+    });
+}
+
+#[test]
+fn bodies_go_both_ways() {
+    let pool = FakePool::start(1, |request| {
+        let body = request.body();
+        request.say(format!("X: y\r\n\r\n{} {}", request.param("CONTENT_LENGTH"), body.len()));
+        After::Stay
+    });
+    static BODY: [u8; 300_000] = [b'x'; 300_000];
+    let running = before(&pool, |settings| settings.limits.body = 300_000);
+    let address = running.address;
+    run(async move {
+        let sender = connect(address).await;
+        assert_eq!(ask(&sender, address, "/", &BODY).await, (200, Bytes::from_static(b"300000 300000")));
+        assert_eq!(ask(&sender, address, "/style.css", b"").await, (200, Bytes::from_static(b"body{}")));
+        assert_eq!(ask(&sender, address, "/%2e%2e/x", b"").await.0, 400);
+    });
+    let running = before(&pool, |settings| settings.limits.body = 299_999);
+    let address = running.address;
+    run(async move {
+        assert_eq!(ask(&connect(address).await, address, "/", &BODY).await.0, 413);
+    });
+}
+
+#[test]
+fn a_drain_lets_streams_finish() {
+    let pool = FakePool::start(2, |request| {
+        std::thread::sleep(Duration::from_millis(100));
+        request.say("X: y\r\n\r\nfine");
+        After::Stay
+    });
+    let mut running = before(&pool, |_| {});
+    let address = running.address;
+    run(async move {
+        let sender = connect(address).await;
+        let begun: Vec<_> = (0..2)
+            .map(|_| {
+                let sender = sender.clone();
+                tokio::spawn(async move { ask(&sender, address, "/", b"").await })
+            })
+            .collect();
+        while running.stats().pool.served < 2 {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        running.begin_stop();
+        for one in begun {
+            assert_eq!(one.await.unwrap(), (200, Bytes::from_static(b"fine")));
+        }
+        let report = tokio::task::spawn_blocking(|| running.stop()).await.unwrap();
+        assert_eq!(report.cut, 0);
+    });
+}
+
+#[test]
+fn large_files_are_sent() {
+    let running = gateway(&[("big.bin", &"x".repeat(3_000_000))], |_| {});
+    let address = running.address;
+    run(async move {
+        let sender = connect(address).await;
+        assert_eq!(ask(&sender, address, "/big.bin", b"").await.1.len(), 3_000_000);
+    });
+}

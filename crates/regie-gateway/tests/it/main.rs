@@ -1,0 +1,12 @@
+//! The gateway as a client meets it: real sockets, scripted workers, and Debian's php-fpm.
+
+mod client;
+mod faults;
+mod files;
+mod fixture;
+mod fpm;
+mod http1;
+mod http2;
+mod load;
+mod php;
+mod worker;

@@ -1,0 +1,198 @@
+//! What PHP is told and what becomes of its answers.
+
+use std::io::Read;
+
+use crate::client::{Connection, get};
+use crate::fixture::before;
+use crate::worker::{After, FakePool};
+
+fn show(names: &'static [&'static str]) -> FakePool {
+    FakePool::start(1, move |request| {
+        let shown: Vec<String> = names.iter().map(|name| format!("{name}={}", request.param(name))).collect();
+        request.say(format!("Content-Type: text/plain\r\n\r\n{}", shown.join("\n")));
+        After::Stay
+    })
+}
+
+#[test]
+fn a_header_with_an_underscore_overwrites_nothing() {
+    let pool = show(&["HTTP_X_USER", "HTTP_PROXY", "HTTP_X_SENDFILE_TYPE"]);
+    let running = before(&pool, |_| {});
+    let fields = "X-User: real\r\nX_User: forged\r\nProxy: evil\r\nX-Sendfile-Type: X-Accel-Redirect\r\n";
+    let answer = get(running.address, "/", fields);
+    assert_eq!(answer.text(), "HTTP_X_USER=real\nHTTP_PROXY=\nHTTP_X_SENDFILE_TYPE=X-Sendfile");
+}
+
+#[test]
+fn a_trusted_proxy_tells_who_asks() {
+    let pool = show(&["REMOTE_ADDR", "HTTPS", "SERVER_PORT"]);
+    let fields = "X-Forwarded-For: 6.6.6.6, 192.0.2.9\r\nX-Forwarded-Proto: https\r\n";
+    let trusting = before(&pool, |settings| settings.trusted_proxies.0.push("127.0.0.1".parse().unwrap()));
+    assert_eq!(get(trusting.address, "/", fields).text(), "REMOTE_ADDR=192.0.2.9\nHTTPS=on\nSERVER_PORT=443");
+    drop(trusting);
+    let pool = show(&["REMOTE_ADDR", "HTTPS"]);
+    let strict = before(&pool, |_| {});
+    assert_eq!(get(strict.address, "/", fields).text(), "REMOTE_ADDR=127.0.0.1\nHTTPS=");
+}
+
+#[test]
+fn in_worker_mode_every_script_is_the_workers() {
+    let pool = show(&["SCRIPT_FILENAME", "SCRIPT_NAME", "REQUEST_URI"]);
+    let running = before(&pool, |settings| settings.worker_script = Some("/srv/worker.php".into()));
+    for path in ["/", "/users/1", "/other.php", "/index.php"] {
+        let expected = format!("SCRIPT_FILENAME=/srv/worker.php\nSCRIPT_NAME=/index.php\nREQUEST_URI={path}");
+        assert_eq!(get(running.address, path, "").text(), expected);
+    }
+    assert_eq!(get(running.address, "/style.css", "").text(), "body{}");
+}
+
+#[test]
+fn answers_stream_and_flushes_arrive() {
+    let (go, gone) = std::sync::mpsc::channel::<()>();
+    let gone = std::sync::Mutex::new(gone);
+    let pool = FakePool::start(1, move |request| {
+        request.say("Content-Type: text/html\r\n\r\nHe");
+        gone.lock().unwrap().recv().unwrap();
+        request.say("llo");
+        After::Stay
+    });
+    let running = before(&pool, |_| {});
+    let mut connection = Connection::open(running.address);
+    connection.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n").until("\r\n\r\n2\r\nHe\r\n");
+    go.send(()).unwrap();
+    connection.until("3\r\nllo\r\n0\r\n\r\n");
+    connection.send("GET / HTTP/1.1\r\nHost: h\r\nAccept-Encoding: gzip\r\n\r\n").until("\r\n\r\n");
+    let length = usize::from_str_radix(connection.until("\r\n").trim_end(), 16).unwrap();
+    while connection.read.len() < length {
+        let mut piece = [0; 1_024];
+        let read = connection.stream.read(&mut piece).unwrap();
+        connection.read.extend_from_slice(&piece[..read]);
+    }
+    let mut text = [0; 2];
+    flate2::read::GzDecoder::new(&connection.read[..length]).read_exact(&mut text).unwrap();
+    assert_eq!(&text, b"He", "what was flushed can be unpacked before the rest has come");
+    go.send(()).unwrap();
+    while !connection.read.ends_with(b"\r\n0\r\n\r\n") {
+        let mut piece = [0; 1_024];
+        let read = connection.stream.read(&mut piece).unwrap();
+        assert!(read > 0, "the end did not come");
+        connection.read.extend_from_slice(&piece[..read]);
+    }
+}
+
+#[test]
+fn text_is_compressed_and_the_rest_is_not() {
+    let pool = FakePool::start(1, |request| {
+        let head = match request.param("REQUEST_URI") {
+            "/image" => "Content-Type: image/png",
+            "/done" => "Content-Type: text/html\r\nContent-Encoding: br",
+            "/tagged" => "Content-Type: text/html\r\nETag: \"a\"\r\nContent-Length: 5000",
+            _ => "Content-Type: application/json",
+        };
+        let length = if request.param("REQUEST_URI") == "/small" { 20 } else { 5_000 };
+        request.say(format!("{head}\r\n\r\n{}", "x".repeat(length)));
+        After::Stay
+    });
+    let running = before(&pool, |_| {});
+    let ask = |path, accept| get(running.address, path, &format!("Accept-Encoding: {accept}\r\n"));
+    let answer = ask("/", "br, gzip");
+    assert_eq!(
+        (answer.header("content-encoding"), answer.header("vary")),
+        (Some("gzip"), Some("Accept-Encoding"))
+    );
+    let mut text = String::new();
+    flate2::read::GzDecoder::new(&answer.body[..]).read_to_string(&mut text).unwrap();
+    assert_eq!(text, "x".repeat(5_000));
+    let tagged = ask("/tagged", "gzip");
+    assert_eq!((tagged.header("content-encoding"), tagged.header("etag")), (Some("gzip"), Some("W/\"a\"")));
+    assert!(tagged.body.len() < 200);
+    for (path, accept, coding) in [
+        ("/", "identity", None),
+        ("/image", "gzip", None),
+        ("/done", "gzip", Some("br")),
+        ("/small", "gzip", None),
+    ] {
+        assert_eq!(ask(path, accept).header("content-encoding"), coding, "{path} {accept}");
+    }
+}
+
+#[test]
+fn files_are_left_to_the_gateway() {
+    let pool = FakePool::start(1, |request| {
+        let header = request.param("QUERY_STRING").to_owned();
+        request.say(format!("X-Extra: kept\r\nContent-Type: application/pdf\r\n{header}\r\n\r\nignored"));
+        After::Stay
+    });
+    let files = tempfile::tempdir().unwrap();
+    std::fs::write(files.path().join("a.pdf"), "0123456789").unwrap();
+    let folder = files.path().to_owned();
+    let running = before(&pool, |settings| {
+        settings.accel.push(("/protected/".into(), folder.clone()));
+        settings.sendfile_roots.push(folder.clone());
+    });
+    let ask = |header: &str, fields: &str| get(running.address, &format!("/x?{header}"), fields);
+    let path = files.path().join("a.pdf");
+    for header in ["X-Accel-Redirect:/protected/a.pdf".to_owned(), format!("X-Sendfile:{}", path.display())] {
+        let answer = ask(&header, "");
+        assert_eq!((answer.status, answer.text()), (200, "0123456789"), "{header}");
+        assert_eq!(
+            (answer.header("x-extra"), answer.header("content-type")),
+            (Some("kept"), Some("application/pdf"))
+        );
+        assert!(answer.header("x-sendfile").is_none() && answer.header("x-accel-redirect").is_none());
+        let part = ask(&header, "Range: bytes=2-4\r\n");
+        assert_eq!(
+            (part.status, part.text(), part.header("content-range")),
+            (206, "234", Some("bytes 2-4/10"))
+        );
+        let etag = answer.header("etag").unwrap();
+        assert_eq!(ask(&header, &format!("If-None-Match: {etag}\r\n")).status, 304);
+    }
+    for header in
+        ["X-Sendfile:/etc/passwd", "X-Accel-Redirect:/protected/../../etc/passwd", "X-Sendfile:a.pdf"]
+    {
+        assert_eq!(ask(header, "").status, 404, "{header}");
+    }
+    assert_eq!(ask("X-Accel-Redirect:/style.css", "").text(), "body{}");
+}
+
+#[test]
+fn hop_by_hop_headers_of_php_are_dropped() {
+    let pool = FakePool::start(1, |request| {
+        request.say("Connection: close\r\nKeep-Alive: 5\r\nTransfer-Encoding: chunked\r\nA: b\r\n\r\nx");
+        After::Stay
+    });
+    let running = before(&pool, |_| {});
+    let mut connection = Connection::open(running.address);
+    for _ in 0..2 {
+        let answer = connection.ask("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+        assert_eq!((answer.text(), answer.header("a"), answer.header("connection")), ("x", Some("b"), None));
+    }
+    let head = connection.ask("HEAD / HTTP/1.1\r\nHost: h\r\n\r\n");
+    assert_eq!((head.status, head.body.len()), (200, 0));
+    assert_eq!(connection.ask("GET / HTTP/1.1\r\nHost: h\r\n\r\n").text(), "x", "HEAD leaves no body behind");
+}
+
+#[test]
+fn hosts_that_are_not_ours_and_health() {
+    let pool = show(&["SERVER_NAME"]);
+    let running = before(&pool, |settings| {
+        settings.hosts = vec!["shop.example".into(), "*.sub.example".into()];
+        settings.health_path = Some("/healthz".into());
+    });
+    let ask = |host: &str, path: &str| {
+        Connection::open(running.address).ask(&format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n")).status
+    };
+    for (host, status) in [
+        ("shop.example", 200),
+        ("SHOP.example:8000", 200),
+        ("shop.example.", 200),
+        ("a.sub.example", 200),
+        ("sub.example", 421),
+        ("evil.example", 421),
+        ("evilsub.example", 421),
+    ] {
+        assert_eq!(ask(host, "/"), status, "{host}");
+    }
+    assert_eq!(ask("10.0.0.1", "/healthz"), 200, "a load balancer asks by address");
+}
