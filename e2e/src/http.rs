@@ -78,7 +78,7 @@ impl Connection {
     ) -> io::Result<Reply> {
         let mut head = format!("{method} {target} HTTP/1.1\r\n");
         if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
-            head.push_str("Host: localhost\r\n");
+            head.push_str(&format!("Host: {}\r\n", self.stream.peer_addr()?));
         }
         for (name, value) in headers {
             head.push_str(&format!("{name}: {value}\r\n"));

@@ -30,19 +30,22 @@ impl Site {
     /// When it ends instead; the message holds what it printed.
     #[must_use]
     pub fn up(folder: &Path, regie_toml: &str) -> Self {
-        Self::up_with(folder, regie_toml, &[])
+        Self::start(folder, regie_toml, |line| line.starts_with("ready"))
     }
 
-    /// As [`Site::up`], with environment variables.
+    /// As [`Site::up`], but waits only for the gateway: something else is not expected to get ready.
     ///
     /// # Panics
     /// When it ends instead.
     #[must_use]
-    pub fn up_with(folder: &Path, regie_toml: &str, environment: &[(&str, &str)]) -> Self {
+    pub fn up_partly(folder: &Path, regie_toml: &str) -> Self {
+        Self::start(folder, regie_toml, |line| line.starts_with("gateway") && line.ends_with("* ready"))
+    }
+
+    fn start(folder: &Path, regie_toml: &str, is_up: fn(&str) -> bool) -> Self {
         write_config(folder, regie_toml);
         let mut supervisor = regie(folder)
             .arg("up")
-            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -56,8 +59,7 @@ impl Site {
             if let Some(status) = supervisor.try_wait().expect("a child can be asked") {
                 panic!("regie up ended with {status}:\n{text}");
             }
-            let up = text.lines().any(|line| line.starts_with("ready"));
-            up.then(|| served_address(&text)).flatten()
+            text.lines().any(is_up).then(|| served_address(&text)).flatten()
         });
         Self { folder: folder.to_owned(), supervisor, address, printed }
     }
@@ -139,7 +141,13 @@ impl Drop for Site {
         if self.supervisor.try_wait().is_ok_and(|status| status.is_none()) {
             let _ = kill(self.pid(), Signal::SIGTERM);
             if std::thread::panicking() {
-                eprintln!("--- regie up printed:\n{}", self.printed());
+                let printed = self.printed();
+                let told = printed
+                    .lines()
+                    .filter(|line| !line.contains(" HTTP/1.1\" "))
+                    .collect::<Vec<_>>()
+                    .join("\n");
+                eprintln!("--- regie up printed, but for the access log:\n{told}");
             }
             let _ = self.supervisor.wait();
         }

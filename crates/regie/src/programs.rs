@@ -191,7 +191,7 @@ pub(crate) fn ini(site: &Site, pool: &Pool) -> Vec<(String, String)> {
 
 fn program(site: &Site, run_as: Option<&RunAs>, name: &str, own: &Own) -> Program {
     let command = match &own.command {
-        CommandLine::Shell(line) => vec!["sh".to_owned(), "-c".to_owned(), format!("exec {line}")],
+        CommandLine::Shell(line) => vec!["sh".to_owned(), "-c".to_owned(), shell_line(line)],
         CommandLine::Arguments(words) => words.clone(),
     };
     let mut env = child_environment(site);
@@ -224,6 +224,17 @@ fn program(site: &Site, run_as: Option<&RunAs>, name: &str, own: &Own) -> Progra
         },
         ..Program::new(format!("program:{name}"), command)
     }
+}
+
+/// A line that is one plain command replaces its shell, which saves a process and lets signals reach it directly.
+fn shell_line(line: &str) -> String {
+    const KEYWORDS: [&str; 12] =
+        ["while", "until", "for", "if", "case", "exec", "cd", "export", "set", "trap", "ulimit", "umask"];
+    let first = line.split_whitespace().next().unwrap_or_default();
+    let plain = !line.contains([';', '|', '&', '(', ')', '{', '}', '<', '>', '`', '\n', '!'])
+        && !first.contains('=')
+        && !KEYWORDS.contains(&first);
+    if plain { format!("exec {line}") } else { line.to_owned() }
 }
 
 fn readiness(own: &Own) -> Readiness {
@@ -273,4 +284,26 @@ fn text(path: &Path) -> String {
 /// A length of time as regie-php reads it.
 fn span(length: Duration) -> String {
     format!("{}ms", length.as_millis())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::shell_line;
+
+    #[test]
+    fn only_a_plain_command_replaces_its_shell() {
+        for (line, expected) in [
+            ("npm run dev", "exec npm run dev"),
+            (
+                "php artisan queue:work --queue=\"high default\"",
+                "exec php artisan queue:work --queue=\"high default\"",
+            ),
+            ("while :; do sleep 1; done", "while :; do sleep 1; done"),
+            ("cd frontend && npm run dev", "cd frontend && npm run dev"),
+            ("PORT=1 node server.js", "PORT=1 node server.js"),
+            ("exec node server.js", "exec node server.js"),
+        ] {
+            assert_eq!(shell_line(line), expected);
+        }
+    }
 }

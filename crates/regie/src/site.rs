@@ -6,7 +6,9 @@ use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use nix::unistd::{Gid, Uid, User, chown};
-use regie_config::shell::{environment, load};
+use regie_config::facts::Facts;
+use regie_config::shell::php::{choose, installed};
+use regie_config::shell::{environment, gather, load};
 use regie_config::values::AppEnv;
 use regie_config::{Faults, Loaded, Options};
 use regie_core::Exit;
@@ -92,6 +94,18 @@ impl Site {
 
     pub(crate) fn is_production(&self) -> bool {
         self.loaded.env == AppEnv::Production
+    }
+
+    /// The machine as far as the application touches it.
+    pub(crate) fn facts(&self) -> Facts {
+        let path = std::env::var("PATH").unwrap_or_default();
+        gather(&self.folder, &self.loaded, &path)
+    }
+
+    /// The PHP of the command line, of the version that serves.
+    pub(crate) fn php(&self) -> Option<PathBuf> {
+        let path = std::env::var("PATH").unwrap_or_default();
+        choose(&self.loaded, &installed(&path)).map(|php| self.folder.join(php.bin))
     }
 
     /// Where sockets, logs and stored data are kept.

@@ -9,6 +9,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 
 use nix::unistd::{Uid, User, chown};
+use regie_config::shell::ports::holder_of;
 use regie_config::values::Listen;
 use regie_supervisor::RunAs;
 use socket2::{Domain, Protocol, Socket as RawSocket, Type};
@@ -89,7 +90,10 @@ fn open_tcp(address: SocketAddr) -> Result<(OwnedFd, Listen), Fault> {
     let listener = bind_tcp(address).map_err(|source| {
         let listen = Listen::Tcp(address);
         match source.kind() {
-            io::ErrorKind::AddrInUse => Fault::Taken { by: None, listen },
+            io::ErrorKind::AddrInUse => {
+                let by = holder_of(address).map(|holder| format!("{} (pid {})", holder.program, holder.pid));
+                Fault::Taken { listen, by }
+            }
             io::ErrorKind::PermissionDenied if address.port() < 1024 => Fault::Privileged(listen),
             _ => Fault::Io { listen, source },
         }

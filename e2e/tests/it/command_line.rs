@@ -82,7 +82,6 @@ fn the_background_is_driven_from_another_terminal() {
         app.path(),
         "[php.web]\nworkers = 2\n[program.clock]\ncommand = \"while :; do echo tick; sleep 0.2; done\"\n",
     );
-    // `exec` in front of the line would break a loop: the shell has to run it.
     let up = regie(app.path()).args(["up", "-d"]).output().unwrap();
     assert_eq!(code(&up), Some(0), "{}{}", text(&up.stdout), text(&up.stderr));
     assert!(text(&up.stdout).contains("ready"), "{}", text(&up.stdout));
@@ -142,11 +141,31 @@ fn a_taken_port_is_passed_over_in_development_and_named_in_production() {
     drop(site);
 
     app.write("regie.toml", format!("[app]\nenv = \"production\"\n{listen}"));
+    app.give_away();
     let output = regie(app.path()).arg("up").output().unwrap();
     let said = text(&output.stderr);
     assert_eq!(code(&output), Some(69), "{said}");
     assert!(said.contains(&taken.to_string()) && said.contains("taken"), "{said}");
     assert!(said.contains(&std::process::id().to_string()), "the holder's pid in: {said}");
+}
+
+#[test]
+fn production_refuses_what_endangers_it() {
+    let app = App::named("laravel-ready");
+    app.write("database/database.sqlite", "");
+    app.write(".env", app.read(".env").replace("APP_DEBUG=false", "APP_DEBUG=true"));
+    app.give_away();
+    let output = regie(app.path()).arg("up").output().unwrap();
+    let said = text(&output.stderr);
+    assert_eq!(code(&output), Some(64), "{said}");
+    assert!(said.contains("debug mode is on in production") && said.contains("APP_DEBUG=false"), "{said}");
+    let check = regie(app.path()).args(["check", "--json"]).output().unwrap();
+    assert_eq!(code(&check), Some(1));
+    let findings: serde_json::Value = serde_json::from_slice(&check.stdout).unwrap();
+    assert!(
+        findings.as_array().unwrap().iter().any(|finding| finding["fix"] == "APP_DEBUG=false"),
+        "{findings}"
+    );
 }
 
 #[test]
@@ -194,8 +213,8 @@ fn check_shows_every_value_with_its_origin() {
     let output = regie(app.path()).args(["check", "--show", "--json"]).output().unwrap();
     let rows: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     let find = |section: &str, key: &str| {
-        let rows = rows.as_array().unwrap().iter();
-        rows.cloned().find(|row| row["section"] == section && row["key"] == key).unwrap()
+        let mut rows = rows.as_array().unwrap().iter();
+        rows.find(|row| row["section"] == section && row["key"] == key).cloned().unwrap()
     };
     assert_eq!(find("php.web", "workers")["value"], "3");
     assert_eq!(find("php.web", "workers")["origin"], "regie.toml:2");

@@ -128,7 +128,7 @@ fn a_worker_that_cannot_boot_leaves_the_rest_of_the_site() {
     app.write("worker.php", "<?php throw new RuntimeException('the database is on fire');");
     let config = "[php.web]\nmode = \"worker\"\nscript = \"worker.php\"\nworkers = 2\nboot_timeout = \"2s\"\n\
                   [gateway]\nqueue_timeout = \"1s\"\nfront_controller = \"index.php\"\n";
-    let site = Site::up(app.path(), config);
+    let site = Site::up_partly(app.path(), config);
     assert_eq!(site.get("/style.css").status, 200);
     let page = site.get("/");
     assert!(matches!(page.status, 500 | 502 | 503), "{}", page.status);

@@ -124,7 +124,7 @@ fn requests_past_the_queue_are_told_to_try_again() {
 #[test]
 fn ten_thousand_idle_connections_leave_room_for_one_more() {
     const IDLE: usize = 10_000;
-    const EACH_MAX: u64 = 16 << 10;
+    const EACH_MAX: u64 = 24 << 10;
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
     assert!(hard > IDLE as u64 + 500, "the hard limit of open files is {hard}; raise it: ulimit -Hn 20000");
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard).unwrap();

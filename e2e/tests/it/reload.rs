@@ -60,6 +60,7 @@ fn a_switched_release_is_served_without_a_dropped_request() {
     };
     switch("one");
     let config = "[app]\nenv = \"production\"\nroot = \"current\"\n[php.web]\nworkers = 2\n";
+    app.give_away();
     let site = Site::up(app.path(), config);
     assert_eq!(site.get("/").text(), "version one");
     let load = Load::start(site.address(), 4, "/", version);
@@ -92,6 +93,7 @@ fn a_worker_that_never_boots_does_not_replace_the_one_that_serves() {
     app.write("worker.php", good);
     let config = "[app]\nenv = \"production\"\n[php.web]\nmode = \"worker\"\nscript = \"worker.php\"\nworkers = 1\n\
                   boot_timeout = \"2s\"\n[gateway]\nfront_controller = \"index.php\"\n";
+    app.give_away();
     let site = Site::up(app.path(), config);
     assert_eq!(site.get("/").text(), "version good");
     app.write("worker.php", "<?php exit(1);");

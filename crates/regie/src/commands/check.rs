@@ -1,5 +1,6 @@
 //! `regie check`: the checklist, with the fix for each fault.
 
+use regie_config::check::check as check_all;
 use regie_config::values::AppEnv;
 use regie_config::{Finding, Severity};
 use regie_core::Exit;
@@ -10,26 +11,32 @@ use crate::site::{Place, Site, plural};
 
 /// `regie check [--production] [--show] [--json]`.
 pub(crate) fn check(place: &Place, asked: &Check) -> Exit {
-    let site = match place.load(asked.production.then_some(AppEnv::Production)) {
-        Ok(site) => site,
-        Err(exit) => return exit,
-    };
+    let env = asked.production.then_some(AppEnv::Production);
     if asked.show {
-        show(&site, asked.json);
-        return Exit::Done;
+        return match place.load(env) {
+            Ok(site) => show(&site, asked.json),
+            Err(exit) => exit,
+        };
     }
-    let findings = findings(&site);
+    let site = match place.read(env) {
+        Ok(site) => site,
+        Err(faults) if asked.json => {
+            let findings: Vec<Finding> = faults.iter().map(Finding::from).collect();
+            output::line(serde_json::to_string_pretty(&findings).expect("plain data"));
+            return Exit::Usage;
+        }
+        Err(faults) => {
+            output::error(faults);
+            return Exit::Usage;
+        }
+    };
+    let findings = check_all(&site.loaded, &site.facts());
     if asked.json {
         output::line(serde_json::to_string_pretty(&findings).expect("plain data"));
     } else {
         report(&findings, Paint::stdout());
     }
     if findings.iter().any(|finding| finding.severity == Severity::Error) { Exit::Failed } else { Exit::Done }
-}
-
-/// Everything that is worth saying about the application and its machine.
-pub(crate) fn findings(site: &Site) -> Vec<Finding> {
-    site.loaded.warnings.clone()
 }
 
 fn report(findings: &[Finding], paint: Paint) {
@@ -51,11 +58,11 @@ fn report(findings: &[Finding], paint: Paint) {
 }
 
 /// Effective values with their origin.
-fn show(site: &Site, json: bool) {
+fn show(site: &Site, json: bool) -> Exit {
     let rows = &site.loaded.shown;
     if json {
         output::line(serde_json::to_string_pretty(rows).expect("plain data"));
-        return;
+        return Exit::Done;
     }
     let mut table = Table::new(&["SETTING", "VALUE", "FROM"], &[]);
     for row in rows {
@@ -66,4 +73,5 @@ fn show(site: &Site, json: bool) {
     for line in table.render(Paint::stdout()) {
         output::line(line);
     }
+    Exit::Done
 }

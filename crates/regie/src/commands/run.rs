@@ -9,7 +9,7 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::os::unix::process::CommandExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use nix::unistd::{User, initgroups, setgid, setuid};
@@ -88,7 +88,7 @@ fn drop_privileges(user: &str) -> io::Result<()> {
 /// The folder with the `php` that commands find first.
 fn php_shim(site: &Site, pool: &Pool) -> io::Result<PathBuf> {
     let folder = site.state_dir().join("bin");
-    let php = php_program(site).ok_or_else(|| {
+    let php = site.php().ok_or_else(|| {
         io::Error::new(io::ErrorKind::NotFound, "no php in the PATH; install php-cli, or set [php] bin")
     })?;
     let mut script = format!("#!/bin/sh\nexec {}", quoted(&php.to_string_lossy()));
@@ -110,24 +110,6 @@ fn php_shim(site: &Site, pool: &Pool) -> io::Result<PathBuf> {
     fs::set_permissions(&folder, fs::Permissions::from_mode(0o755))?;
     fs::rename(&fresh, &shim)?;
     Ok(folder)
-}
-
-/// The PHP of the command line: `[php] bin`, else that of the wanted version, else `php`.
-pub(crate) fn php_program(site: &Site) -> Option<PathBuf> {
-    if let Some(bin) = &site.loaded.config.php.bin {
-        return Some(site.folder.join(bin));
-    }
-    let wanted = site.loaded.config.php.version.as_ref().map(|version| format!("php{version}"));
-    wanted.as_deref().and_then(in_path).or_else(|| in_path("php"))
-}
-
-fn in_path(name: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|folder| folder.join(name)).find(|candidate| is_program(candidate))
-}
-
-fn is_program(path: &Path) -> bool {
-    fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
 }
 
 /// `text` as one word for a shell.

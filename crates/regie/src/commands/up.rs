@@ -19,6 +19,7 @@ use std::process::{Command, Stdio};
 
 use nix::unistd::{dup2_stderr, dup2_stdout, setsid};
 use regie_config::Severity;
+use regie_config::check::{check, refusals};
 use regie_config::values::Listen;
 use regie_core::Exit;
 use regie_supervisor::shell::settings::Reread;
@@ -116,16 +117,22 @@ fn describe_pool(pool: &regie_config::Pool) -> String {
     format!("{} mode{script}, {} workers", pool.mode(), pool.workers)
 }
 
-/// What a person should know. An error is a refusal.
+/// What a person should know, each with its fix. Served is whatever can be: only what [`refusals`] names keeps it
+/// from starting.
 fn complain(site: &Site) -> Result<(), Exit> {
-    for finding in &site.loaded.warnings {
+    let facts = site.facts();
+    let refused = refusals(&site.loaded, &facts.user);
+    let mut findings = check(&site.loaded, &facts);
+    // What is merely good to know is said by `regie check`; a taken port is met again when it is opened.
+    findings.retain(|finding| finding.severity > Severity::Note && finding.place != "[gateway] listen");
+    for finding in &findings {
         output::note(finding);
     }
-    if site.loaded.warnings.iter().any(|finding| finding.severity == Severity::Error) {
-        output::error("not started");
-        return Err(Exit::Usage);
+    if refused.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    output::error("not started");
+    Err(Exit::Usage)
 }
 
 fn binaries() -> Result<Binaries, Exit> {

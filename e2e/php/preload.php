@@ -1,0 +1,5 @@
+<?php // Named by opcache.preload.
+final class Preloaded
+{
+    public const WORD = 'preloaded';
+}
