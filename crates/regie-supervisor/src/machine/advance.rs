@@ -227,12 +227,18 @@ impl Machine {
 
     fn reload_slot(&mut self, now: Now, e: usize, s: usize) -> bool {
         let entry = &self.entries[e];
-        let others_between =
-            (0..entry.slots.len()).any(|other| other != s && entry.slots[other].is_between());
+        // Siblings that wait for a program that will not come are not waited for.
+        let blocked = self.blocked(e);
+        let between = |slot: &super::Slot| slot.is_between() && (slot.main.is_some() || blocked.is_none());
+        let others_between = (0..entry.slots.len()).any(|other| other != s && between(&entry.slots[other]));
         let program = entry.program.clone();
         let name = entry.name_of(s);
         let effects = &mut self.effects;
         let slot = &mut self.entries[e].slots[s];
+        if now >= slot.reload_after {
+            // A deadline that has passed is none; what else it waits for is told by an event.
+            slot.reload_after = Now::ZERO;
+        }
         if slot.goal != Goal::Up || slot.main.is_none() {
             // Whatever starts next is new anyway.
             slot.reload_wanted = false;
@@ -275,6 +281,10 @@ impl Machine {
                 self.entries[e].slots[s].reload_wanted = false;
                 self.spawn(now, e, s, true);
                 return true;
+            }
+            Reload::Restart | Reload::Signal(_) if blocked.is_some() => {
+                // Stopped now, it could not start again.
+                slot.reload_error = blocked.map(|why| format!("not reloaded: it {why}"));
             }
             Reload::Restart | Reload::Signal(_) => {
                 main.stop(now, Verdict::Asked, effects);
