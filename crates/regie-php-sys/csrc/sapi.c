@@ -4,6 +4,7 @@
  * loaded, opcache makes its shared memory and preloads. Workers are forked from that state and share it. */
 #include "internal.h"
 
+#include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -277,11 +278,22 @@ int32_t regie_php_startup(const regie_settings *settings) {
     return 1;
 }
 
+static void signal_default(int number) {
+    struct sigaction action;
+    memset(&action, 0, sizeof action);
+    action.sa_handler = SIG_DFL;
+    sigaction(number, &action, NULL);
+}
+
 void regie_php_child(regie_trace *trace, int32_t signal) {
 #ifdef ZEND_SIGNALS
     /* The handlers stand for the life of the process; PHP need not look at each of them in each request. */
     SIGG(reset) = 0;
 #endif
+    /* Rust's runtime answers these once before it lets go (it looks for an overflow of its own stack). PHP's worker is
+     * to die of them at once, with the signal in its status. */
+    signal_default(SIGSEGV);
+    signal_default(SIGBUS);
     regie_timeout_child(trace, signal);
 }
 
