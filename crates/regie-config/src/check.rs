@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::fault::Fault;
 
-pub use rules::check;
+pub use rules::{check, refusals};
 
 /// How much a finding matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]

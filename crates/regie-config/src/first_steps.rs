@@ -38,7 +38,7 @@ impl FirstSteps {
             no_key,
             has_public: files.is_dir(&application.public),
             wp_debug: (application.framework == Framework::Wordpress).then(|| wp_debug(files)).flatten(),
-            sqlite: sqlite(files, application.framework, dotenv),
+            sqlite: sqlite(files, application, dotenv),
         }
     }
 }
@@ -78,8 +78,8 @@ fn wp_debug(files: &dyn Files) -> Option<usize> {
     text.lines().position(on).map(|index| index + 1)
 }
 
-fn sqlite(files: &dyn Files, framework: Framework, dotenv: &DotEnv) -> Option<String> {
-    match framework {
+fn sqlite(files: &dyn Files, application: &Application, dotenv: &DotEnv) -> Option<String> {
+    match application.framework {
         Framework::Laravel => {
             let default = || {
                 let config = files.read("config/database.php").unwrap_or_default();
@@ -98,6 +98,8 @@ fn sqlite(files: &dyn Files, framework: Framework, dotenv: &DotEnv) -> Option<St
                 .unwrap_or("database/database.sqlite");
             (path != ":memory:").then(|| path.to_owned())
         }
+        // Without Doctrine the application makes its database by its own means.
+        Framework::Symfony if application.composer.version("doctrine/doctrine-bundle").is_none() => None,
         Framework::Symfony => {
             let url = dotenv.get("DATABASE_URL")?;
             let rest = url.strip_prefix("sqlite:").or_else(|| url.strip_prefix("pdo-sqlite:"))?;

@@ -391,10 +391,15 @@ fn unserved(root: &Table, config: &Config) -> Vec<Finding> {
 }
 
 fn fill_gateway(config: &mut Config, application: &Application, found: &mut Detected<'_>) {
-    if config.gateway.front_controller.is_none() {
-        config.gateway.front_controller.clone_from(&application.front_controller);
-        if let Some(script) = &application.front_controller {
-            found.fill("gateway", "front_controller", format!("\"{script}\""), &application.title());
+    match config.gateway.front_controller.as_deref() {
+        // Written as "": none, also for a framework.
+        Some("") => config.gateway.front_controller = None,
+        Some(_) => {}
+        None => {
+            config.gateway.front_controller.clone_from(&application.front_controller);
+            if let Some(script) = &application.front_controller {
+                found.fill("gateway", "front_controller", format!("\"{script}\""), &application.title());
+            }
         }
     }
     // Folders that were found stay closed beside those that are written.

@@ -67,11 +67,12 @@ section! {
         queue_timeout: Span = "\"30s\"", "\"5s\"";
         /// Files that answer for a folder, in order.
         index: Vec<String> = "[\"index.php\", \"index.html\"]", "[\"index.html\"]";
-        /// The script that answers for paths that are no file, relative to the document root; `\"\"` for none.
+        /// The script that answers for paths that are no file, relative to the document root; `""` for none.
         front_controller: Option<String> = (found "detected: index.php for frameworks, none for a plain folder"), "\"index.php\"";
         /// Folders below the document root where people upload files: PHP in them is never run.
         upload_folders: Vec<String> = "[]", "[\"media\"]";
-        /// Further paths that are never served, with `*` for a part of a name and `**` for any number of folders.
+        /// Further paths that are never served: `*` stands for a part of a name, `**` for any number of folders, and a
+        /// pattern without a slash is a name at any depth.
         deny: Vec<String> = "[]", "[\"internal/**\", \"*.log\"]";
     }
 }
@@ -141,7 +142,7 @@ section! {
         url: Option<Secret> = (found "the embedded store"), "\"redis://:${REDIS_PASSWORD}@10.0.0.5:6379/0\"";
         /// Where the embedded store listens beside its Unix socket; port 0 for a free one.
         listen: Listen = "\"127.0.0.1:0\"", "\"127.0.0.1:6379\"";
-        /// The password; `\"\"` for none.
+        /// The password; `""` for none.
         password: Option<Secret> = (found "made at the first start"), "\"${file:/run/secrets/store}\"";
         /// The memory that all databases may take together.
         maxmemory: ByteSize = "\"512mb\"", "\"2gb\"";

@@ -7,7 +7,7 @@ pub mod ports;
 mod users;
 mod world;
 
-pub use facts::gather;
+pub use facts::{gather, user};
 pub use files::Folder;
 pub use world::Machine;
 

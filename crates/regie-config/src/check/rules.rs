@@ -4,7 +4,7 @@ use regie_core::ByteSize;
 
 use super::{Finding, Severity};
 use crate::application::below;
-use crate::facts::{Facts, PhpFacts};
+use crate::facts::{Facts, PhpFacts, UserFacts};
 use crate::load::Loaded;
 use crate::settings::Pool;
 use crate::values::{AppEnv, Framework, Listen};
@@ -16,7 +16,7 @@ pub fn check(loaded: &Loaded, facts: &Facts) -> Vec<Finding> {
     php(loaded, facts, &mut out);
     application(loaded, &mut out);
     debug_in_production(loaded, &mut out);
-    users(loaded, facts, &mut out);
+    users(loaded, &facts.user, &mut out);
     ports(loaded, facts, &mut out);
     paths(loaded, facts, &mut out);
     sqlite(loaded, facts, &mut out);
@@ -31,6 +31,17 @@ pub fn check(loaded: &Loaded, facts: &Facts) -> Vec<Finding> {
     }
     out.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
     out.dedup();
+    out
+}
+
+/// What keeps `regie up` from starting at all: debug mode and PHP as root in production, and a user that does not
+/// exist.
+#[must_use]
+pub fn refusals(loaded: &Loaded, user: &UserFacts) -> Vec<Finding> {
+    let mut out = Vec::new();
+    debug_in_production(loaded, &mut out);
+    users(loaded, user, &mut out);
+    out.retain(|finding| finding.severity == Severity::Error);
     out
 }
 
@@ -187,6 +198,7 @@ fn limits(loaded: &Loaded, php: &PhpFacts, name: &str, pool: &Pool, out: &mut Ve
         let value = |setting: &str, default: &'static str| {
             ini(loaded, php, Some(pool), setting).unwrap_or(default).to_owned()
         };
+        // A form is a little larger than the files in it, so a little more in PHP is as it should be.
         let (post, upload) = (value("post_max_size", "8M"), value("upload_max_filesize", "2M"));
         let smaller: Vec<String> = [("post_max_size", &post), ("upload_max_filesize", &upload)]
             .into_iter()
@@ -200,7 +212,7 @@ fn limits(loaded: &Loaded, php: &PhpFacts, name: &str, pool: &Pool, out: &mut Ve
                 "[php] ini = {{ post_max_size = \"{megabytes}M\", upload_max_filesize = \"{megabytes}M\" }}, or a smaller [gateway] body_limit"
             );
             out.push(note("[gateway] body_limit", what, fix));
-        } else if ini_size(&post).is_some_and(|size| size > body.0) {
+        } else if ini_size(&post).is_some_and(|size| size > body.0 + body.0 / 8) {
             let what = format!("the gateway refuses bodies over {body}, though PHP takes {post}");
             out.push(note(
                 "[gateway] body_limit",
@@ -308,8 +320,7 @@ fn debug_in_production(loaded: &Loaded, out: &mut Vec<Finding>) {
     }
 }
 
-fn users(loaded: &Loaded, facts: &Facts, out: &mut Vec<Finding>) {
-    let user = &facts.user;
+fn users(loaded: &Loaded, user: &UserFacts, out: &mut Vec<Finding>) {
     if user.unknown {
         out.push(error(
             "[app] user",

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::php::{self, Installed};
 use super::ports;
 use super::users::{self, Account};
-use crate::facts::{Facts, PathFact, SqliteFacts};
+use crate::facts::{Facts, PathFact, SqliteFacts, UserFacts};
 use crate::load::Loaded;
 use crate::values::{Framework, Upstream};
 
@@ -33,6 +33,12 @@ pub fn gather(folder: &Path, loaded: &Loaded, path: &str) -> Facts {
         sqlite: loaded.first_steps.sqlite.as_deref().map(|path| sqlite(&root, path, &account)),
         missing_sockets: missing_sockets(loaded),
     }
+}
+
+/// Whom PHP runs as, without looking at anything else.
+#[must_use]
+pub fn user(folder: &Path, loaded: &Loaded) -> UserFacts {
+    users::app_user(loaded.config.app.user.as_deref(), &folder.join(&loaded.root)).0
 }
 
 fn first_free_port() -> u16 {

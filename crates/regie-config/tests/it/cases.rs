@@ -113,6 +113,18 @@ fn octane_and_symfonys_runtime_choose_worker_mode() {
 }
 
 #[test]
+fn a_front_controller_can_be_taken_away() {
+    let wordpress = [("wp-load.php", ""), ("index.php", "")];
+    let with = |toml: &str| {
+        let files: Vec<_> = wordpress.iter().copied().chain([("regie.toml", toml)]).collect();
+        Folder::new(&files).load(&[]).unwrap().config.gateway.front_controller
+    };
+    assert_eq!(with("").as_deref(), Some("index.php"));
+    assert_eq!(with("[gateway]\nfront_controller = \"app.php\"\n").as_deref(), Some("app.php"));
+    assert_eq!(with("[gateway]\nfront_controller = \"\"\n"), None);
+}
+
+#[test]
 fn a_wordpress_is_known_by_its_files() {
     let loaded = Folder::new(&[
         ("wp-load.php", "<?php"),

@@ -1,6 +1,6 @@
 //! The checklist of whole applications.
 
-use regie_config::check::check;
+use regie_config::check::{check, refusals};
 use regie_config::facts::{Facts, Holder, PathFact, PhpFacts, SqliteFacts, TakenPort, UserFacts};
 use regie_config::values::AppEnv;
 use regie_config::{Finding, Loaded, Options, shell};
@@ -180,6 +180,8 @@ fn production_refuses_what_development_only_names() {
         let options = Options { env: Some(env), ..Options::default() };
         let loaded = shell::load(folder.path(), &options, &variables(&[])).unwrap();
         assert_eq!(lines(&check(&loaded, &facts)), expected);
+        let refused = if env == AppEnv::Production { &expected[..2] } else { &[] };
+        assert_eq!(lines(&refusals(&loaded, &facts.user)), refused);
     }
     facts.user.container = true;
     facts.taken.clear();

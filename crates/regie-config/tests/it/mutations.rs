@@ -9,7 +9,7 @@ use regie_config::load::{World, load};
 use regie_config::{Options, reference};
 
 /// How many mutants are tried; the whole takes a few seconds.
-const MUTANTS: usize = 3000;
+const MUTANTS: usize = 2000;
 
 /// Everything that the file can say, to be broken.
 const WHOLE: &str = r#"
