@@ -352,7 +352,7 @@ static __attribute__((noinline)) void rl_put_collection(struct rl_writer *w, con
         if (ttisnil(&table->array[i])) continue;
         TValue key;
         setnvalue(&key, i + 1);
-        rl_put(w, &key, slots + 2 + is_map);
+        rl_put(w, &key, slots + 3 + is_map);
         if (is_map) rl_put(w, &table->array[i], slots + 3);
     }
     for (int i = 0; i < sizenode(table); i++) {
@@ -360,7 +360,7 @@ static __attribute__((noinline)) void rl_put_collection(struct rl_writer *w, con
         if (ttisnil(gval(node))) continue;
         TValue key;
         setobj(w->L, &key, key2tval(node));
-        rl_put(w, &key, slots + 2 + is_map);
+        rl_put(w, &key, slots + 3 + is_map);
         if (is_map) rl_put(w, gval(node), slots + 3);
     }
 }
