@@ -12,6 +12,7 @@ use crate::stats::{Goal, Sample, ratios};
 pub(crate) enum Unit {
     PerSecond,
     Milliseconds,
+    Microseconds,
     Megabytes,
 }
 
@@ -115,6 +116,7 @@ fn number(value: f64, unit: Unit) -> String {
         Unit::PerSecond => format!("{}/s", thousands(value)),
         Unit::Milliseconds if value < 100.0 => format!("{value:.2} ms"),
         Unit::Milliseconds => format!("{value:.0} ms"),
+        Unit::Microseconds => format!("{} µs", thousands(value)),
         Unit::Megabytes => format!("{value:.1} MB"),
     }
 }
@@ -162,6 +164,7 @@ mod tests {
             (1_234_567.0, Unit::PerSecond, "1,234,567/s"),
             (1.234, Unit::Milliseconds, "1.23 ms"),
             (512.3, Unit::Milliseconds, "512 ms"),
+            (1234.4, Unit::Microseconds, "1,234 µs"),
             (12.34, Unit::Megabytes, "12.3 MB"),
         ] {
             assert_eq!(number(value, unit), text);

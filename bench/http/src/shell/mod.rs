@@ -2,9 +2,9 @@
 
 pub(crate) mod child;
 pub(crate) mod clock;
+pub(crate) mod family;
 pub(crate) mod http;
 pub(crate) mod machine;
-pub(crate) mod memory;
 pub(crate) mod scenario;
 pub(crate) mod server;
 pub(crate) mod site;

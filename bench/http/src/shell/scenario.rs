@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
 use super::clock::{ms_since, now};
+use super::family::{Process, peak_mb, processor_ms, pss_mb, reset_peak, rss_mb};
 use super::http::{Connection, Reply};
-use super::memory::{Process, peak_mb, pss_mb, reset_peak, rss_mb};
 use super::server::{self, Server};
 use super::{machine, site, wrk as load};
 use crate::catalogue::{Application, Kind, Load, Mode, Scenario};
@@ -120,31 +120,29 @@ fn compare(load: &Load, settings: &Settings, tell: Tell<'_>) -> Result<Vec<Row>,
         target.measure(1, true).map_err(|fault| format!("{name}, warming up: {fault}"))?;
         targets.push((name, target));
     }
-    let mut runs: [Vec<Run>; 2] = [Vec::new(), Vec::new()];
+    let mut runs: [Vec<Measured>; 2] = [Vec::new(), Vec::new()];
     for pair in 1..=settings.pairs {
         for ((name, target), runs) in targets.iter().zip(&mut runs) {
             let run = target
                 .measure(settings.seconds, load.look)
                 .map_err(|fault| format!("{name}, run {pair} does not count: {fault}"))?;
-            tell(&format!(
-                "  pair {pair} {name}: {:.0}/s, p99 {:.2} ms",
-                run.per_second(),
-                run.p99_us as f64 / 1e3
-            ));
+            let (per_second, p99) = (run.wrk.per_second(), run.wrk.p99_us as f64 / 1e3);
+            tell(&format!("  pair {pair} {name}: {per_second:.0}/s, p99 {p99:.2} ms"));
             runs.push(run);
         }
     }
     let [theirs, ours] = &runs;
-    let column = |runs: &[Run], value: fn(&Run) -> f64| runs.iter().map(value).collect::<Vec<_>>();
-    let row = |what: &str, unit, value: fn(&Run) -> f64, goal| {
+    let column = |runs: &[Measured], value: fn(&Measured) -> f64| runs.iter().map(value).collect::<Vec<_>>();
+    let row = |what: &str, unit, value: fn(&Measured) -> f64, goal| {
         Row::new(what, unit, &column(theirs, value), &column(ours, value), goal)
     };
     let memory = both.sides().map(|(_, server)| [pss_mb(&server.processes())]);
     Ok([
-        row("requests", Unit::PerSecond, Run::per_second, load.requests_goal),
-        row("p50", Unit::Milliseconds, |run| run.p50_us as f64 / 1e3, None),
-        row("p99", Unit::Milliseconds, |run| run.p99_us as f64 / 1e3, load.p99_goal),
-        row("slowest", Unit::Milliseconds, |run| run.max_us as f64 / 1e3, None),
+        row("requests", Unit::PerSecond, |run| run.wrk.per_second(), load.requests_goal),
+        row("p50", Unit::Milliseconds, |run| run.wrk.p50_us as f64 / 1e3, None),
+        row("p99", Unit::Milliseconds, |run| run.wrk.p99_us as f64 / 1e3, load.p99_goal),
+        row("slowest", Unit::Milliseconds, |run| run.wrk.max_us as f64 / 1e3, None),
+        row("processor time per request", Unit::Microseconds, |run| run.processor_us, None),
         Row::new("memory of all processes (PSS)", Unit::Megabytes, &memory[0], &memory[1], None),
     ]
     .into_iter()
@@ -152,17 +150,24 @@ fn compare(load: &Load, settings: &Settings, tell: Tell<'_>) -> Result<Vec<Row>,
     .collect())
 }
 
+/// A run of wrk, and what it cost the server.
+struct Measured {
+    wrk: Run,
+    /// Processor time of all the side's processes for one request.
+    processor_us: f64,
+}
+
 /// One side of a comparison, looked at before it is measured.
 struct Target<'a> {
     load: &'a Load,
-    address: SocketAddr,
+    server: &'a Server,
     script: &'a Path,
     cookie: Option<String>,
     size: usize,
 }
 
 impl<'a> Target<'a> {
-    fn look(load: &'a Load, server: &Server, script: &'a Path) -> Result<Self, String> {
+    fn look(load: &'a Load, server: &'a Server, script: &'a Path) -> Result<Self, String> {
         let fault = |fault: std::io::Error| format!("GET {}: {fault}", load.path);
         let mut connection = Connection::open(server.address).map_err(fault)?;
         let reply = connection.get(load.path, None).map_err(fault)?;
@@ -171,14 +176,15 @@ impl<'a> Target<'a> {
         if reply.status != 200 || !reply.holds(load.needle) {
             return Err(format!("GET {} answers {} without '{}'", load.path, reply.status, load.needle));
         }
-        Ok(Self { load, address: server.address, script, cookie, size: reply.size })
+        Ok(Self { load, server, script, cookie, size: reply.size })
     }
 
-    fn measure(&self, seconds: u32, look: bool) -> Result<Run, String> {
-        let slow = Slow::start(self.address, self.load.slow);
+    fn measure(&self, seconds: u32, look: bool) -> Result<Measured, String> {
+        let before = processor_ms(&self.server.processes());
+        let slow = Slow::start(self.server.address, self.load.slow);
         let run = load::run(&load::Order {
             script: self.script,
-            address: self.address,
+            address: self.server.address,
             path: self.load.path,
             connections: self.load.connections,
             seconds,
@@ -186,9 +192,10 @@ impl<'a> Target<'a> {
             needle: look.then_some(self.load.needle),
         });
         slow.stop()?;
-        let run = run?;
-        judge(&run, self.load.connections, (!look).then_some(self.size))?;
-        Ok(run)
+        let wrk = run?;
+        judge(&wrk, self.load.connections, (!look).then_some(self.size))?;
+        let spent = processor_ms(&self.server.processes()) - before;
+        Ok(Measured { processor_us: spent * 1e3 / wrk.requests as f64, wrk })
     }
 }
 
@@ -289,6 +296,7 @@ fn upload(settings: &Settings, tell: Tell<'_>) -> Result<Vec<Row>, String> {
     make_file(&small, 1_000_000)?;
     make_file(&large, SIZE)?;
     let mut growth: [Vec<f64>; 2] = [Vec::new(), Vec::new()];
+    let mut php_growth: [Vec<f64>; 2] = [Vec::new(), Vec::new()];
     let mut times: [Vec<f64>; 2] = [Vec::new(), Vec::new()];
     for pair in 1..=settings.pairs.min(3) {
         for (at, (name, server)) in both.sides().into_iter().enumerate() {
@@ -302,10 +310,16 @@ fn upload(settings: &Settings, tell: Tell<'_>) -> Result<Vec<Row>, String> {
             let start = now();
             send_file(server.address, &large, SIZE).map_err(|fault| format!("{name}: {fault}"))?;
             let ms = ms_since(start);
-            let grown: f64 =
-                before.iter().map(|(process, before)| (peak_mb(process) - before).max(0.0)).sum();
-            tell(&format!("  pair {pair} {name}: {ms:.0} ms, memory grew by {grown:.1} MB"));
-            growth[at].push(grown);
+            let grown = |php: bool| -> f64 {
+                let chosen = before.iter().filter(|(process, _)| process.is_php() == php);
+                chosen.map(|(process, before)| (peak_mb(process) - before).max(0.0)).sum()
+            };
+            let (php, server) = (grown(true), grown(false));
+            tell(&format!(
+                "  pair {pair} {name}: {ms:.0} ms, memory grew by {server:.1} MB, PHP by {php:.1} MB"
+            ));
+            growth[at].push(server + php);
+            php_growth[at].push(php);
             times[at].push(ms);
         }
     }
@@ -317,6 +331,7 @@ fn upload(settings: &Settings, tell: Tell<'_>) -> Result<Vec<Row>, String> {
             &growth[1],
             Some(Goal::OursAtMost(16.0)),
         ),
+        Row::new("of which PHP's", Unit::Megabytes, &php_growth[0], &php_growth[1], None),
         Row::new("time until PHP has read it all", Unit::Milliseconds, &times[0], &times[1], None),
     ]
     .into_iter()

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use super::child::Program;
 use super::clock::{ms_since, now, until};
+use super::family::{Process, family};
 use super::http::Connection;
 use super::machine;
-use super::memory::{Process, family};
 use super::site::{Site, USER, is_root, write};
 use crate::catalogue::Mode;
 
