@@ -53,7 +53,7 @@ pub(crate) enum Command {
     /// Short for: regie run php bin/console …
     #[command(disable_help_flag = true)]
     Console(Words),
-    /// Short for: regie run php …; also info, opcache, versions
+    /// Short for: regie run php …; also info, versions
     #[command(disable_help_flag = true)]
     Php(Words),
     /// Validate configuration and environment, with the fix for each fault
@@ -174,4 +174,6 @@ pub(crate) struct Init {
 pub(crate) enum Role {
     /// HTTP in; PHP pools, static files and FastCGI servers out
     Gateway,
+    /// Reloads the pools that hold the application in memory when its files change (development)
+    Watch,
 }

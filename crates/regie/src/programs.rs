@@ -62,6 +62,8 @@ pub(crate) fn table(site: &Site, binaries: &Binaries, run_as: Option<&RunAs>) ->
     let ours = config.pools.iter().filter(|(_, pool)| pool.url.is_none());
     programs.extend(ours.map(|(name, pool)| php(site, binaries, run_as, name, pool)));
     programs.extend(config.programs.iter().map(|(name, own)| program(site, run_as, name, own)));
+    programs.extend(dev_server(site, run_as));
+    programs.extend(watcher(site, binaries, run_as));
     programs
 }
 
@@ -72,11 +74,6 @@ pub(crate) fn child_environment(site: &Site) -> Vec<(String, String)> {
 
 fn gateway(site: &Site, binaries: &Binaries, run_as: Option<&RunAs>) -> Program {
     let config = &site.loaded.config;
-    let mut command = vec![text(&binaries.regie), "-C".to_owned(), text(&site.folder)];
-    if let Some(name) = &site.config_name {
-        command.extend(["--config".to_owned(), name.clone()]);
-    }
-    command.extend(["role".to_owned(), "gateway".to_owned()]);
     let drain = config.gateway.drain_timeout.0 + Duration::from_secs(2);
     Program {
         cwd: Some(site.folder.clone()),
@@ -89,7 +86,7 @@ fn gateway(site: &Site, binaries: &Binaries, run_as: Option<&RunAs>) -> Program 
         scale: Scale::Fixed,
         reload: Reload::Overlap,
         descriptors: http_sockets(config).into_iter().map(|socket| socket.name).collect(),
-        ..Program::new("gateway", command)
+        ..Program::new("gateway", role_command(site, binaries, "gateway"))
     }
 }
 
@@ -224,6 +221,55 @@ fn program(site: &Site, run_as: Option<&RunAs>, name: &str, own: &Own) -> Progra
         },
         ..Program::new(format!("program:{name}"), command)
     }
+}
+
+/// In development, the browser side's own server, where package.json has one and its packages are installed.
+fn dev_server(site: &Site, run_as: Option<&RunAs>) -> Option<Program> {
+    const NAME: &str = "vite";
+    let server = site.loaded.application.dev_server.as_ref()?;
+    if site.is_production() || !server.installed || site.loaded.config.programs.contains_key(NAME) {
+        return None;
+    }
+    let command = vec!["sh".to_owned(), "-c".to_owned(), shell_line(&server.command)];
+    Some(Program {
+        env: child_environment(site),
+        cwd: Some(site.root()),
+        run_as: run_as.cloned(),
+        restart: Restart::Unexpected(vec![0]),
+        stop: Stop { group: true, ..Stop::default() },
+        ..Program::new(format!("program:{NAME}"), command)
+    })
+}
+
+/// The pools that hold the application in memory, and so must be started anew when its code changes.
+pub(crate) fn pools_with_code(site: &Site) -> Vec<String> {
+    let pools = site.loaded.config.pools.iter();
+    let held = pools.filter(|(_, pool)| pool.url.is_none() && pool.mode() != Mode::Classic);
+    held.map(|(name, _)| format!("php:{name}")).collect()
+}
+
+/// In development, what reloads the pools that hold code when a file changes.
+fn watcher(site: &Site, binaries: &Binaries, run_as: Option<&RunAs>) -> Option<Program> {
+    if site.is_production() || pools_with_code(site).is_empty() {
+        return None;
+    }
+    Some(Program {
+        cwd: Some(site.folder.clone()),
+        run_as: run_as.cloned(),
+        ready: Readiness::Notify,
+        scale: Scale::Fixed,
+        ..Program::new("watch", role_command(site, binaries, "watch"))
+    })
+}
+
+/// This program as a role, on the same configuration.
+fn role_command(site: &Site, binaries: &Binaries, role: &str) -> Vec<String> {
+    let mut command = vec![text(&binaries.regie), "-C".to_owned(), text(&site.folder)];
+    if let Some(name) = &site.config_name {
+        command.extend(["--config".to_owned(), name.clone()]);
+    }
+    command.extend(["role".to_owned(), role.to_owned()]);
+    command
 }
 
 /// A line that is one plain command replaces its shell, which saves a process and lets signals reach it directly.

@@ -200,6 +200,10 @@ fn a_command_runs_as_the_application_does() {
     assert_eq!(text(&run(&["php", "show.php"]).stdout), shown);
     assert!(text(&run(&["php", "-v"]).stdout).starts_with("PHP 8"));
     assert_eq!(code(&run(&["php", "-r", "exit(7);"])), Some(7), "the command's own exit code");
+    let info = text(&run(&["php", "info"]).stdout);
+    let limit = info.lines().find(|line| line.starts_with("memory_limit ")).unwrap_or_default();
+    assert!(limit.contains("77M") && limit.contains("regie.toml:2"), "{info}");
+    assert!(text(&run(&["php", "versions"]).stdout).contains("serves this application"));
     let tool = run(&["run", "sh", "-c", "chmod +x tool && ./tool"]);
     assert_eq!(text(&tool.stdout), "tool 77M", "{}", text(&tool.stderr));
     let missing = run(&["run", "no-such-command"]);

@@ -86,6 +86,28 @@ fn changed_files_are_seen_at_once_in_development() {
 }
 
 #[test]
+fn changed_files_reach_a_worker_script_in_development() {
+    let app = App::empty();
+    app.write("public/index.php", "");
+    let script = |number: u32| {
+        format!("<?php while (frankenphp_handle_request(function () {{ echo 'version {number}'; }})) {{ }}")
+    };
+    app.write("worker.php", script(1));
+    let config = "[php.web]\nmode = \"worker\"\nscript = \"worker.php\"\nworkers = 2\n\
+                  [gateway]\nfront_controller = \"index.php\"\n";
+    let site = Site::up(app.path(), config);
+    assert_eq!(site.get("/").text(), "version 1");
+    let load = Load::start(site.address(), 4, "/", version);
+    for number in 2..4 {
+        app.write("worker.php", script(number));
+        let new = format!("version {number}");
+        eventually("the new script is served", || (site.get("/").text() == new).then_some(()));
+    }
+    let seen = load.stop();
+    assert!(seen.bad.is_empty(), "{} good; bad: {:?}", seen.good, &seen.bad[..seen.bad.len().min(5)]);
+}
+
+#[test]
 fn a_worker_that_never_boots_does_not_replace_the_one_that_serves() {
     let app = App::empty();
     app.write("public/index.php", "");

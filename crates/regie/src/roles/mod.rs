@@ -1,6 +1,7 @@
 //! The parts that the supervisor starts from this same binary. Each starts alone too.
 
 mod gateway;
+mod watch;
 
 use regie_core::Exit;
 
@@ -11,5 +12,6 @@ use crate::site::Place;
 pub(crate) fn start(place: &Place, role: &Role) -> Exit {
     match role {
         Role::Gateway => gateway::gateway(place),
+        Role::Watch => watch::watch(place),
     }
 }
