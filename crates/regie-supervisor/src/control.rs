@@ -41,6 +41,12 @@ pub enum Request {
         #[serde(default)]
         names: Vec<String>,
     },
+    /// Change nothing; answer when what is to run does, has ended, or cannot (`regie up -d` waits so).
+    Wait {
+        /// Names, `group:*`, globs; empty: all.
+        #[serde(default)]
+        names: Vec<String>,
+    },
     /// Start what matches, and what it depends on. Also takes a program out of FATAL.
     Start {
         /// Names, `group:*`, globs, or `all`.

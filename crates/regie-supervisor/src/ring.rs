@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, VecDeque};
 use crate::control::LogLine;
 
 /// Bytes of text kept per instance.
-pub const MAX_BYTES: usize = 256 << 10;
+pub const MAX_BYTES: usize = 128 << 10;
 
 /// Recent lines by instance.
 #[derive(Debug)]

@@ -11,6 +11,8 @@ use crate::spec::{MAX_PROCESSES, Scale};
 /// What somebody wants. Names are patterns (see [`crate::pattern`]).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
+    /// Change nothing; answer when these are up, or cannot be. Without names: all that are to run.
+    Wait(Vec<String>),
     /// Start these, and what they depend on.
     Start(Vec<String>),
     /// Stop these.
@@ -75,6 +77,12 @@ impl Machine {
             return self.refuse(ticket, (ErrorKind::ShuttingDown, "everything is being stopped".to_owned()));
         }
         let done = match command {
+            Command::Wait(names) => self.select(&names).map(|mut places| {
+                if names.is_empty() {
+                    places = self.places(|_, slot| slot.goal != Goal::Down);
+                }
+                self.owe(ticket, places, Awaited::Up);
+            }),
             Command::Start(names) => self.select(&names).map(|places| self.start(&places, ticket)),
             Command::Stop(names) => self.select(&names).map(|places| self.stop(&places, ticket)),
             Command::Restart(names) => self.select(&names).map(|places| self.restart(&places, ticket)),

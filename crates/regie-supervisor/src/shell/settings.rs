@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::control::{LogLine, Stream};
 use crate::machine::Moment;
-use crate::spec::{Program, TableError};
+use crate::spec::{Program, RunAs, TableError};
 
 /// The programs, and what is handed on to them.
 #[derive(Debug, Default)]
@@ -33,6 +33,9 @@ pub struct Settings {
     pub log_dir: Option<PathBuf>,
     /// The terminal: every line of every program, merged and prefixed.
     pub foreground: Option<Foreground>,
+    /// Who may use the control line, besides root; `None`: only the supervisor's own user. The user of the
+    /// application, when the supervisor runs as root.
+    pub owner: Option<RunAs>,
     /// Called by SIGHUP and by `reload` without names. `None`: such a reload only reloads what holds code.
     pub reread: Option<Reread>,
     /// Told when all is up, when draining begins, when it is cut short.
@@ -55,6 +58,7 @@ impl Default for Settings {
             table: Table::default(),
             log_dir: None,
             foreground: None,
+            owner: None,
             reread: None,
             on_moment: None,
             stop_limit: Duration::from_secs(60),

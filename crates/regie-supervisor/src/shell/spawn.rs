@@ -141,7 +141,7 @@ fn c_string(bytes: &[u8]) -> Result<CString, String> {
 }
 
 /// The numbers of a user, and its row of the user database if it has one.
-fn identify(run_as: &RunAs) -> Result<(Identity, Option<User>), String> {
+pub(crate) fn identify(run_as: &RunAs) -> Result<(Identity, Option<User>), String> {
     let number = run_as.user.parse::<u32>().ok();
     let row = match number {
         Some(uid) => User::from_uid(Uid::from_raw(uid)),

@@ -56,6 +56,11 @@ impl Terminal {
                 self.waiting.drain(..count);
                 true
             }
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+                self.skipped += self.waiting.iter().filter(|b| **b == b'\n').count() as u64;
+                self.waiting.clear();
+                true
+            }
             Err(error) => matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock),
         }
     }

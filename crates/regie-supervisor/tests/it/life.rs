@@ -128,6 +128,10 @@ fn another_user_takes_root() {
     let world = World::start("user");
     if nix::unistd::geteuid().is_root() {
         world.until_log("other", "I am nobody at ");
+        use std::os::unix::fs::MetadataExt;
+        let socket = std::fs::metadata(world.run_dir().join("control.sock")).unwrap();
+        let nobody = nix::unistd::User::from_name("nobody").unwrap().unwrap();
+        assert_eq!((socket.uid(), socket.mode() & 0o777), (nobody.uid.as_raw(), 0o600));
     } else {
         let row = world.until_state("other", State::Fatal);
         assert!(row.description.starts_with("cannot become user nobody: "), "{row:?}");

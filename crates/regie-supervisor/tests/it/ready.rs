@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
 
-use regie_supervisor::{Reply, Request, State};
+use regie_supervisor::{NameResult, Reply, Request, State};
 
 use crate::world::{World, names, until};
 
@@ -52,9 +52,15 @@ fn a_message_makes_ready_and_dependants_wait_for_it() {
     world.until_state("slow", State::Starting);
     assert_eq!(world.row("after").description, "waits for slow");
     assert_eq!(world.row("after").pid, None);
+    let mut client = world.client();
+    let waiting = std::thread::spawn(move || client.ask(&Request::Wait { names: vec![] }).unwrap());
+    let both = ["after", "slow"]
+        .map(|name| NameResult { name: name.into(), ok: true, detail: "running".into() })
+        .to_vec();
     std::fs::write(world.path("go"), "").unwrap();
     world.until_state("after", State::Running);
     assert_eq!(world.row("slow").description, "all well");
+    assert_eq!(waiting.join().unwrap(), Reply::Done { results: both });
     // A start that waits is answered when it has come true.
     assert_eq!(world.done(&Request::Start { names: names(&["after"]), wait: true }), ["running"]);
 }

@@ -167,11 +167,16 @@ pub(crate) fn settings(case: &str, dir: &Path) -> Settings {
             },
             ..Settings::default()
         },
-        "user" => on(vec![Program {
-            run_as: Some(regie_supervisor::RunAs { user: "nobody".into(), group: None }),
-            start_retries: 0,
-            ..sh("other", "echo I am $(id -un) at $HOME; sleep 1000")
-        }]),
+        "user" => Settings {
+            owner: nix::unistd::geteuid()
+                .is_root()
+                .then(|| regie_supervisor::RunAs { user: "nobody".into(), group: None }),
+            ..on(vec![Program {
+                run_as: Some(regie_supervisor::RunAs { user: "nobody".into(), group: None }),
+                start_retries: 0,
+                ..sh("other", "echo I am $(id -un) at $HOME; sleep 1000")
+            }])
+        },
         "ready" => ready_table(dir),
         "notify" => on(vec![
             depends(sh("after", "echo after; sleep 1000"), "slow"),

@@ -15,6 +15,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
+use std::path::Path;
 use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -28,10 +29,11 @@ use super::clock::Clock;
 use super::logs::{Logs, SELF};
 use super::probe::Probe;
 use super::settings::{OnMoment, Reread, RunError, Settings, Table};
+use super::spawn::identify;
 use super::terminal::Terminal;
 use super::{folder, sys};
 use crate::machine::{Command, Event, Machine, Outcome, Policy, RunId, Ticket};
-use crate::spec::Program;
+use crate::spec::{Program, RunAs};
 use children::Child;
 use measure::Readings;
 use regie_core::StopPhase;
@@ -96,6 +98,12 @@ fn nix_fault(what: &'static str) -> impl FnOnce(nix::Error) -> RunError {
     move |error| RunError::Io { what, source: error.into() }
 }
 
+/// The control line keeps its mode 0600, and becomes another user's.
+fn give_to(run_dir: &Path, owner: &RunAs) -> io::Result<()> {
+    let (identity, _) = identify(owner).map_err(io::Error::other)?;
+    std::os::unix::fs::lchown(run_dir.join(folder::CONTROL), Some(identity.uid), Some(identity.gid))
+}
+
 /// Every descriptor that a program wants must be there.
 fn check_descriptors<'a>(programs: &[Program], held: impl Fn(&str) -> bool + 'a) -> Result<(), RunError> {
     for program in programs {
@@ -113,7 +121,7 @@ impl Driver {
     fn new(claim: Claim, settings: Settings) -> Result<Self, RunError> {
         let Table { programs, descriptors } = settings.table;
         let held: BTreeMap<String, OwnedFd> = descriptors.into_iter().collect();
-        let others = programs.iter().any(|p| p.run_as.is_some());
+        let others = settings.owner.is_some() || programs.iter().any(|p| p.run_as.is_some());
         let policy = Policy {
             stop_limit: settings.stop_limit,
             exit_on_fatal: settings.exit_on_fatal,
@@ -148,6 +156,9 @@ impl Driver {
         let listener = folder::listen(&claim.run_dir, folder::CONTROL);
         umask(old);
         let listener = listener.map_err(io_fault("open the control socket"))?;
+        if let Some(owner) = &settings.owner {
+            give_to(&claim.run_dir, owner).map_err(io_fault("give the control socket to its owner"))?;
+        }
         listener.set_nonblocking(true).map_err(io_fault("open the control socket"))?;
         let (notify, notify_address) = folder::datagram(&claim.run_dir, folder::NOTIFY, &claim.token)
             .map_err(io_fault("open the notify socket"))?;

@@ -47,6 +47,7 @@ impl Driver {
                 let reply = self.status(&names);
                 self.answer(id, &reply);
             }
+            Request::Wait { names } => self.ask_machine(id, true, Command::Wait(names)),
             Request::Start { names, wait } => self.ask_machine(id, wait, Command::Start(names)),
             Request::Stop { names, wait } => self.ask_machine(id, wait, Command::Stop(names)),
             Request::Restart { names, wait } => self.ask_machine(id, wait, Command::Restart(names)),
@@ -140,6 +141,8 @@ impl Driver {
                 self.feed(Event::Table { ticket, programs });
                 let used = self.machine.descriptors_in_use();
                 self.held.retain(|name, _| used.contains(name));
+                let machine = &self.machine;
+                self.logs.recent.retain(|name| name == SELF || machine.knows(name));
             }
             Err(message) => {
                 self.logs.event(SELF, format!("the new configuration is not used: {message}"));
