@@ -171,8 +171,40 @@ pub fn decide(
             used: named.used,
         });
     }
+    if framework == Framework::Wordpress {
+        wp_config(&deciding, files, &mut out);
+    }
     out.findings.extend(cached::stale(files, framework, env, &out));
     out
+}
+
+/// The host that wp-config.php writes down: no variable reaches it, so it can only be named.
+fn wp_config(deciding: &Deciding<'_>, files: &dyn Files, out: &mut Addresses) {
+    const FILE: &str = "wp-config.php";
+    let Some(text) = files.read(FILE) else { return };
+    let written = text.lines().enumerate().find_map(|(index, line)| {
+        let rest = line.trim().strip_prefix("define")?.trim_start().strip_prefix('(')?;
+        let mut quoted = rest.split(['\'', '"']);
+        let name = quoted.nth(1)?;
+        let literal = quoted.next()?.trim() == ",";
+        (name == "DB_HOST" && literal).then_some((index + 1, quoted.next()?))
+    });
+    let Some((line, host)) = written else { return };
+    let named = Named::written(host);
+    let (becomes, why) = match deciding.outcome(&named) {
+        Outcome::AsWritten(why) => (Becomes::AsWritten, why),
+        Outcome::Nothing(why) => (Becomes::Nothing, why),
+        Outcome::Store(_) | Outcome::Host(..) => (Becomes::Nothing, "the file does not ask the environment"),
+    };
+    if becomes == Becomes::Nothing {
+        let what = format!("DB_HOST {} has nothing behind it", named.shown());
+        let fix = format!(
+            "define('DB_HOST', getenv('DB_HOST') ?: '{host}'), then [php.web] env = {{ DB_HOST = \"ADDRESS\" }}"
+        );
+        out.findings.push(Finding::new(Severity::Warning, format!("{FILE}:{line}"), what, fix));
+    }
+    let (variable, was) = (format!("{FILE} DB_HOST"), named.shown());
+    out.decisions.push(Decision { variable, was, becomes, why: why.to_owned(), used: true });
 }
 
 /// The decision, with what it takes to carry it out.

@@ -164,7 +164,7 @@ impl<'a> Reader<'a> {
     /// The value of a declared key, with its default when it is absent or faulty.
     pub(crate) fn field<T: Setting>(&mut self, table: Option<&Table>, name: &str, default: Default) -> T {
         if let Some(entry) = table.and_then(|table| table.get(name)) {
-            (self.interpolated, self.secret) = (false, false);
+            self.next_value();
             if let Some(value) = T::read(&entry.node, self) {
                 let place = entry.node.place.clone();
                 let origin =
@@ -281,6 +281,16 @@ impl<'a> Reader<'a> {
             let what = format!("the variable {expression} is not set");
             (what, Some(format!("set {expression} in the environment or in .env")))
         })
+    }
+
+    /// Forgets what `${…}` did to the value before.
+    pub(crate) fn next_value(&mut self) {
+        (self.interpolated, self.secret) = (false, false);
+    }
+
+    /// A value as a fault shows it: quoted, or hidden when it came from a secret.
+    pub(crate) fn quote(&self, text: &str) -> String {
+        if self.secret { "\"***\"".to_owned() } else { format!("\"{text}\"") }
     }
 
     /// The text of `node` read by `parse`, whose error becomes the fault.

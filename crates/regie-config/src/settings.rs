@@ -2,7 +2,7 @@
 //! shown and documented.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Component, PathBuf};
 
 use regie_core::nearest::nearest;
 use regie_core::{ByteSize, Secret, Span};
@@ -369,7 +369,7 @@ pub(crate) fn read(root: &Table, reader: &mut Reader<'_>) -> Config {
         }
     }
     let config = Config {
-        app: plain(root, "app", reader),
+        app: app(root, reader),
         hosts: hosts(root, reader),
         gateway: plain(root, "gateway", reader),
         php: php(root, reader),
@@ -438,15 +438,32 @@ fn plain<T: Section>(root: &Table, name: &str, reader: &mut Reader<'_>) -> T {
     reader.within(name, |reader| T::read_section(table, reader, &|_| false))
 }
 
+fn app(root: &Table, reader: &mut Reader<'_>) -> App {
+    let app: App = plain(root, "app", reader);
+    let inside = |path: &PathBuf| {
+        path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir))
+    };
+    if let Some(Value::Table(table)) = root.get("app").map(|entry| &entry.node.value)
+        && let Some(entry) = table.get("public")
+        && app.public.as_ref().is_some_and(|path| !inside(path))
+    {
+        let fix = Some("write it relative to the folder, and move the folder with root".to_owned());
+        reader.fault(&entry.node.place, "the document root lies outside of the application's folder", fix);
+    }
+    app
+}
+
 fn hosts(root: &Table, reader: &mut Reader<'_>) -> BTreeMap<String, String> {
     let Some(table) = table(root, "hosts", reader) else { return BTreeMap::new() };
     let mut hosts = BTreeMap::new();
     reader.within("hosts", |reader| {
         for entry in &table.entries {
+            reader.next_value();
             let Some(address) = String::read(&entry.node, reader) else { continue };
             if address.is_empty() || address.contains(['/', ' ', '@']) {
                 let fix = Some("write an address or host name, with or without :port".to_owned());
-                reader.fault(&entry.node.place, format!("\"{address}\" is no host"), fix);
+                let shown = reader.quote(&address);
+                reader.fault(&entry.node.place, format!("{shown} is no host"), fix);
                 continue;
             }
             reader.row(&entry.name, address.show(), Origin::File(entry.node.place.clone()));
@@ -472,7 +489,9 @@ fn php(root: &Table, reader: &mut Reader<'_>) -> Php {
         && let Some(entry) = table.and_then(|table| table.get("version"))
     {
         let fix = Some("write major and minor version, as in \"8.2\"".to_owned());
-        reader.fault(&entry.node.place, format!("\"{version}\" is no minor version of PHP"), fix);
+        let literal = matches!(&entry.node.value, Value::Text(written) if written == version);
+        let shown = if literal { version } else { "***" };
+        reader.fault(&entry.node.place, format!("\"{shown}\" is no minor version of PHP"), fix);
     }
     php
 }

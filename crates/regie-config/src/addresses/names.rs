@@ -229,6 +229,13 @@ fn is_used(service: Service, variable: &str, env: &DotEnv, framework: Framework)
 }
 
 impl Named {
+    /// A database's host that is written in a file instead of a variable.
+    pub(super) fn written(text: &str) -> Self {
+        let (host, port) = host_and_port(text);
+        let (service, form) = (Service::Mysql, Form::HostAndPort);
+        Self { variable: "DB_HOST".to_owned(), service, host, port, used: true, form }
+    }
+
     /// The host, with the port where it is not the service's usual one.
     pub(super) fn shown(&self) -> String {
         match self.port.filter(|port| Some(*port) != self.service.default_port()) {

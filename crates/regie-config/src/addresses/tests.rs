@@ -156,3 +156,18 @@ fn a_programs_port_counts_as_something() {
     let out = outcome(Framework::Plain, &files, &[], &available);
     assert_eq!(out.decisions[0].becomes, Becomes::AsWritten);
 }
+
+#[test]
+fn a_host_in_wp_config_can_only_be_named() {
+    for (line, decision, findings) in [
+        ("define( 'DB_HOST', 'db' );", "wp-config.php DB_HOST db → nothing behind it", 1),
+        ("define('DB_HOST', 'db.example.org');", "wp-config.php DB_HOST db.example.org → as written", 0),
+        ("define('DB_HOST', getenv('DB_HOST'));", "", 0),
+        ("define('DB_NAME', 'db');", "", 0),
+    ] {
+        let files = MemoryFiles::new([("wp-config.php", line)]);
+        let out = outcome(Framework::Wordpress, &files, &[], &Available::default());
+        let shown: Vec<String> = out.decisions.iter().map(ToString::to_string).collect();
+        assert_eq!((shown.join(", ").as_str(), out.findings.len()), (decision, findings), "{line}");
+    }
+}

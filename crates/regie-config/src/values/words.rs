@@ -42,8 +42,9 @@ macro_rules! words {
                 let text = reader.text(node, &kind)?;
                 let found = Self::ALL.iter().find(|word| word.as_str() == text);
                 if found.is_none() {
+                    let shown = reader.quote(&text);
                     let fix = $crate::schema::did_you_mean(&text, Self::ALL.iter().map(|w| w.as_str()));
-                    reader.fault(&node.place, format!("expects {kind}, found \"{text}\""), fix);
+                    reader.fault(&node.place, format!("expects {kind}, found {shown}"), fix);
                 }
                 found.copied()
             }

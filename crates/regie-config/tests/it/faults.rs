@@ -79,6 +79,23 @@ fn overlays_are_read_with_the_same_rules() {
 }
 
 #[test]
+fn a_secret_is_not_shown_by_the_fault_about_it() {
+    let secret = Folder::new(&[("secret", "hunter2")]);
+    let file = format!("${{file:{}}}", secret.path().join("secret").display());
+    let toml = format!(
+        "[app]\nenv = \"{file}\"\npublic = \"/srv/x\"\n[hosts]\ndb = \"{file} x\"\n[php]\nversion = \"{file}\"\n\
+         [php.web]\nworkers = \"{file}\"\nrequest_timeout = \"{file}\"\nurl = \"{file}\"\n"
+    );
+    let report = report(&[("regie.toml", &toml)]);
+    assert!(!report.contains("hunter2"), "{report}");
+    assert!(
+        report.contains("7 faults")
+            && report.contains("regie.toml:2:7: expects one of development, production, found \"***\""),
+        "{report}"
+    );
+}
+
+#[test]
 fn a_file_that_was_named_must_be_there() {
     let options = Options { config: Some("other.toml".to_owned()), ..Options::default() };
     let faults = shell::load(Folder::new(&[]).path(), &options, &variables(&[])).unwrap_err();
