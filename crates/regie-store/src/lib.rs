@@ -1,1 +1,43 @@
-//! Placeholder.
+//! An embedded Redis-compatible server that PHP teams can trust: a pure engine and its shell.
+//!
+//! Read in this order: [`Engine`] is the server without sockets, files and clocks; `database` holds keys and shows how
+//! a snapshot is taken without a fork; `structures` are the values; `command` and `commands` are what clients may
+//! say; `shell` carries bytes between the engine, the network and the disk.
+
+#![forbid(unsafe_code)]
+
+mod acl;
+mod blob;
+mod blocking;
+mod command;
+mod commands;
+mod config;
+mod context;
+mod database;
+mod dispatch;
+mod effects;
+mod engine;
+mod evict;
+mod failure;
+mod glob;
+mod journal;
+mod keyspace;
+mod notify;
+mod number;
+mod pubsub;
+mod random;
+mod rdb;
+mod script;
+mod session;
+mod shell;
+mod snapshot;
+mod stats;
+mod structures;
+mod table;
+mod tracking;
+mod value;
+
+pub use effects::{DiskRequest, Effects, Garbage};
+pub use engine::{DiskState, Engine, Flow, Settings};
+pub use session::{ClientId, Peer};
+pub use shell::{Inherited, Options, RecoveryError, RunError, run};

@@ -1,0 +1,310 @@
+//! Every command, one row each. From this table come dispatch, the checks of arity and rights, COMMAND and COMMAND
+//! DOCS, the statistics and `docs/reference/commands.md`. A command that is not here is unknown, as in any Redis.
+
+use super::{
+    clients, connection, hashes, introspection, keys, lists, pubsub, server, sets, sorted_sets, strings,
+    transactions,
+};
+use crate::command::{Command, Flags, Keys, Run};
+
+const W: Flags = Flags::WRITE;
+const R: Flags = Flags::READONLY;
+const OOM: Flags = Flags::DENYOOM;
+const ADM: Flags = Flags::ADMIN;
+const PUB: Flags = Flags::PUBSUB;
+const NOSC: Flags = Flags::NOSCRIPT;
+const BLK: Flags = Flags::BLOCKING;
+const LOAD: Flags = Flags::LOADING;
+const STALE: Flags = Flags::STALE;
+const NOSLOW: Flags = Flags::SKIP_SLOWLOG;
+const NOAUTH: Flags = Flags::NO_AUTH;
+const F: Flags = Flags::FAST;
+const BUSY: Flags = Flags::ALLOW_BUSY;
+const NOMULTI: Flags = Flags::NO_MULTI;
+const REPL: Flags = Flags::MAY_REPLICATE;
+const NONE: Flags = Flags(0);
+
+const fn flags(list: &[Flags]) -> Flags {
+    let (mut bits, mut index) = (0, 0);
+    while index < list.len() {
+        bits |= list[index].0;
+        index += 1;
+    }
+    Flags(bits)
+}
+
+/// A command.
+const fn row(
+    name: &'static str,
+    arity: i32,
+    flags: Flags,
+    keys: Keys,
+    (group, categories): (&'static str, &'static str),
+    since: &'static str,
+    help: &'static str,
+    run: Run,
+) -> Command {
+    Command { name, arity, flags, keys, categories, group, since, help, run: Some(run) }
+}
+
+/// A command that only holds subcommands.
+const fn container(
+    name: &'static str,
+    group: &'static str,
+    since: &'static str,
+    help: &'static str,
+) -> Command {
+    Command { name, arity: -2, flags: NONE, keys: Keys::None, categories: "", group, since, help, run: None }
+}
+
+const fn keys(first: i32, last: i32, step: i32) -> Keys {
+    Keys::Range(first, last, step)
+}
+
+#[rustfmt::skip]
+pub(crate) static COMMANDS: &[Command] = &[
+    row("append", 3, flags(&[W, OOM, F]), keys(1, 1, 1), ("string", "string"), "2.0.0", "Appends to a string, making it if need be.", strings::append),
+    row("decr", 2, flags(&[W, OOM, F]), keys(1, 1, 1), ("string", "string"), "1.0.0", "Takes one off a number.", strings::decr),
+    row("decrby", 3, flags(&[W, OOM, F]), keys(1, 1, 1), ("string", "string"), "1.0.0", "Takes an amount off a number.", strings::decrby),
+    row("get", 2, flags(&[R, F]), keys(1, 1, 1), ("string", "string"), "1.0.0", "Reads a string.", strings::get),
+    row("getdel", 2, flags(&[W, F]), keys(1, 1, 1), ("string", "string"), "6.2.0", "Reads a string and deletes its key.", strings::getdel),
+    row("getex", -2, flags(&[W, F]), keys(1, 1, 1), ("string", "string"), "6.2.0", "Reads a string and sets or removes its deadline.", strings::getex),
+    row("getrange", 4, R, keys(1, 1, 1), ("string", "string"), "2.4.0", "Reads a part of a string.", strings::getrange),
+    row("getset", 3, flags(&[W, OOM, F]), keys(1, 1, 1), ("string", "string"), "1.0.0", "Sets a string and answers with the old one.", strings::getset),
+    row("incr", 2, flags(&[W, OOM, F]), keys(1, 1, 1), ("string", "string"), "1.0.0", "Adds one to a number.", strings::incr),
+    row("incrby", 3, flags(&[W, OOM, F]), keys(1, 1, 1), ("string", "string"), "1.0.0", "Adds an amount to a number.", strings::incrby),
+    row("incrbyfloat", 3, flags(&[W, OOM, F]), keys(1, 1, 1), ("string", "string"), "2.6.0", "Adds an amount to a decimal number.", strings::incrbyfloat),
+    row("lcs", -3, R, keys(1, 2, 1), ("string", "string"), "7.0.0", "Finds the longest common subsequence of two strings.", strings::lcs),
+    row("mget", -2, flags(&[R, F]), keys(1, -1, 1), ("string", "string"), "1.0.0", "Reads several strings.", strings::mget),
+    row("mset", -3, flags(&[W, OOM]), keys(1, -1, 2), ("string", "string"), "1.0.1", "Sets several strings.", strings::mset),
+    row("msetnx", -3, flags(&[W, OOM]), keys(1, -1, 2), ("string", "string"), "1.0.1", "Sets several strings unless one of the keys is there.", strings::msetnx),
+    row("psetex", 4, flags(&[W, OOM]), keys(1, 1, 1), ("string", "string"), "2.6.0", "Sets a string that lives so many milliseconds.", strings::psetex),
+    row("set", -3, flags(&[W, OOM]), keys(1, 1, 1), ("string", "string"), "1.0.0", "Sets a string, with conditions and a deadline if wanted.", strings::set),
+    row("setex", 4, flags(&[W, OOM]), keys(1, 1, 1), ("string", "string"), "2.0.0", "Sets a string that lives so many seconds.", strings::setex),
+    row("setnx", 3, flags(&[W, OOM, F]), keys(1, 1, 1), ("string", "string"), "1.0.0", "Sets a string unless the key is there.", strings::setnx),
+    row("setrange", 4, flags(&[W, OOM]), keys(1, 1, 1), ("string", "string"), "2.2.0", "Writes over a part of a string.", strings::setrange),
+    row("strlen", 2, flags(&[R, F]), keys(1, 1, 1), ("string", "string"), "2.2.0", "Answers with a string's length.", strings::strlen),
+    row("substr", 4, R, keys(1, 1, 1), ("string", "string"), "1.0.0", "Reads a part of a string (older name of GETRANGE).", strings::getrange),
+    row("copy", -3, flags(&[W, OOM]), keys(1, 2, 1), ("generic", "keyspace"), "6.2.0", "Copies a key's value to another key.", keys::copy),
+    row("del", -2, W, keys(1, -1, 1), ("generic", "keyspace"), "1.0.0", "Deletes keys.", keys::del),
+    row("dump", 2, R, keys(1, 1, 1), ("generic", "keyspace"), "2.6.0", "Answers with a value in the encoding that RESTORE reads.", keys::dump),
+    row("exists", -2, flags(&[R, F]), keys(1, -1, 1), ("generic", "keyspace"), "1.0.0", "Counts which of the keys are there.", keys::exists),
+    row("expire", -3, flags(&[W, F]), keys(1, 1, 1), ("generic", "keyspace"), "1.0.0", "Lets a key live so many seconds more.", keys::expire),
+    row("expireat", -3, flags(&[W, F]), keys(1, 1, 1), ("generic", "keyspace"), "1.2.0", "Lets a key live until a second since 1970.", keys::expireat),
+    row("expiretime", 2, flags(&[R, F]), keys(1, 1, 1), ("generic", "keyspace"), "7.0.0", "Answers with the second at which a key ends.", keys::expiretime),
+    row("keys", 2, R, Keys::None, ("generic", "keyspace dangerous"), "1.0.0", "Lists all keys that match a pattern.", keys::keys),
+    row("move", 3, flags(&[W, F]), keys(1, 1, 1), ("generic", "keyspace"), "1.0.0", "Moves a key to another database.", keys::move_key),
+    container("object", "generic", "2.2.3", "Looks inside a value."),
+    row("object|encoding", 3, R, keys(2, 2, 1), ("generic", "keyspace"), "2.2.3", "Names a value's encoding.", keys::object_encoding),
+    row("object|freq", 3, R, keys(2, 2, 1), ("generic", "keyspace"), "4.0.0", "Answers with a key's logarithmic count of uses.", keys::object_freq),
+    row("object|idletime", 3, R, keys(2, 2, 1), ("generic", "keyspace"), "2.2.3", "Answers with the seconds since a key was used.", keys::object_idletime),
+    row("object|refcount", 3, R, keys(2, 2, 1), ("generic", "keyspace"), "2.2.3", "Answers with a value's number of references.", keys::object_refcount),
+    row("persist", 2, flags(&[W, F]), keys(1, 1, 1), ("generic", "keyspace"), "2.2.0", "Removes a key's deadline.", keys::persist),
+    row("pexpire", -3, flags(&[W, F]), keys(1, 1, 1), ("generic", "keyspace"), "2.6.0", "Lets a key live so many milliseconds more.", keys::pexpire),
+    row("pexpireat", -3, flags(&[W, F]), keys(1, 1, 1), ("generic", "keyspace"), "2.6.0", "Lets a key live until a millisecond since 1970.", keys::pexpireat),
+    row("pexpiretime", 2, flags(&[R, F]), keys(1, 1, 1), ("generic", "keyspace"), "7.0.0", "Answers with the millisecond at which a key ends.", keys::pexpiretime),
+    row("pttl", 2, flags(&[R, F]), keys(1, 1, 1), ("generic", "keyspace"), "2.6.0", "Answers with the milliseconds that a key has left.", keys::pttl),
+    row("randomkey", 1, R, Keys::None, ("generic", "keyspace"), "1.0.0", "Names a random key.", keys::randomkey),
+    row("rename", 3, W, keys(1, 2, 1), ("generic", "keyspace"), "1.0.0", "Gives a key another name, in place of what bears it.", keys::rename),
+    row("renamenx", 3, flags(&[W, F]), keys(1, 2, 1), ("generic", "keyspace"), "1.0.0", "Gives a key another name unless something bears it.", keys::renamenx),
+    row("restore", -4, flags(&[W, OOM]), keys(1, 1, 1), ("generic", "keyspace dangerous"), "2.6.0", "Makes a key from what DUMP has given.", keys::restore),
+    row("scan", -2, R, Keys::None, ("generic", "keyspace"), "2.8.0", "Walks over the keys of the database.", keys::scan),
+    row("sort", -2, flags(&[W, OOM]), Keys::Sort, ("generic", "set sortedset list dangerous"), "1.0.0", "Sorts a list, set or sorted set, and stores the result if wanted.", keys::sort),
+    row("sort_ro", -2, R, Keys::Sort, ("generic", "set sortedset list dangerous"), "7.0.0", "Sorts a list, set or sorted set.", keys::sort_ro),
+    row("touch", -2, flags(&[R, F]), keys(1, -1, 1), ("generic", "keyspace"), "3.2.1", "Counts which of the keys are there, and marks them as used.", keys::touch),
+    row("ttl", 2, flags(&[R, F]), keys(1, 1, 1), ("generic", "keyspace"), "1.0.0", "Answers with the seconds that a key has left.", keys::ttl),
+    row("type", 2, flags(&[R, F]), keys(1, 1, 1), ("generic", "keyspace"), "1.0.0", "Names a value's type.", keys::type_of),
+    row("unlink", -2, flags(&[W, F]), keys(1, -1, 1), ("generic", "keyspace"), "4.0.0", "Deletes keys and frees big values in the background.", keys::del),
+    row("blmove", 6, flags(&[W, OOM, NOSC, BLK]), keys(1, 2, 1), ("list", "list"), "6.2.0", "Moves an element between lists, waiting for one.", lists::blmove),
+    row("blmpop", -5, flags(&[W, BLK]), Keys::Counted(2), ("list", "list"), "7.0.0", "Pops elements from the first list that has some, waiting for one.", lists::blmpop),
+    row("blpop", -3, flags(&[W, NOSC, BLK]), keys(1, -2, 1), ("list", "list"), "2.0.0", "Pops the first element of the first list that has one, waiting for it.", lists::blpop),
+    row("brpop", -3, flags(&[W, NOSC, BLK]), keys(1, -2, 1), ("list", "list"), "2.0.0", "Pops the last element of the first list that has one, waiting for it.", lists::brpop),
+    row("brpoplpush", 4, flags(&[W, OOM, NOSC, BLK]), keys(1, 2, 1), ("list", "list"), "2.2.0", "Moves the last element of a list to the head of another, waiting for one.", lists::brpoplpush),
+    row("lindex", 3, R, keys(1, 1, 1), ("list", "list"), "1.0.0", "Reads an element by its index.", lists::lindex),
+    row("linsert", 5, flags(&[W, OOM]), keys(1, 1, 1), ("list", "list"), "2.2.0", "Puts an element before or after another.", lists::linsert),
+    row("llen", 2, flags(&[R, F]), keys(1, 1, 1), ("list", "list"), "1.0.0", "Answers with a list's length.", lists::llen),
+    row("lmove", 5, flags(&[W, OOM]), keys(1, 2, 1), ("list", "list"), "6.2.0", "Moves an element between lists.", lists::lmove),
+    row("lmpop", -4, W, Keys::Counted(1), ("list", "list"), "7.0.0", "Pops elements from the first list that has some.", lists::lmpop),
+    row("lpop", -2, flags(&[W, F]), keys(1, 1, 1), ("list", "list"), "1.0.0", "Pops the first elements.", lists::lpop),
+    row("lpos", -3, R, keys(1, 1, 1), ("list", "list"), "6.0.6", "Finds the index of an element.", lists::lpos),
+    row("lpush", -3, flags(&[W, OOM, F]), keys(1, 1, 1), ("list", "list"), "1.0.0", "Puts elements in front.", lists::lpush),
+    row("lpushx", -3, flags(&[W, OOM, F]), keys(1, 1, 1), ("list", "list"), "2.2.0", "Puts elements in front if the list is there.", lists::lpushx),
+    row("lrange", 4, R, keys(1, 1, 1), ("list", "list"), "1.0.0", "Reads a range of elements.", lists::lrange),
+    row("lrem", 4, W, keys(1, 1, 1), ("list", "list"), "1.0.0", "Removes elements by their value.", lists::lrem),
+    row("lset", 4, flags(&[W, OOM]), keys(1, 1, 1), ("list", "list"), "1.0.0", "Replaces an element by its index.", lists::lset),
+    row("ltrim", 4, W, keys(1, 1, 1), ("list", "list"), "1.0.0", "Keeps a range of elements only.", lists::ltrim),
+    row("rpop", -2, flags(&[W, F]), keys(1, 1, 1), ("list", "list"), "1.0.0", "Pops the last elements.", lists::rpop),
+    row("rpoplpush", 3, flags(&[W, OOM]), keys(1, 2, 1), ("list", "list"), "1.2.0", "Moves the last element of a list to the head of another.", lists::rpoplpush),
+    row("rpush", -3, flags(&[W, OOM, F]), keys(1, 1, 1), ("list", "list"), "1.0.0", "Puts elements at the end.", lists::rpush),
+    row("rpushx", -3, flags(&[W, OOM, F]), keys(1, 1, 1), ("list", "list"), "2.2.0", "Puts elements at the end if the list is there.", lists::rpushx),
+    row("hdel", -3, flags(&[W, F]), keys(1, 1, 1), ("hash", "hash"), "2.0.0", "Deletes fields.", hashes::hdel),
+    row("hexists", 3, flags(&[R, F]), keys(1, 1, 1), ("hash", "hash"), "2.0.0", "Says whether a field is there.", hashes::hexists),
+    row("hget", 3, flags(&[R, F]), keys(1, 1, 1), ("hash", "hash"), "2.0.0", "Reads a field.", hashes::hget),
+    row("hgetall", 2, R, keys(1, 1, 1), ("hash", "hash"), "2.0.0", "Reads all fields and values.", hashes::hgetall),
+    row("hincrby", 4, flags(&[W, OOM, F]), keys(1, 1, 1), ("hash", "hash"), "2.0.0", "Adds an amount to a field's number.", hashes::hincrby),
+    row("hincrbyfloat", 4, flags(&[W, OOM, F]), keys(1, 1, 1), ("hash", "hash"), "2.6.0", "Adds an amount to a field's decimal number.", hashes::hincrbyfloat),
+    row("hkeys", 2, R, keys(1, 1, 1), ("hash", "hash"), "2.0.0", "Reads all fields.", hashes::hkeys),
+    row("hlen", 2, flags(&[R, F]), keys(1, 1, 1), ("hash", "hash"), "2.0.0", "Answers with the number of fields.", hashes::hlen),
+    row("hmget", -3, flags(&[R, F]), keys(1, 1, 1), ("hash", "hash"), "2.0.0", "Reads several fields.", hashes::hmget),
+    row("hmset", -4, flags(&[W, OOM, F]), keys(1, 1, 1), ("hash", "hash"), "2.0.0", "Sets several fields.", hashes::hmset),
+    row("hrandfield", -2, R, keys(1, 1, 1), ("hash", "hash"), "6.2.0", "Reads random fields.", hashes::hrandfield),
+    row("hscan", -3, R, keys(1, 1, 1), ("hash", "hash"), "2.8.0", "Walks over fields and values.", hashes::hscan),
+    row("hset", -4, flags(&[W, OOM, F]), keys(1, 1, 1), ("hash", "hash"), "2.0.0", "Sets fields and answers with how many are new.", hashes::hset),
+    row("hsetnx", 4, flags(&[W, OOM, F]), keys(1, 1, 1), ("hash", "hash"), "2.0.0", "Sets a field unless it is there.", hashes::hsetnx),
+    row("hstrlen", 3, flags(&[R, F]), keys(1, 1, 1), ("hash", "hash"), "3.2.0", "Answers with the length of a field's value.", hashes::hstrlen),
+    row("hvals", 2, R, keys(1, 1, 1), ("hash", "hash"), "2.0.0", "Reads all values.", hashes::hvals),
+    row("sadd", -3, flags(&[W, OOM, F]), keys(1, 1, 1), ("set", "set"), "1.0.0", "Adds members.", sets::sadd),
+    row("scard", 2, flags(&[R, F]), keys(1, 1, 1), ("set", "set"), "1.0.0", "Answers with the number of members.", sets::scard),
+    row("sdiff", -2, R, keys(1, -1, 1), ("set", "set"), "1.0.0", "Reads what is in the first set and in no other.", sets::sdiff),
+    row("sdiffstore", -3, flags(&[W, OOM]), keys(1, -1, 1), ("set", "set"), "1.0.0", "Stores what is in the first set and in no other.", sets::sdiffstore),
+    row("sinter", -2, R, keys(1, -1, 1), ("set", "set"), "1.0.0", "Reads what is in all sets.", sets::sinter),
+    row("sintercard", -3, R, Keys::Counted(1), ("set", "set"), "7.0.0", "Counts what is in all sets.", sets::sintercard),
+    row("sinterstore", -3, flags(&[W, OOM]), keys(1, -1, 1), ("set", "set"), "1.0.0", "Stores what is in all sets.", sets::sinterstore),
+    row("sismember", 3, flags(&[R, F]), keys(1, 1, 1), ("set", "set"), "1.0.0", "Says whether a member is there.", sets::sismember),
+    row("smembers", 2, R, keys(1, 1, 1), ("set", "set"), "1.0.0", "Reads all members.", sets::smembers),
+    row("smismember", -3, flags(&[R, F]), keys(1, 1, 1), ("set", "set"), "6.2.0", "Says which members are there.", sets::smismember),
+    row("smove", 4, flags(&[W, F]), keys(1, 2, 1), ("set", "set"), "1.0.0", "Moves a member to another set.", sets::smove),
+    row("spop", -2, flags(&[W, F]), keys(1, 1, 1), ("set", "set"), "1.0.0", "Takes random members out.", sets::spop),
+    row("srandmember", -2, R, keys(1, 1, 1), ("set", "set"), "1.0.0", "Reads random members.", sets::srandmember),
+    row("srem", -3, flags(&[W, F]), keys(1, 1, 1), ("set", "set"), "1.0.0", "Removes members.", sets::srem),
+    row("sscan", -3, R, keys(1, 1, 1), ("set", "set"), "2.8.0", "Walks over members.", sets::sscan),
+    row("sunion", -2, R, keys(1, -1, 1), ("set", "set"), "1.0.0", "Reads what is in any of the sets.", sets::sunion),
+    row("sunionstore", -3, flags(&[W, OOM]), keys(1, -1, 1), ("set", "set"), "1.0.0", "Stores what is in any of the sets.", sets::sunionstore),
+    row("bzmpop", -5, flags(&[W, BLK]), Keys::Counted(2), ("sorted-set", "sortedset"), "7.0.0", "Pops members of the first sorted set that has some, waiting for one.", sorted_sets::bzmpop),
+    row("bzpopmax", -3, flags(&[W, NOSC, F, BLK]), keys(1, -2, 1), ("sorted-set", "sortedset"), "5.0.0", "Pops the highest member of the first sorted set that has one, waiting for it.", sorted_sets::bzpopmax),
+    row("bzpopmin", -3, flags(&[W, NOSC, F, BLK]), keys(1, -2, 1), ("sorted-set", "sortedset"), "5.0.0", "Pops the lowest member of the first sorted set that has one, waiting for it.", sorted_sets::bzpopmin),
+    row("zadd", -4, flags(&[W, OOM, F]), keys(1, 1, 1), ("sorted-set", "sortedset"), "1.2.0", "Adds members or changes their scores.", sorted_sets::zadd),
+    row("zcard", 2, flags(&[R, F]), keys(1, 1, 1), ("sorted-set", "sortedset"), "1.2.0", "Answers with the number of members.", sorted_sets::zcard),
+    row("zcount", 4, flags(&[R, F]), keys(1, 1, 1), ("sorted-set", "sortedset"), "2.0.0", "Counts the members within a range of scores.", sorted_sets::zcount),
+    row("zdiff", -3, R, Keys::Counted(1), ("sorted-set", "sortedset"), "6.2.0", "Reads what is in the first sorted set and in no other.", sorted_sets::zdiff),
+    row("zdiffstore", -4, flags(&[W, OOM]), Keys::StoreCounted, ("sorted-set", "sortedset"), "6.2.0", "Stores what is in the first sorted set and in no other.", sorted_sets::zdiffstore),
+    row("zincrby", 4, flags(&[W, OOM, F]), keys(1, 1, 1), ("sorted-set", "sortedset"), "1.2.0", "Adds an amount to a member's score.", sorted_sets::zincrby),
+    row("zinter", -3, R, Keys::Counted(1), ("sorted-set", "sortedset"), "6.2.0", "Reads what is in all sorted sets.", sorted_sets::zinter),
+    row("zintercard", -3, R, Keys::Counted(1), ("sorted-set", "sortedset"), "7.0.0", "Counts what is in all sorted sets.", sorted_sets::zintercard),
+    row("zinterstore", -4, flags(&[W, OOM]), Keys::StoreCounted, ("sorted-set", "sortedset"), "2.0.0", "Stores what is in all sorted sets.", sorted_sets::zinterstore),
+    row("zlexcount", 4, flags(&[R, F]), keys(1, 1, 1), ("sorted-set", "sortedset"), "2.8.9", "Counts the members within a range of names.", sorted_sets::zlexcount),
+    row("zmpop", -4, W, Keys::Counted(1), ("sorted-set", "sortedset"), "7.0.0", "Pops members of the first sorted set that has some.", sorted_sets::zmpop),
+    row("zmscore", -3, flags(&[R, F]), keys(1, 1, 1), ("sorted-set", "sortedset"), "6.2.0", "Reads the scores of several members.", sorted_sets::zmscore),
+    row("zpopmax", -2, flags(&[W, F]), keys(1, 1, 1), ("sorted-set", "sortedset"), "5.0.0", "Pops the highest members.", sorted_sets::zpopmax),
+    row("zpopmin", -2, flags(&[W, F]), keys(1, 1, 1), ("sorted-set", "sortedset"), "5.0.0", "Pops the lowest members.", sorted_sets::zpopmin),
+    row("zrandmember", -2, R, keys(1, 1, 1), ("sorted-set", "sortedset"), "6.2.0", "Reads random members.", sorted_sets::zrandmember),
+    row("zrange", -4, R, keys(1, 1, 1), ("sorted-set", "sortedset"), "1.2.0", "Reads a range by index, score or name.", sorted_sets::zrange),
+    row("zrangebylex", -4, R, keys(1, 1, 1), ("sorted-set", "sortedset"), "2.8.9", "Reads a range of names.", sorted_sets::zrangebylex),
+    row("zrangebyscore", -4, R, keys(1, 1, 1), ("sorted-set", "sortedset"), "1.0.5", "Reads a range of scores.", sorted_sets::zrangebyscore),
+    row("zrangestore", -5, flags(&[W, OOM]), keys(1, 2, 1), ("sorted-set", "sortedset"), "6.2.0", "Stores a range by index, score or name.", sorted_sets::zrangestore),
+    row("zrank", 3, flags(&[R, F]), keys(1, 1, 1), ("sorted-set", "sortedset"), "2.0.0", "Answers with a member's place from the lowest.", sorted_sets::zrank),
+    row("zrem", -3, flags(&[W, F]), keys(1, 1, 1), ("sorted-set", "sortedset"), "1.2.0", "Removes members.", sorted_sets::zrem),
+    row("zremrangebylex", 4, W, keys(1, 1, 1), ("sorted-set", "sortedset"), "2.8.9", "Removes a range of names.", sorted_sets::zremrangebylex),
+    row("zremrangebyrank", 4, W, keys(1, 1, 1), ("sorted-set", "sortedset"), "2.0.0", "Removes a range of places.", sorted_sets::zremrangebyrank),
+    row("zremrangebyscore", 4, W, keys(1, 1, 1), ("sorted-set", "sortedset"), "1.2.0", "Removes a range of scores.", sorted_sets::zremrangebyscore),
+    row("zrevrange", -4, R, keys(1, 1, 1), ("sorted-set", "sortedset"), "1.2.0", "Reads a range of places from the highest.", sorted_sets::zrevrange),
+    row("zrevrangebylex", -4, R, keys(1, 1, 1), ("sorted-set", "sortedset"), "2.8.9", "Reads a range of names from the highest.", sorted_sets::zrevrangebylex),
+    row("zrevrangebyscore", -4, R, keys(1, 1, 1), ("sorted-set", "sortedset"), "2.2.0", "Reads a range of scores from the highest.", sorted_sets::zrevrangebyscore),
+    row("zrevrank", 3, flags(&[R, F]), keys(1, 1, 1), ("sorted-set", "sortedset"), "2.0.0", "Answers with a member's place from the highest.", sorted_sets::zrevrank),
+    row("zscan", -3, R, keys(1, 1, 1), ("sorted-set", "sortedset"), "2.8.0", "Walks over members and scores.", sorted_sets::zscan),
+    row("zscore", 3, flags(&[R, F]), keys(1, 1, 1), ("sorted-set", "sortedset"), "1.2.0", "Reads a member's score.", sorted_sets::zscore),
+    row("zunion", -3, R, Keys::Counted(1), ("sorted-set", "sortedset"), "6.2.0", "Reads what is in any of the sorted sets.", sorted_sets::zunion),
+    row("zunionstore", -4, flags(&[W, OOM]), Keys::StoreCounted, ("sorted-set", "sortedset"), "2.0.0", "Stores what is in any of the sorted sets.", sorted_sets::zunionstore),
+    row("discard", 1, flags(&[NOSC, LOAD, STALE, F, BUSY]), Keys::None, ("transactions", "transaction"), "2.0.0", "Forgets the queued commands.", transactions::discard),
+    row("exec", 1, flags(&[NOSC, LOAD, STALE, NOSLOW]), Keys::None, ("transactions", "transaction"), "1.2.0", "Runs the queued commands.", transactions::exec),
+    row("multi", 1, flags(&[NOSC, LOAD, STALE, F, BUSY]), Keys::None, ("transactions", "transaction"), "1.2.0", "Begins to queue commands.", transactions::multi),
+    row("unwatch", 1, flags(&[NOSC, LOAD, STALE, F, BUSY]), Keys::None, ("transactions", "transaction"), "2.2.0", "Forgets the watched keys.", transactions::unwatch),
+    row("watch", -2, flags(&[NOSC, LOAD, STALE, F, BUSY]), keys(1, -1, 1), ("transactions", "transaction"), "2.2.0", "Makes EXEC fail if a key changes before.", transactions::watch),
+    row("psubscribe", -2, flags(&[PUB, NOSC, LOAD, STALE]), Keys::None, ("pubsub", ""), "2.0.0", "Listens to the channels that match patterns.", pubsub::psubscribe),
+    row("publish", 3, flags(&[PUB, LOAD, STALE, F, REPL]), Keys::None, ("pubsub", ""), "2.0.0", "Sends a message to a channel.", pubsub::publish),
+    container("pubsub", "pubsub", "2.8.0", "Tells about channels."),
+    row("pubsub|channels", -2, flags(&[PUB, LOAD, STALE]), Keys::None, ("pubsub", ""), "2.8.0", "Lists the channels that have listeners.", pubsub::channels),
+    row("pubsub|numpat", 2, flags(&[PUB, LOAD, STALE]), Keys::None, ("pubsub", ""), "2.8.0", "Counts the patterns that are listened to.", pubsub::numpat),
+    row("pubsub|numsub", -2, flags(&[PUB, LOAD, STALE]), Keys::None, ("pubsub", ""), "2.8.0", "Counts the listeners of channels.", pubsub::numsub),
+    row("pubsub|shardchannels", -2, flags(&[PUB, LOAD, STALE]), Keys::None, ("pubsub", ""), "7.0.0", "Lists the sharded channels that have listeners.", pubsub::shard_channels),
+    row("pubsub|shardnumsub", -2, flags(&[PUB, LOAD, STALE]), Keys::None, ("pubsub", ""), "7.0.0", "Counts the listeners of sharded channels.", pubsub::shard_numsub),
+    row("punsubscribe", -1, flags(&[PUB, NOSC, LOAD, STALE]), Keys::None, ("pubsub", ""), "2.0.0", "Listens no longer to patterns.", pubsub::punsubscribe),
+    row("spublish", 3, flags(&[PUB, LOAD, STALE, F, REPL]), keys(1, 1, 1), ("pubsub", ""), "7.0.0", "Sends a message to a sharded channel.", pubsub::spublish),
+    row("ssubscribe", -2, flags(&[PUB, NOSC, LOAD, STALE]), keys(1, -1, 1), ("pubsub", ""), "7.0.0", "Listens to sharded channels.", pubsub::ssubscribe),
+    row("subscribe", -2, flags(&[PUB, NOSC, LOAD, STALE]), Keys::None, ("pubsub", ""), "2.0.0", "Listens to channels.", pubsub::subscribe),
+    row("sunsubscribe", -1, flags(&[PUB, NOSC, LOAD, STALE]), keys(1, -1, 1), ("pubsub", ""), "7.0.0", "Listens no longer to sharded channels.", pubsub::sunsubscribe),
+    row("unsubscribe", -1, flags(&[PUB, NOSC, LOAD, STALE]), Keys::None, ("pubsub", ""), "2.0.0", "Listens no longer to channels.", pubsub::unsubscribe),
+    row("auth", -2, flags(&[NOSC, LOAD, STALE, F, NOAUTH, BUSY]), Keys::None, ("connection", "connection"), "1.0.0", "Says who one is.", connection::auth),
+    container("client", "connection", "2.4.0", "Tells about clients, and does things to them."),
+    row("client|caching", 3, flags(&[NOSC, LOAD, STALE]), Keys::None, ("connection", "connection"), "6.0.0", "Says whether the next command's keys are tracked.", clients::caching),
+    row("client|getname", 2, flags(&[NOSC, LOAD, STALE]), Keys::None, ("connection", "connection"), "2.6.9", "Answers with the connection's name.", clients::getname),
+    row("client|getredir", 2, flags(&[NOSC, LOAD, STALE]), Keys::None, ("connection", "connection"), "6.0.0", "Names the client that invalidations are sent to.", clients::getredir),
+    row("client|id", 2, flags(&[NOSC, LOAD, STALE]), Keys::None, ("connection", "connection"), "5.0.0", "Answers with the connection's number.", clients::id),
+    row("client|info", 2, flags(&[NOSC, LOAD, STALE]), Keys::None, ("connection", "connection"), "6.2.0", "Tells about this connection.", clients::info),
+    row("client|kill", -3, flags(&[ADM, NOSC, LOAD, STALE]), Keys::None, ("connection", "connection"), "2.4.0", "Closes connections.", clients::kill),
+    row("client|list", -2, flags(&[ADM, NOSC, LOAD, STALE]), Keys::None, ("connection", "connection"), "2.4.0", "Lists connections.", clients::list),
+    row("client|no-evict", 3, flags(&[ADM, NOSC, LOAD, STALE]), Keys::None, ("connection", "connection"), "7.0.0", "Says that this connection is not to be closed when memory is short.", clients::no_evict),
+    row("client|pause", -3, flags(&[ADM, NOSC, LOAD, STALE]), Keys::None, ("connection", "connection"), "2.9.50", "Puts commands off for a while.", clients::pause),
+    row("client|reply", 3, flags(&[NOSC, LOAD, STALE]), Keys::None, ("connection", "connection"), "3.2.0", "Says whether replies are wanted.", clients::reply),
+    row("client|setname", 3, flags(&[NOSC, LOAD, STALE]), Keys::None, ("connection", "connection"), "2.6.9", "Names the connection.", clients::setname),
+    row("client|tracking", -3, flags(&[NOSC, LOAD, STALE]), Keys::None, ("connection", "connection"), "6.0.0", "Asks to be told when keys change that were read.", clients::tracking),
+    row("client|trackinginfo", 2, flags(&[NOSC, LOAD, STALE]), Keys::None, ("connection", "connection"), "6.2.0", "Tells what is tracked for this connection.", clients::trackinginfo),
+    row("client|unblock", -3, flags(&[ADM, NOSC, LOAD, STALE]), Keys::None, ("connection", "connection"), "5.0.0", "Ends another client's wait.", clients::unblock),
+    row("client|unpause", 2, flags(&[ADM, NOSC, LOAD, STALE]), Keys::None, ("connection", "connection"), "6.2.0", "Ends a pause.", clients::unpause),
+    row("echo", 2, flags(&[LOAD, STALE, F]), Keys::None, ("connection", "connection"), "1.0.0", "Answers with the same text.", connection::echo),
+    row("hello", -1, flags(&[NOSC, LOAD, STALE, F, NOAUTH, BUSY]), Keys::None, ("connection", "connection"), "6.0.0", "Chooses the version of the protocol.", connection::hello),
+    row("ping", -1, F, Keys::None, ("connection", "connection"), "1.0.0", "Answers PONG.", connection::ping),
+    row("quit", -1, flags(&[BUSY, NOSC, LOAD, STALE, F, NOAUTH]), Keys::None, ("connection", "connection"), "1.0.0", "Closes the connection.", connection::quit),
+    row("reset", 1, flags(&[NOSC, LOAD, STALE, F, NOAUTH, BUSY]), Keys::None, ("connection", "connection"), "6.2.0", "Makes the connection as it was when new.", connection::reset),
+    row("select", 2, flags(&[LOAD, STALE, F]), Keys::None, ("connection", "connection"), "1.0.0", "Chooses a database.", connection::select),
+    row("command", -1, flags(&[LOAD, STALE]), Keys::None, ("server", "connection"), "2.8.13", "Tells about all commands.", introspection::all),
+    container("config", "server", "2.0.0", "Reads and changes settings."),
+    row("config|get", -3, flags(&[ADM, NOSC, LOAD, STALE]), Keys::None, ("server", ""), "2.0.0", "Reads settings.", server::config_get),
+    row("config|resetstat", 2, flags(&[ADM, NOSC, LOAD, STALE]), Keys::None, ("server", ""), "2.0.0", "Sets statistics to zero.", server::config_resetstat),
+    row("config|set", -4, flags(&[ADM, NOSC, LOAD, STALE]), Keys::None, ("server", ""), "2.0.0", "Changes settings.", server::config_set),
+    row("dbsize", 1, flags(&[R, F]), Keys::None, ("server", "keyspace"), "1.0.0", "Counts the keys of the database.", keys::dbsize),
+    row("debug", -2, flags(&[ADM, NOSC, LOAD, STALE]), Keys::None, ("server", ""), "1.0.0", "Serves test suites.", server::debug),
+    row("flushall", -1, W, Keys::None, ("server", "keyspace dangerous"), "1.0.0", "Deletes all keys of all databases.", keys::flushall),
+    row("flushdb", -1, W, Keys::None, ("server", "keyspace dangerous"), "1.0.0", "Deletes all keys of the database.", keys::flushdb),
+    row("info", -1, flags(&[LOAD, STALE]), Keys::None, ("server", "dangerous"), "1.0.0", "Tells about the server.", server::info),
+    row("lastsave", 1, flags(&[LOAD, STALE, F]), Keys::None, ("server", "admin dangerous"), "1.0.0", "Answers with the time of the last snapshot.", server::lastsave),
+    container("latency", "server", "2.8.13", "Tells what took long."),
+    row("latency|histogram", -2, flags(&[ADM, NOSC, LOAD, STALE]), Keys::None, ("server", ""), "7.0.0", "Tells how long commands take.", server::latency_histogram),
+    row("latency|history", 3, flags(&[ADM, NOSC, LOAD, STALE]), Keys::None, ("server", ""), "2.8.13", "Lists when an event took long.", server::latency_history),
+    row("latency|latest", 2, flags(&[ADM, NOSC, LOAD, STALE]), Keys::None, ("server", ""), "2.8.13", "Lists the last time that each event took long.", server::latency_latest),
+    row("latency|reset", -2, flags(&[ADM, NOSC, LOAD, STALE]), Keys::None, ("server", ""), "2.8.13", "Forgets what took long.", server::latency_reset),
+    container("memory", "server", "4.0.0", "Tells about memory."),
+    row("memory|doctor", 2, NONE, Keys::None, ("server", ""), "4.0.0", "Gives advice about memory.", server::memory_doctor),
+    row("memory|purge", 2, NONE, Keys::None, ("server", ""), "4.0.0", "Gives memory back.", server::memory_purge),
+    row("memory|stats", 2, NONE, Keys::None, ("server", ""), "4.0.0", "Tells how memory is used.", server::memory_stats),
+    row("memory|usage", -3, R, keys(2, 2, 1), ("server", ""), "4.0.0", "Tells how many bytes a key takes.", server::memory_usage),
+    row("monitor", 1, flags(&[ADM, NOSC, LOAD, STALE]), Keys::None, ("server", ""), "1.0.0", "Shows every command that is run.", clients::monitor),
+    row("role", 1, flags(&[NOSC, LOAD, STALE, F]), Keys::None, ("server", "admin dangerous"), "2.8.12", "Tells the part in replication.", server::role),
+    container("slowlog", "server", "2.2.12", "Tells about commands that took long."),
+    row("slowlog|get", -2, flags(&[ADM, LOAD, STALE]), Keys::None, ("server", ""), "2.2.12", "Lists commands that took long.", server::slowlog_get),
+    row("slowlog|len", 2, flags(&[ADM, LOAD, STALE]), Keys::None, ("server", ""), "2.2.12", "Counts commands that took long.", server::slowlog_len),
+    row("slowlog|reset", 2, flags(&[ADM, LOAD, STALE]), Keys::None, ("server", ""), "2.2.12", "Forgets commands that took long.", server::slowlog_reset),
+    row("swapdb", 3, flags(&[W, F]), Keys::None, ("server", "keyspace dangerous"), "4.0.0", "Exchanges two databases.", keys::swapdb),
+    row("time", 1, flags(&[LOAD, STALE, F]), Keys::None, ("server", ""), "2.6.0", "Tells the time.", server::time),
+    row("wait", 3, NOSC, Keys::None, ("generic", "connection"), "3.0.0", "Waits for replicas.", server::wait),
+    row("command|count", 2, flags(&[LOAD, STALE]), Keys::None, ("server", "connection"), "2.8.13", "Counts the commands.", introspection::count),
+    row("command|docs", -2, flags(&[LOAD, STALE]), Keys::None, ("server", "connection"), "7.0.0", "Explains commands.", introspection::docs),
+    row("command|getkeys", -4, flags(&[LOAD, STALE]), Keys::None, ("server", "connection"), "2.8.13", "Finds the keys of a command.", introspection::getkeys),
+    row("command|getkeysandflags", -4, flags(&[LOAD, STALE]), Keys::None, ("server", "connection"), "7.0.0", "Finds the keys of a command and what is done to them.", introspection::getkeysandflags),
+    row("command|info", -2, flags(&[LOAD, STALE]), Keys::None, ("server", "connection"), "2.8.13", "Tells about commands.", introspection::info),
+    row("command|list", -2, flags(&[LOAD, STALE]), Keys::None, ("server", "connection"), "7.0.0", "Lists the names of commands.", introspection::list),
+    row("save", 1, flags(&[ADM, NOSC, NOMULTI]), Keys::None, ("server", ""), "1.0.0", "Writes a snapshot before it answers.", server::save),
+    row("bgsave", -1, flags(&[ADM, NOSC]), Keys::None, ("server", ""), "1.0.0", "Writes a snapshot in the background.", server::bgsave),
+    row("bgrewriteaof", 1, flags(&[ADM, NOSC]), Keys::None, ("server", ""), "1.0.0", "Writes the log anew in the background.", server::bgrewriteaof),
+    row("shutdown", -1, flags(&[ADM, NOSC, LOAD, STALE, NOMULTI, BUSY]), Keys::None, ("server", ""), "1.0.0", "Ends the server.", server::shutdown),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn each_name_stands_once_and_each_row_makes_sense() {
+        let mut names = BTreeSet::new();
+        for row in COMMANDS {
+            assert!(names.insert(row.name), "{} stands twice", row.name);
+            assert_eq!(row.name, row.name.to_ascii_lowercase());
+            assert!(row.help.ends_with('.'), "{}", row.name);
+            assert!(!(row.flags.has(W) && row.flags.has(R)), "{}", row.name);
+            if let Some(container) = row.container() {
+                assert!(COMMANDS.iter().any(|row| row.name == container), "{}", row.name);
+            }
+        }
+    }
+}

@@ -1,0 +1,440 @@
+//! The settings that CONFIG GET and CONFIG SET know: one table, from which names, checks and defaults are read.
+
+use crate::glob;
+use crate::notify::Class;
+use crate::structures::hash::Bounds;
+
+/// What a setting may hold.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Kind {
+    Yes,
+    /// From and to, both included.
+    Number(i64, i64),
+    /// Bytes with a unit, from and to.
+    Memory(i64, i64),
+    Choice(&'static [&'static str]),
+    Text,
+    /// `notify-keyspace-events`.
+    Events,
+    /// `save`: pairs of seconds and changes.
+    Save,
+    /// `client-output-buffer-limit`.
+    OutputLimits,
+    /// Percentiles from 0 to 100.
+    Percentiles,
+}
+
+/// Whether CONFIG SET may change it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// Any time.
+    Free,
+    /// Only at the start.
+    AtStart,
+    /// Any time, and it changes nothing here: it steers something that this server does not have.
+    Inert,
+}
+
+/// One setting.
+#[derive(Debug)]
+pub(crate) struct Row {
+    pub(crate) name: &'static str,
+    /// An older name, or none.
+    pub(crate) alias: &'static str,
+    pub(crate) kind: Kind,
+    pub(crate) default: &'static str,
+    pub(crate) change: Change,
+}
+
+const fn row(name: &'static str, kind: Kind, default: &'static str) -> Row {
+    Row { name, alias: "", kind, default, change: Change::Free }
+}
+
+const fn alias(name: &'static str, alias: &'static str, kind: Kind, default: &'static str) -> Row {
+    Row { name, alias, kind, default, change: Change::Free }
+}
+
+const fn fixed(name: &'static str, kind: Kind, default: &'static str) -> Row {
+    Row { name, alias: "", kind, default, change: Change::AtStart }
+}
+
+const fn inert(name: &'static str, kind: Kind, default: &'static str) -> Row {
+    Row { name, alias: "", kind, default, change: Change::Inert }
+}
+
+const COUNT: Kind = Kind::Number(0, i64::MAX);
+const INT: Kind = Kind::Number(0, i32::MAX as i64);
+const BYTES: Kind = Kind::Memory(0, i64::MAX);
+/// The policies of `maxmemory-policy`, in Redis's order.
+pub(crate) const POLICIES: &[&str] = &[
+    "volatile-lru",
+    "volatile-lfu",
+    "volatile-random",
+    "volatile-ttl",
+    "allkeys-lru",
+    "allkeys-lfu",
+    "allkeys-random",
+    "noeviction",
+];
+const FSYNC: &[&str] = &["everysec", "always", "no"];
+const PROTECTION: &[&str] = &["no", "yes", "local"];
+
+/// Every setting.
+pub(crate) static SETTINGS: &[Row] = &[
+    row("maxmemory", BYTES, "0"),
+    row("maxmemory-policy", Kind::Choice(POLICIES), "noeviction"),
+    row("maxmemory-samples", Kind::Number(1, i32::MAX as i64), "5"),
+    row("maxmemory-eviction-tenacity", Kind::Number(0, 100), "10"),
+    row("lfu-log-factor", INT, "10"),
+    row("lfu-decay-time", INT, "1"),
+    row("requirepass", Kind::Text, ""),
+    row("timeout", INT, "0"),
+    row("maxclients", Kind::Number(1, u32::MAX as i64), "10000"),
+    row(
+        "client-output-buffer-limit",
+        Kind::OutputLimits,
+        "normal 0 0 0 slave 268435456 67108864 60 pubsub 33554432 8388608 60",
+    ),
+    row("client-query-buffer-limit", Kind::Memory(1 << 20, i64::MAX), "1073741824"),
+    row("proto-max-bulk-len", Kind::Memory(1 << 20, i64::MAX), "536870912"),
+    row("notify-keyspace-events", Kind::Events, ""),
+    row("slowlog-log-slower-than", Kind::Number(-1, i64::MAX), "10000"),
+    row("slowlog-max-len", COUNT, "128"),
+    row("latency-monitor-threshold", COUNT, "0"),
+    row("latency-tracking", Kind::Yes, "yes"),
+    row("latency-tracking-info-percentiles", Kind::Percentiles, "50 99 99.9"),
+    row("acllog-max-len", COUNT, "128"),
+    row("acl-pubsub-default", Kind::Choice(&["allchannels", "resetchannels"]), "resetchannels"),
+    row("tracking-table-max-keys", COUNT, "1000000"),
+    row("active-expire-effort", Kind::Number(1, 10), "1"),
+    row("hz", INT, "10"),
+    alias("busy-reply-threshold", "lua-time-limit", COUNT, "5000"),
+    alias("hash-max-listpack-entries", "hash-max-ziplist-entries", COUNT, "512"),
+    alias("hash-max-listpack-value", "hash-max-ziplist-value", BYTES, "64"),
+    row("set-max-intset-entries", COUNT, "512"),
+    alias("zset-max-listpack-entries", "zset-max-ziplist-entries", COUNT, "128"),
+    alias("zset-max-listpack-value", "zset-max-ziplist-value", BYTES, "64"),
+    row("stream-node-max-entries", COUNT, "100"),
+    row("stream-node-max-bytes", BYTES, "4096"),
+    row("appendonly", Kind::Yes, "no"),
+    row("appendfsync", Kind::Choice(FSYNC), "everysec"),
+    row("auto-aof-rewrite-percentage", INT, "100"),
+    row("auto-aof-rewrite-min-size", BYTES, "67108864"),
+    row("save", Kind::Save, ""),
+    row("stop-writes-on-bgsave-error", Kind::Yes, "yes"),
+    row("loglevel", Kind::Choice(&["debug", "verbose", "notice", "warning"]), "notice"),
+    row("lazyfree-lazy-user-del", Kind::Yes, "no"),
+    row("lazyfree-lazy-user-flush", Kind::Yes, "no"),
+    fixed("databases", Kind::Number(1, i32::MAX as i64), "16"),
+    fixed("port", Kind::Number(0, 65535), "6379"),
+    fixed("bind", Kind::Text, "127.0.0.1 -::1"),
+    fixed("unixsocket", Kind::Text, ""),
+    fixed("dir", Kind::Text, "."),
+    fixed("dbfilename", Kind::Text, "dump.rdb"),
+    fixed("appendfilename", Kind::Text, "appendonly.aof"),
+    fixed("appenddirname", Kind::Text, "appendonlydir"),
+    fixed("aclfile", Kind::Text, ""),
+    fixed("daemonize", Kind::Yes, "no"),
+    fixed("enable-debug-command", Kind::Choice(PROTECTION), "no"),
+    fixed("enable-protected-configs", Kind::Choice(PROTECTION), "no"),
+    fixed("cluster-enabled", Kind::Yes, "no"),
+    fixed("io-threads", Kind::Number(1, 128), "1"),
+    fixed("supervised", Kind::Choice(&["upstart", "systemd", "auto", "no"]), "no"),
+    fixed("logfile", Kind::Text, ""),
+    fixed("pidfile", Kind::Text, ""),
+    fixed("syslog-facility", Kind::Choice(&["user", "local0", "local1", "local2", "local3"]), "local0"),
+    fixed("tcp-backlog", INT, "511"),
+    inert("protected-mode", Kind::Yes, "yes"),
+    inert("tcp-keepalive", INT, "300"),
+    Row {
+        alias: "list-max-ziplist-size",
+        ..inert("list-max-listpack-size", Kind::Number(i32::MIN as i64, i32::MAX as i64), "-2")
+    },
+    inert("list-compress-depth", INT, "0"),
+    inert("hll-sparse-max-bytes", BYTES, "3000"),
+    inert("rdbcompression", Kind::Yes, "yes"),
+    inert("rdbchecksum", Kind::Yes, "yes"),
+    inert("sanitize-dump-payload", Kind::Choice(&["no", "yes", "clients"]), "no"),
+    inert("activerehashing", Kind::Yes, "yes"),
+    inert("activedefrag", Kind::Yes, "no"),
+    inert("dynamic-hz", Kind::Yes, "yes"),
+    inert("lazyfree-lazy-eviction", Kind::Yes, "no"),
+    inert("lazyfree-lazy-expire", Kind::Yes, "no"),
+    inert("lazyfree-lazy-server-del", Kind::Yes, "no"),
+    inert("no-appendfsync-on-rewrite", Kind::Yes, "no"),
+    inert("aof-use-rdb-preamble", Kind::Yes, "yes"),
+    inert("aof-load-truncated", Kind::Yes, "yes"),
+    inert("aof-rewrite-incremental-fsync", Kind::Yes, "yes"),
+    inert("rdb-save-incremental-fsync", Kind::Yes, "yes"),
+    inert("rdb-key-save-delay", Kind::Number(i32::MIN as i64, i32::MAX as i64), "0"),
+    inert("key-load-delay", Kind::Number(i32::MIN as i64, i32::MAX as i64), "0"),
+    inert("repl-backlog-size", BYTES, "1048576"),
+    inert("repl-diskless-sync", Kind::Yes, "yes"),
+    inert("repl-diskless-sync-delay", INT, "5"),
+    inert("replica-read-only", Kind::Yes, "yes"),
+    inert("replica-serve-stale-data", Kind::Yes, "yes"),
+    Row { alias: "min-slaves-to-write", ..inert("min-replicas-to-write", INT, "0") },
+    inert("maxmemory-clients", BYTES, "0"),
+    inert("jemalloc-bg-thread", Kind::Yes, "yes"),
+    inert("oom-score-adj", Kind::Choice(&["no", "yes", "relative", "absolute"]), "no"),
+    inert("shutdown-timeout", INT, "10"),
+    inert("crash-log-enabled", Kind::Yes, "yes"),
+];
+
+/// The values of all settings, and those that are read often in a form that is quick to read.
+#[derive(Debug, Clone)]
+pub(crate) struct Config {
+    values: Vec<String>,
+    /// Settings given at the start or changed since, for CONFIG REWRITE.
+    pub(crate) changed: Vec<bool>,
+    pub(crate) maxmemory: u64,
+    pub(crate) policy: usize,
+    pub(crate) samples: usize,
+    pub(crate) lfu_log_factor: u32,
+    pub(crate) lfu_decay_time: u32,
+    pub(crate) hash: Bounds,
+    pub(crate) sorted_set: Bounds,
+    pub(crate) set_integers: usize,
+    pub(crate) stream_block: usize,
+    pub(crate) bulk: usize,
+    pub(crate) events: Class,
+    pub(crate) slowlog_slower_than: i64,
+    pub(crate) slowlog_length: usize,
+    pub(crate) latency_threshold: i64,
+    pub(crate) script_limit_ms: i64,
+    pub(crate) journal: bool,
+}
+
+/// The row of a setting, by name or older name.
+pub(crate) fn find(name: &str) -> Option<usize> {
+    SETTINGS.iter().position(|row| {
+        row.name.eq_ignore_ascii_case(name) || (!row.alias.is_empty() && row.alias.eq_ignore_ascii_case(name))
+    })
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let bounds = Bounds { entries: 0, value: 0 };
+        let mut config = Self {
+            values: SETTINGS.iter().map(|row| row.default.to_owned()).collect(),
+            changed: vec![false; SETTINGS.len()],
+            maxmemory: 0,
+            policy: 0,
+            samples: 0,
+            lfu_log_factor: 0,
+            lfu_decay_time: 0,
+            hash: bounds,
+            sorted_set: bounds,
+            set_integers: 0,
+            stream_block: 0,
+            bulk: 0,
+            events: Class::default(),
+            slowlog_slower_than: 0,
+            slowlog_length: 0,
+            latency_threshold: 0,
+            script_limit_ms: 0,
+            journal: false,
+        };
+        config.refresh();
+        config
+    }
+}
+
+impl Config {
+    /// The value of a setting as CONFIG GET shows it.
+    pub(crate) fn get(&self, name: &str) -> &str {
+        find(name).map_or("", |index| &self.values[index])
+    }
+
+    pub(crate) fn value(&self, index: usize) -> &str {
+        &self.values[index]
+    }
+
+    fn number(&self, name: &str) -> i64 {
+        self.get(name).parse().unwrap_or(0)
+    }
+
+    /// Checks `text` and gives the form in which it is kept.
+    pub(crate) fn check(index: usize, text: &str) -> Result<String, String> {
+        normalise(SETTINGS[index].kind, text)
+    }
+
+    /// Sets a value that was checked.
+    pub(crate) fn set(&mut self, index: usize, text: String) {
+        self.values[index] = text;
+        self.changed[index] = true;
+        self.refresh();
+    }
+
+    fn refresh(&mut self) {
+        let bounds = |config: &Self, kind: &str| Bounds {
+            entries: config.number(&format!("{kind}-max-listpack-entries")) as usize,
+            value: config.number(&format!("{kind}-max-listpack-value")) as usize,
+        };
+        self.maxmemory = self.number("maxmemory") as u64;
+        self.policy = POLICIES.iter().position(|policy| *policy == self.get("maxmemory-policy")).unwrap_or(7);
+        self.samples = self.number("maxmemory-samples") as usize;
+        self.lfu_log_factor = self.number("lfu-log-factor") as u32;
+        self.lfu_decay_time = self.number("lfu-decay-time") as u32;
+        self.hash = bounds(self, "hash");
+        self.sorted_set = bounds(self, "zset");
+        self.set_integers = self.number("set-max-intset-entries") as usize;
+        self.stream_block = match self.number("stream-node-max-entries") {
+            0 => usize::MAX,
+            entries => entries as usize,
+        };
+        self.bulk = self.number("proto-max-bulk-len") as usize;
+        self.events = Class::parse(self.get("notify-keyspace-events")).unwrap_or_default();
+        self.slowlog_slower_than = self.number("slowlog-log-slower-than");
+        self.slowlog_length = self.number("slowlog-max-len") as usize;
+        self.latency_threshold = self.number("latency-monitor-threshold");
+        self.script_limit_ms = self.number("busy-reply-threshold");
+        self.journal = self.get("appendonly") == "yes";
+    }
+
+    /// Whether the policy counts uses instead of times.
+    pub(crate) fn is_lfu(&self) -> bool {
+        POLICIES[self.policy].ends_with("lfu")
+    }
+
+    /// Names and values that match one of the patterns, for CONFIG GET.
+    pub(crate) fn matching(&self, patterns: &[&[u8]]) -> Vec<(&'static str, &str)> {
+        let mut found: Vec<(&'static str, &str)> = Vec::new();
+        for (index, row) in SETTINGS.iter().enumerate() {
+            for name in [row.name, row.alias] {
+                if !name.is_empty()
+                    && patterns.iter().any(|pattern| glob::matches(pattern, name.as_bytes(), true))
+                {
+                    found.push((name, &self.values[index]));
+                }
+            }
+        }
+        found
+    }
+}
+
+fn normalise(kind: Kind, text: &str) -> Result<String, String> {
+    let within = |value: i64, low: i64, high: i64| {
+        if (low..=high).contains(&value) {
+            Ok(value.to_string())
+        } else {
+            Err(format!("argument must be between {low} and {high} inclusive"))
+        }
+    };
+    match kind {
+        Kind::Yes => match text.to_ascii_lowercase().as_str() {
+            "yes" => Ok("yes".into()),
+            "no" => Ok("no".into()),
+            _ => Err("argument must be 'yes' or 'no'".into()),
+        },
+        Kind::Number(low, high) => {
+            let value = text.parse().map_err(|_| "argument couldn't be parsed into an integer".to_owned())?;
+            within(value, low, high)
+        }
+        Kind::Memory(low, high) => {
+            let value = parse_memory(text).ok_or("argument must be a memory value")?;
+            within(value, low, high)
+        }
+        Kind::Choice(choices) => choices
+            .iter()
+            .find(|choice| choice.eq_ignore_ascii_case(text))
+            .map(|choice| (*choice).to_owned())
+            .ok_or_else(|| format!("argument(s) must be one of the following: {}", choices.join(", "))),
+        Kind::Text => Ok(text.to_owned()),
+        Kind::Events => Class::parse(text)
+            .map(Class::letters)
+            .ok_or_else(|| "Invalid event class character. Use 'Ag$lshzxeKEtmdn'.".into()),
+        Kind::Save => {
+            let words: Vec<&str> = text.split_whitespace().collect();
+            let fits = words.len().is_multiple_of(2)
+                && words.chunks(2).all(|pair| {
+                    pair[0].parse::<i64>().is_ok_and(|s| s >= 1)
+                        && pair[1].parse::<i64>().is_ok_and(|c| c >= 0)
+                });
+            if fits { Ok(words.join(" ")) } else { Err("Invalid save parameters".into()) }
+        }
+        Kind::OutputLimits => Ok(text.to_owned()),
+        Kind::Percentiles => {
+            let fits = text
+                .split_whitespace()
+                .all(|word| word.parse::<f64>().is_ok_and(|value| (0.0..=100.0).contains(&value)));
+            if fits {
+                Ok(text.split_whitespace().collect::<Vec<_>>().join(" "))
+            } else {
+                Err("latency-tracking-info-percentiles parameters must be between 0.0 and 100.0".into())
+            }
+        }
+    }
+}
+
+/// `100mb` and its like; units of a thousand without the `b`.
+pub(crate) fn parse_memory(text: &str) -> Option<i64> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit: i64 = match text[digits.len()..].to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "k" => 1000,
+        "kb" => 1 << 10,
+        "m" => 1_000_000,
+        "mb" => 1 << 20,
+        "g" => 1_000_000_000,
+        "gb" => 1 << 30,
+        _ => return None,
+    };
+    digits.parse::<i64>().ok().filter(|value| *value >= 0)?.checked_mul(unit)
+}
+
+/// Joins several `class hard soft seconds` groups given to CONFIG SET into the current value; `None` if malformed.
+pub(crate) fn merge_output_limits(current: &str, text: &str) -> Option<String> {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    if words.is_empty() || !words.len().is_multiple_of(4) {
+        return None;
+    }
+    let mut limits: Vec<[String; 4]> = current
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .chunks(4)
+        .filter_map(|group| {
+            <[String; 4]>::try_from(group.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>()).ok()
+        })
+        .collect();
+    for group in words.chunks(4) {
+        let class = match group[0].to_ascii_lowercase().as_str() {
+            "replica" | "slave" => "slave",
+            "normal" => "normal",
+            "pubsub" => "pubsub",
+            _ => return None,
+        };
+        let (hard, soft) = (parse_memory(group[1])?, parse_memory(group[2])?);
+        let seconds = group[3].parse::<i64>().ok().filter(|s| *s >= 0)?;
+        let found = limits.iter_mut().find(|limit| limit[0] == class)?;
+        *found = [class.into(), hard.to_string(), soft.to_string(), seconds.to_string()];
+    }
+    Some(limits.iter().map(|limit| limit.join(" ")).collect::<Vec<_>>().join(" "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_default_passes_its_own_check() {
+        for (index, row) in SETTINGS.iter().enumerate() {
+            assert_eq!(Config::check(index, row.default).as_deref(), Ok(row.default), "{}", row.name);
+        }
+    }
+
+    #[test]
+    fn memory_has_units() {
+        for (text, expect) in [("1kb", Some(1024)), ("1k", Some(1000)), ("2GB", Some(2 << 30)), ("x", None)] {
+            assert_eq!(parse_memory(text), expect);
+        }
+    }
+
+    #[test]
+    fn the_policy_is_read() {
+        let mut config = Config::default();
+        assert!(!config.is_lfu());
+        config.set(find("maxmemory-policy").unwrap(), "allkeys-lfu".into());
+        assert!(config.is_lfu());
+    }
+}

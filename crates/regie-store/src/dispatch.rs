@@ -1,0 +1,388 @@
+//! From arguments to a command that runs: what is checked first, and what follows.
+
+use crate::command::{self, Command, CommandId, Flags};
+use crate::context::{Ctx, Log};
+use crate::engine::{Engine, Flow};
+use crate::failure::{Failure, Outcome, shown, wrong_arity};
+use crate::session::{ClientId, OwnedArguments, Replies};
+use regie_resp::{Encoder, Version};
+
+/// How a command is run.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Manner {
+    pub(crate) in_transaction: bool,
+    pub(crate) in_script: bool,
+}
+
+impl Engine {
+    /// Runs a command of a client at the time set with [`Engine::set_now`], and writes its reply.
+    #[must_use]
+    pub fn execute(&mut self, client: ClientId, arguments: &[&[u8]], out: &mut Encoder) -> Flow {
+        if arguments.is_empty() {
+            return Flow::Next;
+        }
+        let mark = out.mark();
+        let now = self.now;
+        let session = self.session(client);
+        session.used_at = now;
+        out.version = session.version;
+        let flow = self.process(client, arguments, out);
+        self.serve_ready();
+        self.settle();
+        self.mute(client, mark, out);
+        flow
+    }
+
+    /// Takes back what was written for a client that wants no replies.
+    fn mute(&mut self, client: ClientId, mark: usize, out: &mut Encoder) {
+        let session = self.session(client);
+        match session.replies {
+            Replies::On => {}
+            Replies::Off => out.bytes.truncate(mark),
+            Replies::SkipNext => {
+                out.bytes.truncate(mark);
+                session.replies = Replies::Skip;
+            }
+            Replies::Skip => {
+                out.bytes.truncate(mark);
+                session.replies = Replies::On;
+            }
+        }
+    }
+
+    fn process(&mut self, client: ClientId, arguments: &[&[u8]], out: &mut Encoder) -> Flow {
+        let id = match self.admit(client, arguments) {
+            Ok(Admitted::Run(id)) => id,
+            Ok(Admitted::Queue) => {
+                if let Some(transaction) = &mut self.session(client).transaction {
+                    transaction.queue.push(arguments.iter().map(|argument| argument.to_vec()).collect());
+                }
+                out.simple("QUEUED");
+                return Flow::Next;
+            }
+            Ok(Admitted::Later) => return Flow::Later,
+            Err(failure) => {
+                self.refuse(client, &failure, out);
+                return Flow::Next;
+            }
+        };
+        self.call(client, id, arguments, out, Manner::default());
+        let session = self.session(client);
+        if session.is_closing {
+            Flow::Close
+        } else if session.blocked.is_some() {
+            Flow::Blocked
+        } else {
+            Flow::Next
+        }
+    }
+
+    fn refuse(&mut self, client: ClientId, failure: &Failure, out: &mut Encoder) {
+        self.stats.count_error(&failure.0);
+        if let Some(transaction) = &mut self.session(client).transaction {
+            transaction.is_broken = true;
+        }
+        out.error(failure.0.as_bytes());
+    }
+
+    /// Finds the command and checks everything that does not depend on what it does.
+    fn admit(&mut self, client: ClientId, arguments: &[&[u8]]) -> Outcome<Admitted> {
+        let id = resolve(arguments)?;
+        let row = command::row(id);
+        self.check(client, id, row, arguments).inspect_err(|_| self.stats.by_command[id].rejected += 1)
+    }
+
+    fn check(
+        &mut self,
+        client: ClientId,
+        id: CommandId,
+        row: &Command,
+        arguments: &[&[u8]],
+    ) -> Outcome<Admitted> {
+        let flags = row.flags;
+        if !row.accepts(arguments.len()) {
+            return Err(wrong_arity(row.name));
+        }
+        if row.name == "debug" {
+            self.check_debug(client)?;
+        }
+        let session = self.session(client);
+        if !session.is_authenticated && !flags.has(Flags::NO_AUTH) {
+            return Err("NOAUTH Authentication required.".into());
+        }
+        let in_transaction = session.transaction.is_some();
+        let subscribed = session.version == Version::Two && session.subscriptions() > 0;
+        if in_transaction && flags.has(Flags::NO_MULTI) {
+            return Err("ERR Command not allowed inside a transaction".into());
+        }
+        self.check_rights(client, id, arguments)?;
+        let writes = flags.has(Flags::WRITE)
+            || (row.name == "exec"
+                && self.session(client).transaction.as_ref().is_some_and(|transaction| transaction.writes));
+        self.check_room(client, row, in_transaction)?;
+        if writes && let Some(fault) = &self.disk_fault {
+            return Err(fault.clone().into());
+        }
+        if subscribed
+            && !matches!(
+                base_name(row),
+                "subscribe"
+                    | "unsubscribe"
+                    | "psubscribe"
+                    | "punsubscribe"
+                    | "ssubscribe"
+                    | "sunsubscribe"
+                    | "ping"
+                    | "quit"
+                    | "reset"
+            )
+        {
+            return Err(format!(
+                "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context",
+                row.name
+            )
+            .into());
+        }
+        if self.must_pause(client, row, writes) {
+            return Ok(Admitted::Later);
+        }
+        if in_transaction && !matches!(row.name, "exec" | "discard" | "multi" | "watch" | "quit" | "reset") {
+            if writes && let Some(transaction) = &mut self.session(client).transaction {
+                transaction.writes = true;
+            }
+            return Ok(Admitted::Queue);
+        }
+        Ok(Admitted::Run(id))
+    }
+
+    fn check_debug(&mut self, client: ClientId) -> Outcome {
+        let is_unix = self.session(client).peer.is_unix;
+        let is_local = is_unix || self.session(client).peer.address.starts_with("127.");
+        match self.config.get("enable-debug-command") {
+            "yes" => Ok(()),
+            "local" if is_local => Ok(()),
+            _ => Err("ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you can run it from a local connection, otherwise you need to set this option in the configuration file, and then restart the server.".into()),
+        }
+    }
+
+    /// Makes room in memory; refuses what needs more when there is none.
+    fn check_room(&mut self, client: ClientId, row: &Command, in_transaction: bool) -> Outcome {
+        if self.config.maxmemory == 0 {
+            return Ok(());
+        }
+        let room = self.make_room();
+        let queues = in_transaction && !matches!(row.name, "exec" | "discard" | "reset");
+        let executes = row.name == "exec"
+            && self.session(client).transaction.as_ref().is_some_and(|transaction| {
+                transaction.queue.iter().any(|arguments| {
+                    let arguments: Vec<&[u8]> = arguments.iter().map(Vec::as_slice).collect();
+                    resolve(&arguments).is_ok_and(|id| command::row(id).flags.has(Flags::DENYOOM))
+                })
+            });
+        self.scripts.out_of_memory = room.is_err();
+        if room.is_err()
+            && (row.flags.has(Flags::DENYOOM) || executes || (queues && row.flags.has(Flags::DENYOOM)))
+        {
+            return room;
+        }
+        Ok(())
+    }
+
+    fn must_pause(&self, client: ClientId, row: &Command, writes: bool) -> bool {
+        let Some((until, writes_only)) = self.pause else { return false };
+        if until <= self.now
+            || self.sessions.get(&client).is_some_and(|s| s.transaction.is_some() && row.name != "exec")
+        {
+            return false;
+        }
+        if row.name.starts_with("client|")
+            || matches!(row.name, "ping" | "info" | "auth" | "hello" | "quit") && writes_only
+        {
+            return false;
+        }
+        !writes_only || writes || row.flags.has(Flags::MAY_REPLICATE)
+    }
+
+    /// Runs a command that was admitted, with its statistics, its log and its reply.
+    pub(crate) fn call(
+        &mut self,
+        client: ClientId,
+        id: CommandId,
+        arguments: &[&[u8]],
+        out: &mut Encoder,
+        manner: Manner,
+    ) {
+        let row = command::row(id);
+        let Some(run) = row.run else { return };
+        if !self.monitors.is_empty() && !row.flags.has(Flags::SKIP_MONITOR) && !row.flags.has(Flags::ADMIN) {
+            self.feed_monitors(client, arguments, manner.in_script);
+        }
+        let session = self.session(client);
+        session.last_command = row.name;
+        let db = session.db;
+        let caching = session.tracking.caching.take();
+        let (mark, dirty) = (out.mark(), self.dirty);
+        let start = (self.stopwatch)();
+        let mut ctx = Ctx {
+            engine: self,
+            client,
+            db,
+            out,
+            command: id,
+            may_not_block: manner.in_transaction || manner.in_script,
+            in_script: manner.in_script,
+            log: Log::Itself,
+        };
+        let outcome = run(&mut ctx, arguments);
+        let log = ctx.log;
+        let us = (self.stopwatch)().saturating_sub(start);
+        let failed = match &outcome {
+            Ok(()) => out.bytes.get(mark) == Some(&b'-'),
+            Err(failure) => {
+                out.bytes.truncate(mark);
+                out.error(failure.0.as_bytes());
+                self.stats.count_error(&failure.0);
+                true
+            }
+        };
+        self.write_log(db, dirty, log, row, arguments);
+        if row.flags.has(Flags::READONLY) && !self.tracked_nobody() {
+            self.remember_read(client, row, arguments, caching);
+        }
+        self.count(client, id, us, failed, arguments, manner);
+    }
+
+    fn write_log(&mut self, db: usize, dirty_before: u64, log: Log, row: &Command, arguments: &[&[u8]]) {
+        if !self.is_logging || self.is_loading {
+            return;
+        }
+        match log {
+            Log::Itself => {
+                // Scripts and transactions log what their commands do.
+                if self.dirty != dirty_before && row.flags.has(Flags::WRITE) {
+                    self.log(db, arguments);
+                }
+            }
+            Log::Instead(commands) => {
+                for command in commands {
+                    let command: Vec<&[u8]> = command.iter().map(Vec::as_slice).collect();
+                    self.log(db, &command);
+                }
+            }
+        }
+    }
+
+    fn count(
+        &mut self,
+        client: ClientId,
+        id: CommandId,
+        us: u64,
+        failed: bool,
+        arguments: &[&[u8]],
+        manner: Manner,
+    ) {
+        let row = command::row(id);
+        self.stats.commands += 1;
+        let stats = &mut self.stats.by_command[id];
+        let is_blocked = self.sessions.get(&client).is_some_and(|session| session.blocked.is_some());
+        if !is_blocked {
+            stats.calls += 1;
+            stats.us += us;
+            stats.failed += u64::from(failed);
+            stats.histogram[(64 - us.leading_zeros() as usize).min(31)] += 1;
+        }
+        let threshold = self.config.latency_threshold;
+        if threshold > 0 && us / 1000 >= threshold as u64 && row.name != "exec" {
+            let event = if row.flags.has(Flags::FAST) { "fast-command" } else { "command" };
+            self.latency.add(event, self.now / 1000, us / 1000);
+        }
+        let slower = self.config.slowlog_slower_than;
+        if slower >= 0 && us as i64 >= slower && !row.flags.has(Flags::SKIP_SLOWLOG) && !manner.in_script {
+            let session = self.session(client);
+            let who = (session.peer.address.clone(), session.name.clone());
+            let limit = self.config.slowlog_length;
+            self.slowlog.push(
+                self.now / 1000,
+                us,
+                &crate::commands::server::hide_secrets(row, arguments),
+                who,
+                limit,
+            );
+        }
+    }
+
+    /// Shows a command to those who watch all.
+    fn feed_monitors(&mut self, client: ClientId, arguments: &[&[u8]], in_script: bool) {
+        let session = self.session(client);
+        let from = if in_script { "lua".to_owned() } else { session.peer.address.clone() };
+        let db = session.db;
+        let (seconds, us) = (self.now_us / 1_000_000, self.now_us % 1_000_000);
+        let mut line = format!("{seconds}.{us:06} [{db} {from}]").into_bytes();
+        for argument in arguments {
+            line.push(b' ');
+            crate::commands::server::quote(&mut line, argument);
+        }
+        for monitor in self.monitors.clone() {
+            self.deliver(monitor, |out| {
+                out.bytes.push(b'+');
+                out.bytes.extend_from_slice(&line);
+                out.bytes.extend_from_slice(b"\r\n");
+            });
+        }
+    }
+
+    /// Runs a command again for a client that was blocked; true if it is blocked no longer.
+    pub(crate) fn retry(&mut self, client: ClientId, arguments: &OwnedArguments) -> bool {
+        let arguments: Vec<&[u8]> = arguments.iter().map(Vec::as_slice).collect();
+        let Ok(id) = resolve(&arguments) else { return true };
+        let mut out = Encoder::new(self.session(client).version);
+        self.call(client, id, &arguments, &mut out, Manner::default());
+        if self.session(client).blocked.is_some() {
+            return false;
+        }
+        let mut bytes = out.bytes;
+        if self.session(client).replies == Replies::Off {
+            bytes.clear();
+        }
+        self.effects.deliveries.push((client, bytes));
+        true
+    }
+}
+
+/// What becomes of a command that may run.
+enum Admitted {
+    Run(CommandId),
+    Queue,
+    Later,
+}
+
+fn base_name(row: &Command) -> &'static str {
+    row.container().unwrap_or(row.name)
+}
+
+/// The command that the arguments name.
+pub(crate) fn resolve(arguments: &[&[u8]]) -> Outcome<CommandId> {
+    let unknown = || -> Failure {
+        let mut rest = String::new();
+        for argument in &arguments[1..] {
+            if rest.len() >= 128 {
+                break;
+            }
+            rest.push_str(&format!(
+                "'{}' ",
+                shown(&argument[..argument.len().min(128 - rest.len().min(128))])
+            ));
+        }
+        format!("ERR unknown command '{}', with args beginning with: {rest}", shown(arguments[0])).into()
+    };
+    let id = command::find(arguments[0]).ok_or_else(unknown)?;
+    let row = command::row(id);
+    // COMMAND stands alone and holds subcommands too.
+    if row.run.is_some() && (row.name != "command" || arguments.len() == 1) {
+        return Ok(id);
+    }
+    let Some(sub) = arguments.get(1) else { return Err(wrong_arity(row.name)) };
+    command::find_sub(row.name, sub).ok_or_else(|| {
+        format!("ERR unknown subcommand '{}'. Try {} HELP.", shown(sub), row.name.to_ascii_uppercase()).into()
+    })
+}

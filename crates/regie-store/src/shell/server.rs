@@ -1,0 +1,625 @@
+//! The event loop: one thread, epoll, all clients.
+//!
+//! A turn takes what the sockets have, runs the commands, writes the log, and only then sends the replies: so with
+//! `appendfsync always` one sync serves every client of the turn, and no reply goes out before it.
+//!
+//! Measured against tokio's current-thread runtime with redis-benchmark (50 clients): see `bench/store/README.md`.
+
+use super::clock;
+use super::connection::{Connection, Hold, Socket};
+use super::disk::{Disk, RecoveryError};
+use crate::effects::{DiskRequest, Effects};
+use crate::engine::{Engine, Flow, Settings};
+use crate::session::{ClientId, Peer};
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use regie_resp::{Limits, Parsed};
+use std::collections::HashMap;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
+use std::sync::mpsc;
+
+/// Bytes taken from a socket at once.
+const CHUNK: usize = 64 << 10;
+/// Connections accepted in a turn.
+const ACCEPTS: usize = 1000;
+/// Events taken in a turn.
+const EVENTS: usize = 1024;
+/// Tokens at and above this are no clients.
+const FIRST_LISTENER: u64 = 1 << 40;
+const SHUTDOWN: u64 = 1 << 41;
+/// Bytes that the walk records in a turn.
+const WALK_SLICE: usize = 128 << 10;
+
+/// How to run a store.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Addresses to listen on.
+    pub listen: Vec<SocketAddr>,
+    /// A Unix socket to listen on; made with mode 0600.
+    pub unix: Option<PathBuf>,
+    /// Where the data lies; without it nothing is kept.
+    pub dir: Option<PathBuf>,
+    /// Settings as CONFIG SET takes them.
+    pub config: Vec<(String, String)>,
+    /// Called with a line for the operator.
+    pub report: Option<fn(&str)>,
+}
+
+/// Sockets that were opened by someone else.
+#[derive(Debug, Default)]
+pub struct Inherited {
+    /// Listening TCP sockets.
+    pub tcp: Vec<TcpListener>,
+    /// Listening Unix sockets.
+    pub unix: Vec<UnixListener>,
+}
+
+/// Why a store did not start, or had to end.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// A setting is wrong.
+    #[error("{0}")]
+    Setting(String),
+    /// A socket cannot be listened on.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// Where.
+        address: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// The data cannot be read.
+    #[error(transparent)]
+    Recovery(#[from] RecoveryError),
+    /// The operating system refused something that cannot be done without.
+    #[error("event loop: {0}")]
+    System(#[from] io::Error),
+}
+
+impl From<nix::errno::Errno> for RunError {
+    fn from(errno: nix::errno::Errno) -> Self {
+        Self::System(errno.into())
+    }
+}
+
+enum Listener {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+struct Server {
+    engine: Engine,
+    epoll: Epoll,
+    listeners: Vec<Listener>,
+    connections: Vec<Option<Connection>>,
+    free: Vec<usize>,
+    by_client: HashMap<ClientId, usize, foldhash::fast::FixedState>,
+    /// Connections with something to send.
+    to_send: Vec<usize>,
+    /// Connections that are put off by a pause.
+    paused: Vec<usize>,
+    disk: Disk,
+    garbage: mpsc::Sender<Vec<crate::effects::Garbage>>,
+    stopping: bool,
+    limits: Limits,
+    report: fn(&str),
+}
+
+/// Serves until `shutdown` becomes readable (or reaches its end), or a client says SHUTDOWN. `ready` is called once the
+/// sockets are open and the data has been read.
+pub fn run(
+    options: Options,
+    inherited: Inherited,
+    shutdown: &OwnedFd,
+    ready: impl FnOnce(&[SocketAddr]),
+) -> Result<(), RunError> {
+    let report = options.report.unwrap_or(|_| {});
+    let mut seed = [0; 8];
+    io::Read::read_exact(&mut std::fs::File::open("/dev/urandom")?, &mut seed)?;
+    let settings = Settings {
+        seed: u64::from_le_bytes(seed),
+        now_us: clock::now_us(),
+        config: options.config.clone(),
+        stopwatch: clock::stopwatch,
+    };
+    let mut engine = Engine::new(settings).map_err(RunError::Setting)?;
+    let listeners = open(&options, inherited)?;
+    let disk = Disk::open(options.dir.as_deref(), &mut engine, report)?;
+    let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+    for (index, listener) in listeners.iter().enumerate() {
+        let event = EpollEvent::new(EpollFlags::EPOLLIN, FIRST_LISTENER + index as u64);
+        match listener {
+            Listener::Tcp(socket) => epoll.add(socket, event)?,
+            Listener::Unix(socket) => epoll.add(socket, event)?,
+        }
+    }
+    epoll.add(shutdown, EpollEvent::new(EpollFlags::EPOLLIN, SHUTDOWN))?;
+    let (garbage, collector) = mpsc::channel::<Vec<crate::effects::Garbage>>();
+    std::thread::Builder::new().name("store-free".into()).spawn(move || collector.iter().for_each(drop))?;
+    let addresses: Vec<SocketAddr> = listeners
+        .iter()
+        .filter_map(|listener| match listener {
+            Listener::Tcp(socket) => socket.local_addr().ok(),
+            Listener::Unix(_) => None,
+        })
+        .collect();
+    let mut server = Server {
+        engine,
+        epoll,
+        listeners,
+        connections: Vec::new(),
+        free: Vec::new(),
+        by_client: HashMap::default(),
+        to_send: Vec::new(),
+        paused: Vec::new(),
+        disk,
+        garbage,
+        stopping: false,
+        limits: Limits::DEFAULT,
+        report,
+    };
+    ready(&addresses);
+    server.serve()?;
+    server.finish();
+    if let Some(path) = &options.unix {
+        let _ = std::fs::remove_file(path);
+    }
+    Ok(())
+}
+
+fn open(options: &Options, inherited: Inherited) -> Result<Vec<Listener>, RunError> {
+    let mut listeners = Vec::new();
+    for address in &options.listen {
+        let fault = |source| RunError::Listen { address: address.to_string(), source };
+        listeners.push(Listener::Tcp(TcpListener::bind(address).map_err(fault)?));
+    }
+    if let Some(path) = &options.unix {
+        let fault = |source| RunError::Listen { address: path.display().to_string(), source };
+        if std::os::unix::net::UnixStream::connect(path).is_err() {
+            // Nobody listens: what lies there was left by a process that is gone.
+            let _ = std::fs::remove_file(path);
+        }
+        let socket = UnixListener::bind(path).map_err(fault)?;
+        std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).map_err(fault)?;
+        listeners.push(Listener::Unix(socket));
+    }
+    listeners.extend(inherited.tcp.into_iter().map(Listener::Tcp));
+    listeners.extend(inherited.unix.into_iter().map(Listener::Unix));
+    for listener in &listeners {
+        match listener {
+            Listener::Tcp(socket) => socket.set_nonblocking(true)?,
+            Listener::Unix(socket) => socket.set_nonblocking(true)?,
+        }
+    }
+    Ok(listeners)
+}
+
+impl Server {
+    fn serve(&mut self) -> Result<(), RunError> {
+        let mut events = vec![EpollEvent::empty(); EVENTS];
+        let mut scratch = vec![0u8; CHUNK];
+        let mut last_tick = 0;
+        while !self.stopping {
+            let wait = self.wait_ms();
+            let count = match self
+                .epoll
+                .wait(&mut events, EpollTimeout::try_from(wait).unwrap_or(EpollTimeout::ZERO))
+            {
+                Ok(count) => count,
+                Err(nix::errno::Errno::EINTR) => 0,
+                Err(errno) => return Err(errno.into()),
+            };
+            let now_us = clock::now_us();
+            self.engine.set_now(now_us);
+            for event in &events[..count] {
+                self.handle(event.data(), event.events(), &mut scratch);
+            }
+            if now_us / 1000 >= self.engine.next_deadline() || now_us - last_tick >= 100_000 {
+                last_tick = now_us;
+                self.tick(now_us);
+            }
+            self.settle();
+        }
+        Ok(())
+    }
+
+    /// How long the loop may sleep: not at all while a walk has work to do.
+    fn wait_ms(&self) -> i32 {
+        if self.engine.is_walking() && self.disk.wants_more() {
+            return 0;
+        }
+        let now = clock::now_us() / 1000;
+        (self.engine.next_deadline() - now).clamp(0, 100) as i32
+    }
+
+    fn tick(&mut self, now_us: i64) {
+        self.engine.tick(now_us);
+        let memory = self.connections.iter().flatten().map(Connection::memory).sum();
+        self.engine.set_shell_memory(memory);
+        self.close_idle(now_us / 1000);
+        self.disk.tick(&mut self.engine, self.report);
+        self.limits = Limits {
+            bulk: self.engine.setting("proto-max-bulk-len").parse().unwrap_or(0),
+            ..Limits::DEFAULT
+        };
+        if !self.engine.is_paused() {
+            for index in std::mem::take(&mut self.paused) {
+                self.resume(index);
+            }
+        }
+    }
+
+    fn close_idle(&mut self, now: i64) {
+        let seconds: i64 = self.engine.setting("timeout").parse().unwrap_or(0);
+        if seconds == 0 {
+            return;
+        }
+        for index in 0..self.connections.len() {
+            let Some(connection) = &self.connections[index] else { continue };
+            let idle =
+                self.engine.idle_since(connection.client).is_some_and(|since| now - since > seconds * 1000);
+            if idle {
+                self.close(index);
+            }
+        }
+    }
+
+    fn handle(&mut self, token: u64, flags: EpollFlags, scratch: &mut [u8]) {
+        if token == SHUTDOWN {
+            self.stopping = true;
+        } else if token >= FIRST_LISTENER {
+            self.accept((token - FIRST_LISTENER) as usize);
+        } else {
+            let index = token as usize;
+            if flags.intersects(EpollFlags::EPOLLOUT) {
+                self.list(index);
+            }
+            if flags.intersects(EpollFlags::EPOLLIN | EpollFlags::EPOLLHUP | EpollFlags::EPOLLERR) {
+                self.receive(index, scratch);
+            }
+        }
+    }
+
+    fn accept(&mut self, listener: usize) {
+        for _ in 0..ACCEPTS {
+            let accepted = match &self.listeners[listener] {
+                Listener::Tcp(socket) => socket.accept().map(|(socket, peer)| {
+                    let _ = socket.set_nodelay(true);
+                    let local = socket.local_addr().map(|address| address.to_string()).unwrap_or_default();
+                    (Socket::Tcp(socket), peer.to_string(), local)
+                }),
+                Listener::Unix(socket) => socket.accept().map(|(client, _)| {
+                    let path = socket
+                        .local_addr()
+                        .ok()
+                        .and_then(|a| a.as_pathname().map(|p| p.display().to_string()));
+                    let path = path.unwrap_or_default();
+                    (Socket::Unix(client), format!("{path}:0"), format!("{path}:0"))
+                }),
+            };
+            match accepted {
+                Ok((socket, address, local_address)) => self.welcome(socket, address, local_address),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(error) => {
+                    // Out of descriptors: what waits is taken when there are some again.
+                    (self.report)(&format!("cannot accept a connection: {error}"));
+                    return;
+                }
+            }
+        }
+    }
+
+    fn welcome(&mut self, mut socket: Socket, address: String, local_address: String) {
+        let nonblocking = match &socket {
+            Socket::Tcp(socket) => socket.set_nonblocking(true),
+            Socket::Unix(socket) => socket.set_nonblocking(true),
+        };
+        if nonblocking.is_err() {
+            return;
+        }
+        let most: usize = self.engine.setting("maxclients").parse().unwrap_or(usize::MAX);
+        if self.engine.clients() >= most {
+            self.engine.count_rejected();
+            let text = b"-ERR max number of clients reached\r\n";
+            let _ = match &mut socket {
+                Socket::Tcp(socket) => io::Write::write(socket, text),
+                Socket::Unix(socket) => io::Write::write(socket, text),
+            };
+            return;
+        }
+        let peer = Peer {
+            address,
+            local_address,
+            descriptor: socket.descriptor(),
+            is_unix: matches!(socket, Socket::Unix(_)),
+        };
+        let client = self.engine.connect(peer);
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.connections.push(None);
+            self.connections.len() - 1
+        });
+        if self.epoll.add(socket.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, index as u64)).is_err() {
+            self.engine.disconnect(client);
+            self.free.push(index);
+            return;
+        }
+        self.by_client.insert(client, index);
+        self.connections[index] = Some(Connection::new(socket, client));
+    }
+
+    fn receive(&mut self, index: usize, scratch: &mut [u8]) {
+        let Some(connection) = &mut self.connections[index] else { return };
+        // A long argument that is half here is read straight to its place.
+        let count = match connection.socket.read(scratch) {
+            Ok(0) => return self.close(index),
+            Ok(count) => count,
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
+                return;
+            }
+            Err(_) => return self.close(index),
+        };
+        self.engine.count_bytes_in(count);
+        match connection.hold {
+            Hold::Closing => return,
+            Hold::Blocked | Hold::Paused => {
+                connection.input.extend_from_slice(&scratch[..count]);
+                return self.check_input(index);
+            }
+            Hold::No => {}
+        }
+        if connection.input.is_empty() {
+            let used = self.run_commands(index, &scratch[..count]);
+            if let Some(connection) = &mut self.connections[index] {
+                connection.input.extend_from_slice(&scratch[used..count]);
+            }
+        } else {
+            connection.input.extend_from_slice(&scratch[..count]);
+            self.run_input(index);
+        }
+        self.check_input(index);
+        self.list(index);
+    }
+
+    /// Runs the commands in a connection's own buffer.
+    fn run_input(&mut self, index: usize) {
+        let Some(connection) = &mut self.connections[index] else { return };
+        let mut input = std::mem::take(&mut connection.input);
+        let used = self.run_commands(index, &input);
+        if used == input.len() {
+            input.clear();
+            if input.capacity() > CHUNK {
+                input = Vec::new();
+            }
+        } else if used > 0 {
+            input.drain(..used);
+        }
+        if let Some(connection) = &mut self.connections[index] {
+            connection.input = input;
+        }
+    }
+
+    /// A client may not make the server keep more than its limit.
+    fn check_input(&mut self, index: usize) {
+        let Some(connection) = &self.connections[index] else { return };
+        let limit = if self.engine.is_unauthenticated(connection.client) {
+            1 << 20
+        } else {
+            self.engine.setting("client-query-buffer-limit").parse().unwrap_or(usize::MAX)
+        };
+        if connection.input.len() > limit {
+            self.close(index);
+        }
+    }
+
+    /// Runs the whole commands at the beginning of `data`; how many bytes they took.
+    fn run_commands(&mut self, index: usize, data: &[u8]) -> usize {
+        let Some(connection) = &mut self.connections[index] else { return data.len() };
+        let mut at = 0;
+        while at < data.len() {
+            let limits = if self.engine.is_unauthenticated(connection.client) {
+                &Limits::UNAUTHENTICATED
+            } else {
+                &self.limits
+            };
+            match connection.parser.parse(&data[at..], limits) {
+                Ok(Parsed::Incomplete { .. }) => break,
+                Err(error) => {
+                    connection.out.error(format!("ERR {error}").as_bytes());
+                    connection.hold = Hold::Closing;
+                    return data.len();
+                }
+                Ok(Parsed::Command { consumed }) => {
+                    let buffer = &data[at..];
+                    let count = connection.parser.count();
+                    let mut few: [&[u8]; 16] = [&[]; 16];
+                    let many: Vec<&[u8]>;
+                    let arguments = if count <= few.len() {
+                        for (slot, argument) in few.iter_mut().zip(connection.parser.arguments(buffer)) {
+                            *slot = argument;
+                        }
+                        &few[..count]
+                    } else {
+                        many = connection.parser.arguments(buffer).collect();
+                        &many[..]
+                    };
+                    let flow = self.engine.execute(connection.client, arguments, &mut connection.out);
+                    if flow == Flow::Later {
+                        connection.parser.next();
+                        connection.hold = Hold::Paused;
+                        self.paused.push(index);
+                        break;
+                    }
+                    connection.parser.next();
+                    at += consumed;
+                    match flow {
+                        Flow::Next | Flow::Later => {}
+                        Flow::Blocked => {
+                            connection.hold = Hold::Blocked;
+                            break;
+                        }
+                        Flow::Close => {
+                            connection.hold = Hold::Closing;
+                            return data.len();
+                        }
+                    }
+                }
+            }
+        }
+        at
+    }
+
+    /// Goes on with a client that was held.
+    fn resume(&mut self, index: usize) {
+        let Some(connection) = &mut self.connections[index] else { return };
+        if connection.hold == Hold::Closing {
+            return;
+        }
+        connection.hold = Hold::No;
+        if !connection.input.is_empty() {
+            self.run_input(index);
+        }
+        self.list(index);
+    }
+
+    fn list(&mut self, index: usize) {
+        if let Some(connection) = &mut self.connections[index]
+            && !connection.is_listed
+        {
+            connection.is_listed = true;
+            self.to_send.push(index);
+        }
+    }
+
+    /// Does what the commands of this turn have asked for, then sends.
+    fn settle(&mut self) {
+        if self.engine.is_walking() && self.disk.wants_more() {
+            let done = self.engine.walk(WALK_SLICE);
+            self.disk.walked(done);
+        }
+        while self.engine.has_effects() {
+            let effects = self.engine.take_effects();
+            self.carry_out(effects);
+        }
+        let may_answer = self.disk.end_of_turn(&mut self.engine, self.report);
+        for index in std::mem::take(&mut self.to_send) {
+            if may_answer {
+                self.send(index);
+            } else {
+                self.cut(index);
+            }
+        }
+    }
+
+    fn carry_out(&mut self, effects: Effects) {
+        self.disk.write(&effects.journal, &effects.snapshot);
+        if effects.sleep_us > 0 {
+            std::thread::sleep(std::time::Duration::from_micros(effects.sleep_us));
+            self.engine.set_now(clock::now_us());
+        }
+        for (client, bytes) in effects.deliveries {
+            let Some(&index) = self.by_client.get(&client) else { continue };
+            if let Some(connection) = &mut self.connections[index]
+                && connection.hold != Hold::Closing
+            {
+                connection.out.bytes.extend_from_slice(&bytes);
+            }
+            self.list(index);
+        }
+        for client in effects.closes {
+            if let Some(&index) = self.by_client.get(&client) {
+                self.close(index);
+            }
+        }
+        for client in effects.resumed {
+            if let Some(&index) = self.by_client.get(&client) {
+                self.resume(index);
+            }
+        }
+        if !effects.garbage.is_empty() {
+            let _ = self.garbage.send(effects.garbage);
+        }
+        for request in effects.disk {
+            match request {
+                DiskRequest::Shutdown { save } => {
+                    if save {
+                        self.disk.snapshot_now(&mut self.engine, self.report);
+                    }
+                    self.stopping = true;
+                }
+                request => self.disk.request(request, &mut self.engine, self.report),
+            }
+        }
+    }
+
+    fn send(&mut self, index: usize) {
+        let Some(connection) = &mut self.connections[index] else { return };
+        connection.is_listed = false;
+        let before = connection.pending();
+        let Ok(all) = connection.flush() else { return self.close(index) };
+        self.engine.count_bytes_out(before - connection.pending());
+        if all && connection.hold == Hold::Closing {
+            return self.close(index);
+        }
+        if all == connection.waits_to_write {
+            connection.waits_to_write = !all;
+            let flags = if all { EpollFlags::EPOLLIN } else { EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT };
+            let mut event = EpollEvent::new(flags, index as u64);
+            let _ = self.epoll.modify(connection.socket.as_fd(), &mut event);
+        }
+        if !all {
+            self.check_output(index);
+        }
+    }
+
+    /// Closes a client that does not read fast enough for its class's limits.
+    fn check_output(&mut self, index: usize) {
+        let Some(connection) = &mut self.connections[index] else { return };
+        let class = if self.engine.is_subscriber(connection.client) { "pubsub" } else { "normal" };
+        let limits = self.engine.setting("client-output-buffer-limit");
+        let mut words = limits.split_whitespace().skip_while(|word| *word != class).skip(1);
+        let mut number = || words.next().and_then(|word| word.parse::<u64>().ok()).unwrap_or(0);
+        let (hard, soft, seconds) = (number() as usize, number() as usize, number());
+        let pending = connection.pending();
+        let now = clock::now_us() / 1000;
+        if soft == 0 || pending <= soft {
+            connection.over_soft_since = None;
+        } else {
+            connection.over_soft_since.get_or_insert(now);
+        }
+        let too_long = connection.over_soft_since.is_some_and(|since| now - since > seconds as i64 * 1000);
+        if (hard > 0 && pending > hard) || too_long {
+            (self.report)(&format!(
+                "client {} closed: {pending} bytes wait to be read by it",
+                connection.client
+            ));
+            self.close(index);
+        }
+    }
+
+    /// Closes a client after what can be sent at once.
+    fn close(&mut self, index: usize) {
+        if let Some(connection) = &mut self.connections[index] {
+            let _ = connection.flush();
+        }
+        self.cut(index);
+    }
+
+    /// Closes a client without a word more.
+    fn cut(&mut self, index: usize) {
+        let Some(connection) = self.connections[index].take() else { return };
+        let _ = self.epoll.delete(connection.socket.as_fd());
+        self.by_client.remove(&connection.client);
+        self.engine.disconnect(connection.client);
+        self.free.push(index);
+    }
+
+    /// The last of it: what was answered is on disk before the process ends.
+    fn finish(&mut self) {
+        self.settle();
+        self.disk.finish(self.report);
+    }
+}

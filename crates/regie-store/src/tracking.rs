@@ -1,0 +1,144 @@
+//! CLIENT TRACKING: clients that keep what they have read are told when it changes.
+
+use crate::blob::Blob;
+use crate::command::Command;
+use crate::engine::Engine;
+use crate::session::ClientId;
+use regie_resp::Version;
+use std::collections::BTreeSet;
+
+/// The channel on which a client of version 2 hears of invalidations.
+const CHANNEL: &[u8] = b"__redis__:invalidate";
+
+impl Engine {
+    /// Whether no client tracks by what it reads.
+    pub(crate) fn tracked_nobody(&self) -> bool {
+        !self.any_tracking
+    }
+
+    /// Remembers that a client has read the keys of a command.
+    pub(crate) fn remember_read(
+        &mut self,
+        client: ClientId,
+        row: &Command,
+        arguments: &[&[u8]],
+        caching: Option<bool>,
+    ) {
+        let tracking = &self.session(client).tracking;
+        let wanted = match (tracking.opt_in, tracking.opt_out) {
+            (true, _) => caching == Some(true),
+            (_, true) => caching != Some(false),
+            _ => true,
+        };
+        if !tracking.is_on || tracking.broadcast || !wanted {
+            return;
+        }
+        let Some(keys) = row.keys.find(arguments) else { return };
+        for index in keys {
+            self.tracked.entry(Blob::from(arguments[index])).or_default().insert(client);
+        }
+        let limit: usize = self.config.get("tracking-table-max-keys").parse().unwrap_or(0);
+        while limit > 0 && self.tracked.len() > limit {
+            let Some(key) = self.tracked.keys().next().cloned() else { break };
+            self.tracking_invalidate(&key, 0);
+        }
+    }
+
+    /// Tells those who have read a key, or track its prefix, that it has changed.
+    pub(crate) fn tracking_invalidate(&mut self, key: &[u8], by: ClientId) {
+        if let Some(clients) = self.tracked.remove(key) {
+            for client in clients {
+                self.invalidate(client, Some(key), by, false);
+            }
+        }
+        if self.broadcasting.is_empty() {
+            return;
+        }
+        let clients: BTreeSet<ClientId> = self
+            .broadcasting
+            .iter()
+            .filter(|(prefix, _)| key.starts_with(prefix))
+            .flat_map(|(_, clients)| clients.iter().copied())
+            .collect();
+        for client in clients {
+            self.invalidate(client, Some(key), by, true);
+        }
+    }
+
+    /// Tells everyone that everything has changed.
+    pub(crate) fn tracking_invalidate_all(&mut self) {
+        self.tracked.clear();
+        let clients: Vec<ClientId> = self
+            .sessions
+            .values()
+            .filter(|session| session.tracking.is_on)
+            .map(|session| session.id)
+            .collect();
+        for client in clients {
+            self.invalidate(client, None, 0, false);
+        }
+    }
+
+    fn invalidate(&mut self, client: ClientId, key: Option<&[u8]>, by: ClientId, broadcast: bool) {
+        let Some(session) = self.sessions.get(&client) else { return };
+        let tracking = &session.tracking;
+        if !tracking.is_on
+            || tracking.broadcast != broadcast && key.is_some()
+            || (tracking.no_loop && by == client)
+        {
+            return;
+        }
+        let target = if tracking.redirect == 0 { client } else { tracking.redirect };
+        let Some(receiver) = self.sessions.get(&target) else {
+            let told = tracking.redirect_is_broken;
+            if let Some(session) = self.sessions.get_mut(&client) {
+                session.tracking.redirect_is_broken = true;
+            }
+            if !told {
+                self.deliver(client, |out| {
+                    if out.version == Version::Three {
+                        out.push(2);
+                        out.bulk(b"tracking-redir-broken");
+                        out.integer(target as i64);
+                    }
+                });
+            }
+            return;
+        };
+        let listens = receiver.channels.contains(CHANNEL);
+        let version = receiver.version;
+        if version == Version::Two && !listens {
+            return;
+        }
+        self.deliver(target, |out| {
+            if version == Version::Three {
+                out.push(2);
+                out.bulk(b"invalidate");
+            } else {
+                out.push(3);
+                out.bulk(b"message");
+                out.bulk(CHANNEL);
+            }
+            match key {
+                Some(key) => {
+                    out.array(1);
+                    out.bulk(key);
+                }
+                None => out.null(),
+            }
+        });
+    }
+
+    pub(crate) fn tracking_off(&mut self, client: ClientId) {
+        let Some(session) = self.sessions.get_mut(&client) else { return };
+        if !session.tracking.is_on {
+            return;
+        }
+        session.tracking = crate::session::Tracking::default();
+        self.broadcasting.retain(|_, clients| {
+            clients.remove(&client);
+            !clients.is_empty()
+        });
+        self.any_tracking = self.sessions.values().any(|session| session.tracking.is_on);
+    }
+}
