@@ -1,6 +1,6 @@
 //! How a setting is declared once and used everywhere.
 //!
-//! [`section!`] takes the rows of a section: field, type, default, example, each with its doc sentence. Out of them
+//! `section!` takes the rows of a section: field, type, default, example, each with its doc sentence. Out of them
 //! come the typed struct, its reader, the names that a mistyped key is compared with, the rows of
 //! `regie check --show` and the page docs/reference/configuration.md. A default is TOML text and goes through the
 //! same reader as a person's value, so the page cannot promise another default than the one in force.

@@ -371,7 +371,7 @@ pub(crate) fn read(root: &Table, reader: &mut Reader<'_>) -> Config {
     let config = Config {
         app: app(root, reader),
         hosts: hosts(root, reader),
-        gateway: plain(root, "gateway", reader),
+        gateway: gateway(root, reader),
         php: php(root, reader),
         pools: pools(root, reader),
         store: store(root, reader),
@@ -451,6 +451,39 @@ fn app(root: &Table, reader: &mut Reader<'_>) -> App {
         reader.fault(&entry.node.place, "the document root lies outside of the application's folder", fix);
     }
     app
+}
+
+fn gateway(root: &Table, reader: &mut Reader<'_>) -> Gateway {
+    let gateway: Gateway = plain(root, "gateway", reader);
+    let Some(Value::Table(table)) = root.get("gateway").map(|entry| &entry.node.value) else {
+        return gateway;
+    };
+    for (index, item) in items(table, "listen").iter().enumerate() {
+        if gateway.listen.get(index).is_some_and(|listen| gateway.listen[..index].contains(listen)) {
+            reader.fault(
+                &item.place,
+                "the same address is listened on already",
+                Some("remove it".to_owned()),
+            );
+        }
+    }
+    for (item, host) in items(table, "hosts").iter().zip(&gateway.hosts) {
+        let name = host.strip_prefix("*.").unwrap_or(host);
+        if name.is_empty() || name.contains(['/', ':', ' ', '*', '@']) {
+            let fix =
+                Some("write the name alone, as in \"shop.example.org\" or \"*.example.org\"".to_owned());
+            reader.fault(&item.place, format!("\"{host}\" is no host name"), fix);
+        }
+    }
+    gateway
+}
+
+/// The items of a list, where the key is there and holds one.
+fn items<'t>(table: &'t Table, key: &str) -> &'t [Node] {
+    match table.get(key).map(|entry| &entry.node.value) {
+        Some(Value::List(items)) => items,
+        _ => &[],
+    }
 }
 
 fn hosts(root: &Table, reader: &mut Reader<'_>) -> BTreeMap<String, String> {
@@ -552,6 +585,12 @@ fn check_pool(pool: &Pool, table: &Table, reader: &mut Reader<'_>) {
                     format!("\"{}\" has no effect beside url: the external server decides it", entry.name);
                 reader.fault(&entry.place, what, Some("remove one of the two".to_owned()));
             }
+        }
+    }
+    for (item, extension) in items(table, "limit_extensions").iter().zip(&pool.limit_extensions) {
+        if !extension.starts_with('.') || extension.len() < 2 || extension.contains([',', '/']) {
+            let fix = Some("write it with its dot, as in \".php\"".to_owned());
+            reader.fault(&item.place, format!("\"{extension}\" is no extension of a file"), fix);
         }
     }
     for key in ["status_path", "ping_path"] {

@@ -79,6 +79,45 @@ fn overlays_are_read_with_the_same_rules() {
 }
 
 #[test]
+fn what_single_values_cannot_say_is_checked_too() {
+    for (toml, expected) in [
+        (
+            "[gateway]\nlisten = [\"8000\", \"127.0.0.1:8000\"]",
+            "regie.toml:2:19: the same address is listened on already; remove it",
+        ),
+        (
+            "[gateway]\nhosts = [\"a.b\", \"http://a\"]",
+            "regie.toml:2:17: \"http://a\" is no host name; write the name alone, as in \"shop.example.org\" or \"*.example.org\"",
+        ),
+        (
+            "[php.web]\nlimit_extensions = [\"php\"]",
+            "regie.toml:2:21: \"php\" is no extension of a file; write it with its dot, as in \".php\"",
+        ),
+        (
+            "[app]\npublic = \"../x\"",
+            "regie.toml:2:10: the document root lies outside of the application's folder; write it relative to the folder, and move the folder with root",
+        ),
+        (
+            "[php.\"a b\"]\nworkers = 1",
+            "regie.toml:1:6: \"a b\" is no name: up to 48 letters, digits, - and _",
+        ),
+        ("[store]\ndb.x = {}", "regie.toml:2:4: \"x\" is no number of a database"),
+        ("[program.a]\ncommand = []", "regie.toml:2:11: the command is empty"),
+        ("[php]\nini = { a = \"b\\nc\" }", "regie.toml:2:13: an ini value is a single line"),
+        ("[php.web]\nenv = { A = \"b\\u0000\" }", "regie.toml:2:13: contains a NUL character"),
+        (
+            "gateway = 1",
+            "regie.toml:1:1: \"gateway\" expects a section, found a number; write [gateway] on a line of its own",
+        ),
+        ("[app]\nenv = \"production\"\nenv = \"development\"", "regie.toml:3:1: duplicate key"),
+    ] {
+        let report = report(&[("regie.toml", toml)]);
+        assert_eq!(report.lines().next(), Some(expected), "{toml}");
+        assert_eq!(report.lines().count(), 2, "{report}");
+    }
+}
+
+#[test]
 fn a_secret_is_not_shown_by_the_fault_about_it() {
     let secret = Folder::new(&[("secret", "hunter2")]);
     let file = format!("${{file:{}}}", secret.path().join("secret").display());
