@@ -2,8 +2,9 @@
 //!
 //! Applications protect folders with them, so silence is dangerous: a folder whose deny is not understood is refused
 //! whole. Denies become patterns for the gateway. A rewrite to a front controller says what the gateway does anyway.
-//! Redirects and headers are read into rows; what cannot be said with a row is named with its line. `<IfModule>` is
-//! taken as present, `<IfModule !…>` as absent, except that a deny counts in both.
+//! Redirects and headers are read into rows, and named as long as the gateway does not act on them; what cannot be
+//! said with a row is named with its line. `<IfModule>` is taken as present, `<IfModule !…>` as absent, except that a
+//! deny counts in both.
 
 use serde::Serialize;
 
@@ -387,6 +388,8 @@ impl File<'_> {
         match rest.first() {
             Some(from) if from.starts_with('/') && sound => {
                 self.out.redirects.push(Redirect { from: (*from).to_owned(), to: to.to_owned(), status });
+                let from = format!("the redirect from {from} is not applied by this version");
+                self.name(line, &from, "redirect in the application");
             }
             _ => self.name(
                 line,
@@ -414,6 +417,8 @@ impl File<'_> {
         };
         match (name, value) {
             (Some(name), Some(value)) => {
+                let what = format!("the header {name} is not applied by this version");
+                self.name(line, &what, "set it in the application");
                 self.out.headers.push(Header { folder: self.folder.to_owned(), name, value });
             }
             _ => self.name(
@@ -681,6 +686,10 @@ mod tests {
         assert_eq!(
             lines,
             [
+                "warning: public/private/.htaccess:1: the redirect from /old is not applied by this version\n  fix: redirect in the application",
+                "warning: public/private/.htaccess:2: the redirect from /dead is not applied by this version\n  fix: redirect in the application",
+                "warning: public/private/.htaccess:3: the header X-Frame-Options is not applied by this version\n  fix: set it in the application",
+                "warning: public/private/.htaccess:4: the header Server is not applied by this version\n  fix: set it in the application",
                 "warning: public/private/.htaccess:5: php_value memory_limit is not applied\n  fix: write it as [php] ini: memory_limit = \"…\"",
                 "warning: public/private/.htaccess:6: \"frobnicate\" is not known and not applied\n  fix: remove the line or report it",
             ]
