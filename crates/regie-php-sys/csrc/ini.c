@@ -17,8 +17,9 @@ static void apply_line(zval *name, zval *value, zval *index, int callback_type, 
         regie_log(REGIE_LOG_WARNING, "unable to set %s=%s for this request", Z_STRVAL_P(name), Z_TYPE_P(value) == IS_STRING ? Z_STRVAL_P(value) : "");
         return;
     }
+    /* Set by the system, an entry is closed to the script; PHP_VALUE leaves it as open as it was. */
     zend_ini_entry *entry = zend_hash_find_ptr(EG(ini_directives), Z_STR_P(name));
-    if (entry && is_admin) entry->modifiable = PHP_INI_SYSTEM;
+    if (entry && !is_admin) entry->modifiable = entry->orig_modifiable;
 }
 
 static void apply_lines(regie_text lines, int is_admin) {

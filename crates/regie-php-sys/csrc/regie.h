@@ -43,7 +43,7 @@ typedef struct regie_request {
 /* What C tells about a request that is over. */
 typedef struct regie_outcome {
     int32_t exit_status;
-    int32_t fatal; /* 1: it ended in a fatal error; 2: for want of memory */
+    int32_t fatal; /* 1: it ended in a fatal error */
     uint64_t memory_peak;
 } regie_outcome;
 

@@ -84,7 +84,8 @@ static int send_head(sapi_headers_struct *headers) {
     regie.call->head_begin(status, reason_of(headers->http_status_line));
     for (header = zend_llist_get_first_ex(&headers->headers, &position); header;
          header = zend_llist_get_next_ex(&headers->headers, &position)) {
-        if (header->header_len && !is_status_header(header)) {
+        /* A line without a colon is no header, and would spoil the whole head. */
+        if (memchr(header->header, ':', header->header_len) && !is_status_header(header)) {
             regie.call->head_line(header->header, header->header_len);
         }
     }
@@ -264,10 +265,12 @@ int32_t regie_php_startup(const regie_settings *settings) {
     module.sapi_error = (void (*)(int, const char *, ...))zend_error;
     module.name = (char *)settings->sapi_name;
     module.executable_location = (char *)settings->executable;
-    module.ini_entries = (char *)settings->ini_entries;
     module.php_ini_path_override = (char *)settings->ini_path;
     module.additional_functions = regie_functions;
     sapi_startup(&module);
+    /* Only now: sapi_startup clears them. */
+    module.ini_entries = (char *)settings->ini_entries;
+    sapi_module.ini_entries = (char *)settings->ini_entries;
     if (module.startup(&module) != SUCCESS) return 0;
     if (scan_kept) setenv("PHP_INI_SCAN_DIR", scan_kept, 1);
     else unsetenv("PHP_INI_SCAN_DIR");

@@ -226,12 +226,14 @@ int32_t regie_run_worker(int32_t *exit_status) {
         int32_t status = EG(exit_status);
         end_script();
         *exit_status = status;
+        /* How PHP ends a script after any fatal error. */
+        if (status == 255 && !regie.fatal) regie.fatal = 1;
         if (regie.responding) {
             regie_end_request(status);
         }
         if (!started) return REGIE_ENDED_ENGINE;
         if (regie.asked_to_leave) return REGIE_ENDED_ASKED;
         if (!regie.looping) return REGIE_ENDED_SCRIPT;
-        if (regie.fatal || status == 255) return REGIE_ENDED_RECYCLE;
+        if (regie.fatal) return REGIE_ENDED_RECYCLE;
     }
 }

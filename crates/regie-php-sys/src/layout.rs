@@ -68,7 +68,7 @@ pub struct Request {
 pub struct Outcome {
     /// The exit status of the script.
     pub exit_status: i32,
-    /// 1 when it ended in a time limit.
+    /// 1 when it ended in a fatal error.
     pub fatal: i32,
     /// Highest use of PHP's memory, in bytes.
     pub memory_peak: u64,

@@ -54,7 +54,6 @@ pub(crate) fn run(options: Options) -> Result<(), Fatal> {
     }
     let (listener, is_tcp) = setup::open_listener(&options, &handoff, &identity, inherited.listener)?;
     let status_listener = setup::open_status_listener(&options, inherited.status)?;
-    let notify = Notify::new(std::env::var("NOTIFY_SOCKET").ok().as_deref());
     let signals = setup::block_signals()?;
     // SAFETY: the settings live as long as the process, and there is no other thread.
     if unsafe { sys::regie_php_startup(start.settings) } != 1 {
@@ -399,7 +398,8 @@ impl Master {
             Some(EXIT_APOLOGIZED) => Ending::BootFailedAndWaited,
             _ => Ending::Crashed,
         };
-        if ending == Ending::Crashed {
+        let by_us = signal == Some(Signal::SIGKILL) && self.machine.is_stopping();
+        if ending == Ending::Crashed && !by_us {
             report_crash(slot, pid, code, signal, now_us);
         }
         self.pids[seat] = None;

@@ -1,0 +1,10 @@
+//! `regie-php` for real: the built program, spoken to in FastCGI over its socket, running the PHP files of `e2e/php`.
+
+mod behaviours;
+mod client;
+mod faults;
+mod lifecycle;
+mod nginx;
+mod pool;
+mod protocol;
+mod worker;
