@@ -391,6 +391,8 @@ fn sqlite(loaded: &Loaded, facts: &Facts, out: &mut Vec<Finding>) {
     let Some(sqlite) = &facts.sqlite else { return };
     let (path, user) = (&sqlite.path, &facts.user.name);
     let migrate = match loaded.application.framework {
+        // In production artisan asks back unless it is told not to.
+        Framework::Laravel if loaded.env == AppEnv::Production => "regie artisan migrate --force",
         Framework::Laravel => "regie artisan migrate",
         _ => "regie console doctrine:migrations:migrate",
     };
