@@ -17,9 +17,44 @@ use crate::wait::eventually;
 #[derive(Debug)]
 pub struct Site {
     folder: PathBuf,
-    supervisor: Child,
+    supervisor: Supervisor,
     address: SocketAddr,
+}
+
+/// The process of `regie up`, and what it has printed until now. Whatever becomes of the test, it does not outlive it.
+#[derive(Debug)]
+struct Supervisor {
+    process: Child,
     printed: Arc<Mutex<String>>,
+}
+
+impl Supervisor {
+    fn pid(&self) -> Pid {
+        Pid::from_raw(i32::try_from(self.process.id()).expect("a pid is a small number"))
+    }
+
+    fn has_ended(&mut self) -> Option<ExitStatus> {
+        self.process.try_wait().expect("a child can be asked")
+    }
+
+    fn printed(&self) -> String {
+        self.printed.lock().expect("no panic while holding it").clone()
+    }
+}
+
+impl Drop for Supervisor {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let printed = self.printed();
+            let told =
+                printed.lines().filter(|line| !line.contains(" HTTP/1.1\" ")).collect::<Vec<_>>().join("\n");
+            eprintln!("--- regie up printed, but for the access log:\n{told}");
+        }
+        if self.has_ended().is_none() {
+            let _ = kill(self.pid(), Signal::SIGTERM);
+            let _ = self.process.wait();
+        }
+    }
 }
 
 impl Site {
@@ -44,7 +79,7 @@ impl Site {
 
     fn start(folder: &Path, regie_toml: &str, is_up: fn(&str) -> bool) -> Self {
         write_config(folder, regie_toml);
-        let mut supervisor = regie(folder)
+        let mut process = regie(folder)
             .arg("up")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -52,16 +87,17 @@ impl Site {
             .spawn()
             .expect("regie can be started");
         let printed = Arc::new(Mutex::new(String::new()));
-        collect(supervisor.stdout.take().expect("piped"), &printed);
-        collect(supervisor.stderr.take().expect("piped"), &printed);
+        collect(process.stdout.take().expect("piped"), &printed);
+        collect(process.stderr.take().expect("piped"), &printed);
+        let mut supervisor = Supervisor { process, printed };
         let address = eventually("regie up says that it serves", || {
-            let text = printed.lock().expect("no panic while holding it").clone();
-            if let Some(status) = supervisor.try_wait().expect("a child can be asked") {
-                panic!("regie up ended with {status}:\n{text}");
+            if let Some(status) = supervisor.has_ended() {
+                panic!("regie up ended with {status}");
             }
+            let text = supervisor.printed();
             text.lines().any(is_up).then(|| served_address(&text)).flatten()
         });
-        Self { folder: folder.to_owned(), supervisor, address, printed }
+        Self { folder: folder.to_owned(), supervisor, address }
     }
 
     /// Where it is served.
@@ -112,18 +148,15 @@ impl Site {
     }
 
     /// What it has printed until now.
-    ///
-    /// # Panics
-    /// Never.
     #[must_use]
     pub fn printed(&self) -> String {
-        self.printed.lock().expect("no panic while holding it").clone()
+        self.supervisor.printed()
     }
 
     /// The supervisor's process.
     #[must_use]
     pub fn pid(&self) -> Pid {
-        Pid::from_raw(i32::try_from(self.supervisor.id()).expect("a pid is a small number"))
+        self.supervisor.pid()
     }
 
     /// Asks it to stop, as Ctrl-C or a service manager does, and waits.
@@ -132,25 +165,17 @@ impl Site {
     /// When it does not stop.
     pub fn stop(mut self) -> ExitStatus {
         kill(self.pid(), Signal::SIGTERM).expect("it runs");
-        eventually("regie up stops", || self.supervisor.try_wait().expect("a child can be asked"))
+        eventually("regie up stops", || self.supervisor.has_ended())
     }
 }
 
-impl Drop for Site {
+/// An application in the background; dropping this takes it down.
+#[derive(Debug)]
+pub struct Background<'a>(pub &'a Path);
+
+impl Drop for Background<'_> {
     fn drop(&mut self) {
-        if self.supervisor.try_wait().is_ok_and(|status| status.is_none()) {
-            let _ = kill(self.pid(), Signal::SIGTERM);
-            if std::thread::panicking() {
-                let printed = self.printed();
-                let told = printed
-                    .lines()
-                    .filter(|line| !line.contains(" HTTP/1.1\" "))
-                    .collect::<Vec<_>>()
-                    .join("\n");
-                eprintln!("--- regie up printed, but for the access log:\n{told}");
-            }
-            let _ = self.supervisor.wait();
-        }
+        let _ = regie(self.0).arg("down").output();
     }
 }
 

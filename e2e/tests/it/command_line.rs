@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 use std::process::Output;
 
-use regie_e2e::site::{regie, write_config};
+use regie_e2e::site::{Background, regie, write_config};
 use regie_e2e::{App, Site, eventually};
 
 fn text(bytes: &[u8]) -> String {
@@ -82,6 +82,7 @@ fn the_background_is_driven_from_another_terminal() {
         app.path(),
         "[php.web]\nworkers = 2\n[program.clock]\ncommand = \"while :; do echo tick; sleep 0.2; done\"\n",
     );
+    let _down_at_the_end = Background(app.path());
     let up = regie(app.path()).args(["up", "-d"]).output().unwrap();
     assert_eq!(code(&up), Some(0), "{}{}", text(&up.stdout), text(&up.stderr));
     assert!(text(&up.stdout).contains("ready"), "{}", text(&up.stdout));
