@@ -116,6 +116,8 @@ fn push_host(head: &mut Head, request: &Request<'_>) {
     let told = request.client.port.or(port);
     // Behind a proxy our own port says nothing of the one that the client asked for.
     let port = told.unwrap_or(if request.client.https { default } else { request.local.port() });
+    // HTTP/1.0 clients need not say whom they ask.
+    let name = if name.is_empty() { address(request.local.ip()) } else { name.to_owned() };
     head.push("SERVER_NAME", name);
     let mut digits = itoa::Buffer::new();
     head.push("SERVER_PORT", digits.format(port));

@@ -4,11 +4,14 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use regie_pool::{AnswerBody, BoxError, CallError};
+use tokio::time::Sleep;
 
+use super::clock::now;
 use super::files::FileBody;
 use super::h1::H1Body;
 
@@ -30,7 +33,7 @@ pub(crate) enum BodyError {
 pub(crate) enum InBody {
     Empty,
     H1(H1Body),
-    H2(hyper::body::Incoming),
+    H2(H2Body),
 }
 
 impl Body for InBody {
@@ -44,11 +47,7 @@ impl Body for InBody {
         match self.get_mut() {
             Self::Empty => Poll::Ready(None),
             Self::H1(body) => Pin::new(body).poll_frame(cx),
-            Self::H2(body) => match ready!(Pin::new(body).poll_frame(cx)) {
-                Some(Ok(frame)) => Poll::Ready(Some(Ok(frame))),
-                Some(Err(_)) => Poll::Ready(Some(Err(BodyError::Gone))),
-                None => Poll::Ready(None),
-            },
+            Self::H2(body) => body.poll_frame(cx),
         }
     }
 
@@ -56,7 +55,34 @@ impl Body for InBody {
         match self {
             Self::Empty => true,
             Self::H1(body) => body.is_end_stream(),
-            Self::H2(body) => body.is_end_stream(),
+            Self::H2(body) => body.body.is_end_stream(),
+        }
+    }
+}
+
+/// The body of a stream of HTTP/2, with the time that may pass between two of its pieces.
+#[derive(Debug)]
+pub(crate) struct H2Body {
+    body: hyper::body::Incoming,
+    timeout: Duration,
+    timer: Pin<Box<Sleep>>,
+}
+
+impl H2Body {
+    pub(crate) fn new(body: hyper::body::Incoming, timeout: Duration) -> Self {
+        Self { body, timeout, timer: Box::pin(tokio::time::sleep(timeout)) }
+    }
+
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match Pin::new(&mut self.body).poll_frame(cx) {
+            Poll::Ready(frame) => {
+                self.timer.as_mut().reset(now() + self.timeout);
+                Poll::Ready(frame.map(|frame| frame.map_err(|_| BodyError::Gone)))
+            }
+            Poll::Pending => {
+                ready!(self.timer.as_mut().poll(cx));
+                Poll::Ready(Some(Err(BodyError::Timeout)))
+            }
         }
     }
 }

@@ -10,6 +10,7 @@
 //! a client that goes away is noticed and PHP with it; what a client sends ahead waits in the buffer, up to a bound.
 //! A body is read by whoever answers: the reading side of the socket moves into it and comes back with its end.
 
+use std::cell::RefCell;
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -36,7 +37,7 @@ use crate::http1::head::{self, Framing, RequestHead};
 use crate::http1::response::{self, Delimiter};
 
 /// Bytes read at once.
-const READ_SIZE: usize = 16 * 1024;
+const READ_SIZE: usize = 64 * 1024;
 
 /// Bytes that a client may send ahead of its answer.
 const AHEAD_MAX: usize = 64 * 1024;
@@ -55,6 +56,18 @@ const LAST_CALL: Duration = Duration::from_secs(1);
 const LINGER: Duration = Duration::from_secs(2);
 const LINGER_MAX: usize = 1024 * 1024;
 
+thread_local! {
+    /// What is read lands here first: a connection then holds no more than what has come.
+    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_SIZE].into_boxed_slice());
+}
+
+/// Buffers for responses that a thread keeps, since a connection that waits holds none.
+const STOCK_MAX: usize = 16;
+
+thread_local! {
+    static STOCK: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+}
+
 /// The reading side of a socket, with what was read and not yet taken.
 #[derive(Debug)]
 struct ReadSide {
@@ -65,14 +78,12 @@ struct ReadSide {
 impl ReadSide {
     /// Reads once into the buffer; 0 = the client has closed.
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let start = self.input.len();
-        self.input.resize(start + READ_SIZE, 0);
-        let mut buffer = ReadBuf::new(&mut self.input[start..]);
-        let polled = Pin::new(&mut self.half).poll_read(cx, &mut buffer);
-        let read = buffer.filled().len();
-        self.input.truncate(start + read);
-        ready!(polled)?;
-        Poll::Ready(Ok(read))
+        SCRATCH.with_borrow_mut(|scratch| {
+            let mut buffer = ReadBuf::new(&mut scratch[..]);
+            ready!(Pin::new(&mut self.half).poll_read(cx, &mut buffer))?;
+            self.input.extend_from_slice(buffer.filled());
+            Poll::Ready(Ok(buffer.filled().len()))
+        })
     }
 }
 
@@ -309,15 +320,15 @@ impl Connection {
         let gateway = self.gateway.clone();
         let hints = (asked.version == Version::HTTP_11).then(|| self.hints.sink());
         let answering = gateway.answer(&asked, body, self.ends, hints);
-        let Some(reply) = self.answer_or_abort(answering).await else { return Next::Close };
+        let Some(reply) = self.answer_or_abort(answering, home.as_deref()).await else { return Next::Close };
         // A body that was not read makes the connection useless: nobody knows where the next request begins.
-        let read = home.as_ref().is_none_or(|home| home.is_complete());
+        let read = self.read.is_some() || home.as_ref().is_none_or(|home| home.is_complete());
         let keep_alive = keep_alive && !reply.close && read && !drain.is_on();
         let written = self
             .write_reply(response::Asked { method: &asked.method, version: asked.version, keep_alive }, reply)
             .await;
-        if let Some(home) = home {
-            match home.take() {
+        if self.read.is_none() {
+            match home.and_then(|home| home.take()) {
                 Some(side) => self.read = Some(side),
                 None => return Next::Close,
             }
@@ -330,7 +341,11 @@ impl Connection {
     }
 
     /// Runs `answering` while watching whether the client is still there.
-    async fn answer_or_abort(&mut self, answering: impl Future<Output = Reply>) -> Option<Reply> {
+    async fn answer_or_abort(
+        &mut self,
+        answering: impl Future<Output = Reply>,
+        home: Option<&Home>,
+    ) -> Option<Reply> {
         let mut answering = std::pin::pin!(answering);
         let Self { read: side, write, out, hints, .. } = self;
         std::future::poll_fn(|cx| {
@@ -338,6 +353,10 @@ impl Connection {
                 return Poll::Ready(Some(reply));
             }
             hints.send(write, out);
+            if side.is_none() {
+                // Once the body was read, the socket is watched again.
+                *side = home.and_then(Home::take_complete);
+            }
             if let Some(side) = side
                 && is_gone(side, cx)
             {
@@ -375,7 +394,8 @@ impl Connection {
     async fn write_reply(&mut self, asked: response::Asked<'_>, reply: Reply) -> io::Result<bool> {
         let known = reply.body.known_length();
         let delimiter = response::delimiter(asked, reply.status, &reply.headers, known);
-        let mut out = std::mem::take(&mut self.out);
+        let mut out = STOCK.with_borrow_mut(Vec::pop).unwrap_or_default();
+        out.append(&mut self.out);
         self.hints.put(&mut out);
         with_date(|date| {
             response::put_head(&mut out, asked, reply.status, &reply.headers, delimiter, known, date);
@@ -392,7 +412,11 @@ impl Connection {
         }
         if out.capacity() <= 2 * WRITE_SIZE {
             out.clear();
-            self.out = out;
+            STOCK.with_borrow_mut(|stock| {
+                if stock.len() < STOCK_MAX {
+                    stock.push(out);
+                }
+            });
         }
         written
     }
@@ -567,6 +591,11 @@ impl Home {
             .unwrap_or_else(PoisonError::into_inner)
             .as_ref()
             .is_some_and(|(_, complete)| *complete)
+    }
+
+    /// The reading side, if the body was read to its end.
+    fn take_complete(&self) -> Option<ReadSide> {
+        self.is_complete().then(|| self.take()).flatten()
     }
 
     fn take(&self) -> Option<ReadSide> {

@@ -16,7 +16,7 @@ use regie_pool::BoxError;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use super::body::{InBody, OutBody};
+use super::body::{H2Body, InBody, OutBody};
 use super::gateway::{Asked, Ends, Shared};
 use super::record::Record;
 use super::server::Drain;
@@ -72,7 +72,11 @@ async fn answer(gateway: &Shared, request: Request<hyper::body::Incoming>, ends:
         headers,
         content_length: if empty { Some(0) } else { length },
     };
-    let body = if empty { InBody::Empty } else { InBody::H2(body) };
+    let body = if empty {
+        InBody::Empty
+    } else {
+        InBody::H2(H2Body::new(body, gateway.settings.limits.body_timeout))
+    };
     // hyper cannot send informational heads from a server, so 103 is heard by HTTP/1.1 clients only.
     let mut reply = gateway.answer(&Arc::new(asked), body, ends, None).await;
     let mut response = Response::new(Recorded { body: reply.body, record: reply.record.take() });

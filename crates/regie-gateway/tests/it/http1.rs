@@ -188,13 +188,18 @@ fn a_client_that_leaves_is_noticed() {
         After::Stay
     });
     let running = before(&pool, |settings| settings.access_log = Some(regie_gateway::LogFormat::Combined));
-    let mut connection = Connection::open(running.address);
-    connection.send("GET /slow HTTP/1.1\r\nHost: h\r\n\r\n");
-    wait_for("the worker to be busy", || (running.stats().pool.served == 1).then_some(()));
-    drop(connection);
-    seen.recv_timeout(crate::client::PATIENCE).unwrap();
-    assert_eq!(get(running.address, "/", "").text(), "fine", "the worker is free for the next");
-    assert!(running.access_log(2).contains("\" 499 0 "));
+    let slow_post = "POST /slow HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nhi";
+    for (round, request) in ["GET /slow HTTP/1.1\r\nHost: h\r\n\r\n", slow_post].into_iter().enumerate() {
+        let mut connection = Connection::open(running.address);
+        connection.send(request);
+        wait_for("the worker to be busy", || {
+            (running.stats().pool.served == 2 * round as u64 + 1).then_some(())
+        });
+        drop(connection);
+        seen.recv_timeout(crate::client::PATIENCE).unwrap();
+        assert_eq!(get(running.address, "/", "").text(), "fine", "the worker is free for the next");
+    }
+    assert_eq!(running.access_log(4).matches("\" 499 0 ").count(), 2);
 }
 
 #[test]

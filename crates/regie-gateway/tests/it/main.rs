@@ -1,6 +1,7 @@
 //! The gateway as a client meets it: real sockets, scripted workers, and Debian's php-fpm.
 
 mod client;
+mod differential;
 mod faults;
 mod files;
 mod fixture;
