@@ -58,7 +58,8 @@ pub(crate) fn spawn(
             .collect::<Result<_, _>>()?,
         fds,
         cwd: program.cwd.as_ref().map(|cwd| c_string(cwd.as_os_str().as_bytes())).transpose()?,
-        identity: user.map(|(identity, _)| identity),
+        // One who is that user already needs no right to become it.
+        identity: user.map(|(identity, _)| identity).filter(|identity| !is_own(identity)),
         nice: program.nice,
         umask: program.umask,
         rlimits: rlimits(&program.rlimits),
@@ -157,6 +158,12 @@ pub(crate) fn identify(run_as: &RunAs) -> Result<(Identity, Option<User>), Strin
     let name = user.as_ref().and_then(|user| CString::new(user.name.as_str()).ok());
     let groups = name.map_or_else(|| vec![gid], |name| sys::groups_of(&name, gid));
     Ok((Identity { uid, gid, groups }, user))
+}
+
+/// Whether we are that user and group, and could become no other.
+fn is_own(identity: &Identity) -> bool {
+    let (uid, gid) = (nix::unistd::geteuid(), nix::unistd::getegid());
+    !uid.is_root() && identity.uid == uid.as_raw() && identity.gid == gid.as_raw()
 }
 
 fn group_number(group: &str) -> Result<u32, String> {

@@ -74,6 +74,15 @@ fn the_socket_is_the_users_own() {
 }
 
 #[test]
+fn a_folder_may_have_a_longer_path_than_a_socket() {
+    let long = tempfile::Builder::new().prefix(&"long".repeat(40)).tempdir().unwrap();
+    let world = World::start_in(long, "notify");
+    std::fs::write(world.path("go"), "").unwrap();
+    // Its programs find the notify socket under an abstract name.
+    world.until_state("after", regie_supervisor::State::Running);
+}
+
+#[test]
 fn answers_come_before_the_end() {
     let mut world = World::start("slow-stop");
     world.until_log("slow", "set");

@@ -7,7 +7,7 @@ use crate::world::{World, lives, names, until};
 #[test]
 fn dependencies_start_first_and_stop_last() {
     let mut world = World::start("ordered");
-    world.until_state("second", State::Running);
+    world.until_log("second", "second runs");
     let order: Vec<String> = world.logs(&[]).into_iter().map(|line| line.text).collect();
     let at = |text: &str| order.iter().position(|line| line.contains(text)).unwrap();
     assert!(at("first serves") < at("second runs"), "{order:?}");

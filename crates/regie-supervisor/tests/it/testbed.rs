@@ -4,7 +4,8 @@ use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::{FromRawFd, OwnedFd};
-use std::os::unix::net::UnixDatagram;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -352,7 +353,12 @@ fn handed(name: &str) -> OwnedFd {
 
 fn tell(message: &str) {
     let socket = UnixDatagram::unbound().unwrap();
-    socket.send_to(message.as_bytes(), std::env::var_os("NOTIFY_SOCKET").unwrap()).unwrap();
+    let address = std::env::var("NOTIFY_SOCKET").unwrap();
+    let address = match address.strip_prefix('@') {
+        Some(name) => SocketAddr::from_abstract_name(name),
+        None => SocketAddr::from_pathname(&address),
+    };
+    socket.send_to_addr(message.as_bytes(), &address.unwrap()).unwrap();
 }
 
 /// SIGTERM is read from a descriptor rather than caught.

@@ -23,7 +23,10 @@ pub(crate) struct World {
 impl World {
     /// Starts the table that [`testbed::settings`] has for `case`, and waits until it answers.
     pub(crate) fn start(case: &str) -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        Self::start_in(tempfile::tempdir().unwrap(), case)
+    }
+
+    pub(crate) fn start_in(dir: tempfile::TempDir, case: &str) -> Self {
         let supervisor = command(case, dir.path()).spawn().unwrap();
         let world = Self { dir, supervisor };
         until("the supervisor answers", || Client::connect(&world.run_dir()).is_ok());
