@@ -102,7 +102,6 @@ fn php(site: &Site, binaries: &Binaries, run_as: Option<&RunAs>, name: &str, poo
     let workers_at = command.iter().position(|word| word == "--workers").map(|at| at + 1);
     let mut env = child_environment(site);
     env.extend(pool.env.iter().map(|(name, value)| (name.clone(), value.0.clone())));
-    let longest = pool.request_timeout.0.max(Duration::from_secs(10)) + pool.request_grace.0;
     Program {
         group: Some("php".to_owned()),
         env,
@@ -110,13 +109,20 @@ fn php(site: &Site, binaries: &Binaries, run_as: Option<&RunAs>, name: &str, poo
         run_as: pool_user(run_as, pool),
         ready: Readiness::Notify,
         ready_timeout: pool.boot_timeout.0 + Duration::from_secs(5),
-        stop: Stop::new(Signal::SIGTERM, longest),
+        // The pool keeps its own limit; this is for one that does not.
+        stop: Stop::new(Signal::SIGTERM, longest_request(pool) + Duration::from_secs(5)),
         scale: workers_at.map_or(Scale::Fixed, Scale::Argument),
         reload: Reload::Overlap,
         holds_code: true,
         descriptors: vec![pool_socket_name(name)],
         ..Program::new(format!("php:{name}"), command)
     }
+}
+
+/// How long a drain may take: as long as a request, where that has a limit.
+fn longest_request(pool: &Pool) -> Duration {
+    const UNLIMITED: Duration = Duration::from_secs(60);
+    if pool.request_timeout.0.is_zero() { UNLIMITED } else { pool.request_timeout.0 + pool.request_grace.0 }
 }
 
 fn pool_user(run_as: Option<&RunAs>, pool: &Pool) -> Option<RunAs> {
@@ -159,7 +165,9 @@ fn php_command(site: &Site, binaries: &Binaries, name: &str, pool: &Pool) -> Vec
         }
     }
     words.pair("--limit-extensions", pool.limit_extensions.join(","));
-    words.pair("--reset", pool.reset.iter().map(|reset| reset.as_str()).collect::<Vec<_>>().join(","));
+    let reset: Vec<&str> = pool.reset.iter().map(|reset| reset.as_str()).collect();
+    words.pair("--reset", if reset.is_empty() { "none".to_owned() } else { reset.join(",") });
+    words.pair("--stop-timeout", span(longest_request(pool)));
     if pool.paranoid {
         words.0.push("--paranoid".to_owned());
     }
