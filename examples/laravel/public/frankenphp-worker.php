@@ -87,7 +87,10 @@ $maxRequests = (int) ($_SERVER['MAX_REQUESTS'] ?? $_ENV['MAX_REQUESTS'] ?? 1000)
 
 try {
     while (($maxRequests <= 0 || $served < $maxRequests) && frankenphp_handle_request($handleRequest)) {
-        gc_collect_cycles();
+        // PHP's own collector waits for ten thousand suspects; a worker tidies up a little earlier.
+        if ($served % 50 === 0) {
+            gc_collect_cycles();
+        }
     }
 } finally {
     foreach ($app['db']->getConnections() as $connection) {

@@ -1,15 +1,11 @@
 <?php
 
+use App\Http\Controllers\HomeController;
 use App\Models\Note;
 use Illuminate\Http\Request;
 use Illuminate\Support\Facades\Route;
 
-// Session and view, no database: the first page, and the one that benchmarks ask for.
-Route::get('/', function (Request $request) {
-    $visits = $request->session()->increment('visits');
-
-    return view('home', ['visits' => $visits]);
-})->name('home');
+Route::get('/', HomeController::class)->name('home');
 
 // A model on SQLite, a form with CSRF, validation, redirect with a message.
 Route::get('/notes', fn () => view('notes', ['notes' => Note::query()->latest('id')->limit(20)->get()]))->name('notes');
