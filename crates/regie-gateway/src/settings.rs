@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use regie_core::Patterns;
 use regie_pool::PoolSettings;
 
 use crate::access_log::LogFormat;
@@ -26,6 +27,8 @@ pub struct Settings {
     pub index: Vec<String>,
     /// Folders that take uploads (below the document root), beside the known ones: no PHP is run there.
     pub upload_folders: Vec<String>,
+    /// Paths below the document root that are never served: to the rules of routing they do not exist.
+    pub deny: Patterns,
     /// The pool that runs PHP; none = files only, and PHP answers 503.
     pub pool: Option<PoolSettings>,
     /// Host names that are answered, `*.example.org` for all below one; empty = all. Others get 421.
@@ -68,6 +71,7 @@ impl Settings {
             worker_script: None,
             index: vec!["index.php".into(), "index.html".into()],
             upload_folders: Vec::new(),
+            deny: Patterns::default(),
             pool: None,
             hosts: Vec::new(),
             trusted_proxies: TrustedProxies::default(),

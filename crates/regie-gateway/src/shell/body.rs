@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use regie_pool::{AnswerBody, BoxError, CallError};
+use tokio::sync::mpsc;
 use tokio::time::Sleep;
 
 use super::clock::now;
@@ -168,7 +169,45 @@ impl PoolBody {
     }
 }
 
+/// What a worker gives at once, at most.
+const PUMP_PIECE: usize = 64 * 1024;
+
+/// The receiving end of [`OutBody::pumped`].
+struct Pumped(mpsc::Receiver<Result<Bytes, BoxError>>);
+
+impl Body for Pumped {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        self.get_mut().0.poll_recv(cx).map(|piece| piece.map(|piece| piece.map(Frame::data)))
+    }
+}
+
 impl OutBody {
+    /// For HTTP/2, where nobody asks the body while the client does not take more: a task of its own reads what a worker
+    /// streams ahead. It ends with the body, or when nobody wants that any more.
+    pub(crate) fn pumped(self) -> Self {
+        let Self::Pool(mut body) = self else { return self };
+        let (sender, pieces) = mpsc::channel((body.ahead_max / PUMP_PIECE).max(1));
+        tokio::spawn(async move {
+            loop {
+                let piece = tokio::select! {
+                    () = sender.closed() => return,
+                    piece = std::future::poll_fn(|cx| body.poll_data(cx)) => piece,
+                };
+                let Some(piece) = piece else { return };
+                if sender.send(piece).await.is_err() {
+                    return;
+                }
+            }
+        });
+        Self::Boxed(Box::pin(Pumped(pieces)))
+    }
+
     /// Called while the client does not take more: whoever makes the body may go on, within bounds.
     pub(crate) fn prefetch(&mut self, cx: &mut Context<'_>) {
         if let Self::Pool(body) = self {

@@ -18,7 +18,7 @@ use super::reply::Reply;
 use super::send;
 use crate::params::split_port;
 use crate::proxies::{self, Client};
-use crate::route::{self, Route, Site};
+use crate::route::{self, Found, Route, Site};
 use crate::settings::Settings;
 use crate::target::Target;
 
@@ -223,7 +223,14 @@ impl Gateway {
         }
         match self.files.root() {
             Ok(root) => {
-                let route = route::route(&visit.target, &self.site, |path| self.files.probe(&root, path));
+                let probe = |path: &str| {
+                    if self.settings.deny.matches(path) {
+                        Found::Nothing
+                    } else {
+                        self.files.probe(&root, path)
+                    }
+                };
+                let route = route::route(&visit.target, &self.site, probe);
                 Decision::Route(root, route)
             }
             Err(fault) => {

@@ -79,7 +79,7 @@ async fn answer(gateway: &Shared, request: Request<hyper::body::Incoming>, ends:
     };
     // hyper cannot send informational heads from a server, so 103 is heard by HTTP/1.1 clients only.
     let mut reply = gateway.answer(&Arc::new(asked), body, ends, None).await;
-    let mut response = Response::new(Recorded { body: reply.body, record: reply.record.take() });
+    let mut response = Response::new(Recorded { body: reply.body.pumped(), record: reply.record.take() });
     *response.status_mut() = reply.status;
     *response.headers_mut() = reply.headers;
     let headers = response.headers_mut();

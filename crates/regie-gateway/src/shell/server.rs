@@ -116,6 +116,10 @@ pub async fn serve(
     accepting.shutdown().await;
     let open = drain.open.load(Ordering::Relaxed);
     drain.begin();
+    if let Some(pool) = gateway.pool() {
+        // A successor may need the same workers.
+        pool.retire();
+    }
     let deadline = now() + gateway.settings.limits.drain;
     let all = u32::try_from(gateway.settings.limits.connections).unwrap_or(u32::MAX);
     let drained = tokio::time::timeout_at(deadline, places.acquire_many(all)).await.is_ok();

@@ -259,3 +259,17 @@ fn a_worker_may_answer_without_reading_the_body() {
     assert!(answer.starts_with("HTTP/1.1 200") || answer.starts_with("HTTP/1.1 502"), "{answer}");
     assert_eq!(get(running.address, "/", "").text(), "early");
 }
+
+#[test]
+fn a_worker_that_leaves_while_idle_is_not_asked() {
+    let pool = FakePool::start(1, |request| {
+        request.say("X: y\r\n\r\nfine");
+        After::HangUp
+    });
+    let running = before(&pool, |_| {});
+    for served in 1..=20_usize {
+        assert_eq!(get(running.address, "/", "").text(), "fine");
+        // Once the worker accepts anew, the old connection is closed for sure.
+        wait_for("the worker to be back", || (pool.accepted.load(Ordering::SeqCst) > served).then_some(()));
+    }
+}

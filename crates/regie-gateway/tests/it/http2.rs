@@ -127,3 +127,25 @@ fn large_files_are_sent() {
         assert_eq!(ask(&sender, address, "/big.bin", b"").await.1.len(), 3_000_000);
     });
 }
+
+#[test]
+fn a_slow_stream_frees_the_worker_early() {
+    let pool = FakePool::start(1, |request| {
+        request.say("Content-Type: application/x\r\n\r\n");
+        let pieces = if request.param("REQUEST_URI") == "/large" { 80 } else { 1 };
+        for _ in 0..pieces {
+            request.say(vec![b'x'; 100_000]);
+        }
+        After::Stay
+    });
+    let running = before(&pool, |settings| settings.limits.read_ahead = 16_000_000);
+    let address = running.address;
+    run(async move {
+        let sender = connect(address).await;
+        let request = hyper::Request::builder().uri(format!("http://{address}/large"));
+        let large = sender.clone().send_request(request.body(Full::default()).unwrap()).await.unwrap();
+        let other = connect(address).await;
+        assert_eq!(ask(&other, address, "/", b"").await.1.len(), 100_000, "nobody has read the large answer");
+        assert_eq!(large.into_body().collect().await.unwrap().to_bytes().len(), 8_000_000);
+    });
+}

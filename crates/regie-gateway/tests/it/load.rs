@@ -79,6 +79,29 @@ fn a_drain_fails_no_request() {
     assert!(TcpStream::connect(address).is_err());
 }
 
+/// A gateway that drains lets go of the workers, which its successor on the same pool needs.
+#[test]
+fn a_successor_gets_the_workers() {
+    let pool = FakePool::start(2, |request| {
+        request.say("X: y\r\n\r\nfine");
+        After::Stay
+    });
+    let mut old = before(&pool, |_| {});
+    assert_eq!(get(old.address, "/", "").text(), "fine");
+    wait_for("all workers to be with the first", || (old.stats().pool.idle == 2).then_some(()));
+    let mut kept = Connection::open(old.address);
+    assert_eq!(kept.ask("GET / HTTP/1.1\r\nHost: h\r\n\r\n").text(), "fine");
+    let new = before(&pool, |_| {});
+    let mut waits = Connection::open(new.address);
+    waits.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+    wait_for("one to wait", || (new.stats().pool.waiting == 1).then_some(()));
+    old.begin_stop();
+    assert_eq!(waits.response(false).unwrap().text(), "fine");
+    let last = kept.ask("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+    assert_eq!((last.text(), last.header("connection")), ("fine", Some("close")));
+    assert_eq!(old.stop().cut, 0);
+}
+
 #[test]
 fn what_does_not_end_is_cut_at_the_deadline() {
     let pool = FakePool::start(1, |request| {

@@ -81,6 +81,23 @@ fn answers_stream_and_flushes_arrive() {
 }
 
 #[test]
+fn uploads_can_be_streamed() {
+    let pool = FakePool::start(1, |request| {
+        request.say("X: y\r\n\r\n");
+        while let Some(piece) = request.read() {
+            request.say(piece);
+        }
+        After::Stay
+    });
+    let running = before(&pool, |settings| settings.buffer_requests = false);
+    let mut connection = Connection::open(running.address);
+    connection.send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\nfirst");
+    connection.until("5\r\nfirst\r\n");
+    connection.send("other").until("5\r\nother\r\n0\r\n\r\n");
+    assert_eq!(connection.response(false), None, "when the head was sent, the body had not come whole");
+}
+
+#[test]
 fn text_is_compressed_and_the_rest_is_not() {
     let pool = FakePool::start(1, |request| {
         let head = match request.param("REQUEST_URI") {

@@ -31,6 +31,8 @@ pub(crate) enum After {
     Stay,
     /// End the request and say goodbye in the same write.
     Leave,
+    /// End the request and close without a goodbye.
+    HangUp,
     /// Close without a word.
     Die,
 }
@@ -40,6 +42,7 @@ pub(crate) type Handler = Arc<dyn Fn(&mut Request<'_>) -> After + Send + Sync>;
 pub(crate) struct FakePool {
     pub(crate) address: String,
     pub(crate) busy: Arc<AtomicUsize>,
+    pub(crate) accepted: Arc<AtomicUsize>,
     _dir: tempfile::TempDir,
 }
 
@@ -51,17 +54,20 @@ impl FakePool {
         let dir = tempfile::tempdir().unwrap();
         let path: PathBuf = dir.path().join("pool.sock");
         let listener = Arc::new(UnixListener::bind(&path).unwrap());
-        let (handler, busy): (Handler, _) = (Arc::new(handler), Arc::new(AtomicUsize::new(0)));
+        let handler: Handler = Arc::new(handler);
+        let (busy, accepted) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         for _ in 0..workers {
-            let (listener, handler, busy) = (listener.clone(), handler.clone(), busy.clone());
+            let (listener, handler) = (listener.clone(), handler.clone());
+            let (busy, accepted) = (busy.clone(), accepted.clone());
             std::thread::spawn(move || {
                 while let Ok((stream, _)) = listener.accept() {
+                    accepted.fetch_add(1, Ordering::SeqCst);
                     let mut wire = Wire { stream, framer: Framer::default(), input: Vec::new() };
                     while wire.serve(workers, &handler, &busy) == Some(After::Stay) {}
                 }
             });
         }
-        Self { address: format!("unix:{}", path.display()), busy, _dir: dir }
+        Self { address: format!("unix:{}", path.display()), busy, accepted, _dir: dir }
     }
 }
 
@@ -129,7 +135,7 @@ impl Wire {
         busy.fetch_sub(1, Ordering::SeqCst);
         let mut end = EndRequest::COMPLETE.to_record(1).to_vec();
         match after {
-            After::Stay => self.stream.write_all(&end).ok()?,
+            After::Stay | After::HangUp => self.stream.write_all(&end).ok()?,
             After::Leave => {
                 end.extend_from_slice(&management::GOAWAY);
                 self.stream.write_all(&end).ok()?;

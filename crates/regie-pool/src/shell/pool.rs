@@ -96,6 +96,9 @@ const FOREIGN_WORKERS: usize = 64;
 /// Workers that a request is tried on when each is gone before the first byte.
 const TRIES: usize = 3;
 
+/// Workers that a pool which is given up keeps until its end.
+const RETIRED_KEEP: usize = 1;
+
 /// Pauses between two tries to reach a pool: doubled up to the second.
 const RETRY_FIRST: Duration = Duration::from_millis(10);
 const RETRY_MAX: Duration = Duration::from_millis(500);
@@ -186,6 +189,8 @@ struct State {
     retry: Duration,
     /// When the driver will look at the queue's deadlines by itself.
     armed: Option<Instant>,
+    /// Workers are given up as soon as nobody waits for them.
+    retiring: bool,
     closed: bool,
 }
 
@@ -203,6 +208,7 @@ impl Pool {
             unreachable: None,
             retry: RETRY_FIRST,
             armed: None,
+            retiring: false,
             closed: false,
         };
         let shared = Arc::new(Shared {
@@ -276,6 +282,25 @@ impl Pool {
         }
     }
 
+    /// Lets go of the workers but one: idle ones at once, busy ones after their request when nobody waits for them. For
+    /// a gateway that drains while its successor needs the same workers; the one is for requests that are on their way.
+    pub fn retire(&self) {
+        let idle = {
+            let mut state = self.shared.lock();
+            state.retiring = true;
+            let mut spare = state.live.saturating_sub(RETIRED_KEEP);
+            let idle = state.queue.retire(|worker| {
+                let leaves = spare > 0 && matches!(worker, Worker::Link(_));
+                spare -= usize::from(leaves);
+                leaves
+            });
+            state.live -= idle.len();
+            idle
+        };
+        drop(idle);
+        self.shared.driver.notify.notify_one();
+    }
+
     /// Ends the driver and closes idle connections. Requests in flight are finished, new ones are refused.
     pub fn close(&self) {
         self.shared.lock().closed = true;
@@ -303,7 +328,11 @@ impl Pool {
                 Asked::Full => return Err(CallError::QueueFull(state.queue.waiting())),
                 Asked::Wait(ticket) => {
                     let next = state.queue.next_deadline().map(Instant::from_std);
-                    (ticket, state.armed.is_none_or(|armed| next.is_some_and(|next| next < armed)))
+                    (
+                        ticket,
+                        state.retiring
+                            || state.armed.is_none_or(|armed| next.is_some_and(|next| next < armed)),
+                    )
                 }
             }
         };
@@ -430,6 +459,10 @@ impl State {
 
     /// How many knocks to send: one per worker that is told of and not known, and always one at the door.
     fn wanted(&self, max: usize) -> usize {
+        if self.retiring && self.manner == Manner::Kept {
+            let missing = RETIRED_KEEP.saturating_sub(self.live);
+            return self.queue.waiting().min(missing).saturating_sub(self.knocking);
+        }
         let missing = match self.manner {
             Manner::Unknown => 1,
             Manner::Kept => (self.told.saturating_sub(self.live)).max(1),
@@ -458,6 +491,10 @@ impl Shared {
             if state.queue.waiting() == 0
                 && let Worker::Link(link) = &worker
             {
+                if state.retiring && state.live > RETIRED_KEEP {
+                    state.live -= 1;
+                    return;
+                }
                 link.watch(&self.idle_waker);
             }
             state.queue.free(worker)
