@@ -47,8 +47,9 @@
 //! # What a child finds
 //!
 //! `LISTEN_FDS`, `LISTEN_FDNAMES`, `LISTEN_PID` for its descriptors (always `lifeline`, last: end of file means
-//! that the supervisor died), `NOTIFY_SOCKET`, `REGIE_PROGRAM` (instance name), `REGIE_GENERATION` and `REGIE_TOKEN`
-//! (marks what this supervisor started, so that the next one finds what is left). Messages to `NOTIFY_SOCKET`:
+//! that the supervisor died), `NOTIFY_SOCKET`, `REGIE_PROGRAM` (instance name), `REGIE_GENERATION`, `REGIE_RUN` and
+//! `REGIE_TOKEN` (the last two mark what this supervisor started, so that the next one finds what is left). Messages
+//! to `NOTIFY_SOCKET`:
 //! `READY=1`, `STATUS=…`, `STOPPING=1`, and `X_REGIE_GENERATION=1`: reload me.
 #![deny(unsafe_code)]
 

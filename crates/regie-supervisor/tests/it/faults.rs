@@ -10,6 +10,7 @@ use crate::world::{World, command, lives, names, until};
 fn when_the_supervisor_is_killed_children_end_and_the_next_one_cleans_up() {
     let mut world = World::start("left");
     world.until_state("kind", State::Running);
+    world.until_log("deaf", "deaf");
     until("the daemon was started", || {
         fs::read_to_string(world.path("daemon")).is_ok_and(|t| t.ends_with('\n'))
     });

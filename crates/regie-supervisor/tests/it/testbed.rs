@@ -261,7 +261,7 @@ pub(crate) fn settings(case: &str, dir: &Path) -> Settings {
             Program { ready: Readiness::Notify, ..role("kind", "lifeline") },
             Program {
                 stop: stop(Signal::SIGUSR1, ms(1000)),
-                ..sh("deaf", &format!("trap '' TERM HUP USR1; {forever}"))
+                ..sh("deaf", &format!("trap '' TERM HUP USR1; echo deaf; {forever}"))
             },
             sh(
                 "family",

@@ -12,8 +12,11 @@ use crate::shell::proc::{self, Stat};
 
 /// Clock ticks per second, which Linux shows to programs as this whatever the kernel's own.
 const TICKS: f64 = 100.0;
-/// Asked more often than this, the last reading is given.
-const FRESH: Duration = Duration::from_millis(500);
+/// Asked more often than this, the last reading is given: proportional sizes of many large processes take the
+/// kernel some milliseconds each.
+const FRESH: Duration = Duration::from_secs(2);
+/// Readings are never made more often than this.
+const FASTEST: Duration = Duration::from_millis(500);
 /// Processor time is told over at least so long.
 const CPU_SPAN: Duration = Duration::from_secs(1);
 
@@ -37,7 +40,7 @@ struct Reading {
 
 impl Readings {
     pub(super) fn new(every: Duration) -> Self {
-        Self { every: every.max(FRESH), last: None, last_exact: None, by_run: BTreeMap::new() }
+        Self { every: every.max(FASTEST), last: None, last_exact: None, by_run: BTreeMap::new() }
     }
 
     pub(super) fn next(&self) -> Now {
