@@ -2,7 +2,7 @@
 //!
 //! In reading order: what a person wrote (`document`, [`schema`], [`values`], [`settings`]) and what is wrong
 //! with it ([`fault`]); what lies in the application's folder ([`files`], [`composer`], [`application`], [`dotenv`]);
-//! where the addresses lead that it names ([`addresses`]) and what it closes ([`htaccess`], [`patterns`]); all of it together ([`load`]); and what a person should
+//! where the addresses lead that it names ([`addresses`]) and what it closes ([`htaccess`]); all of it together ([`load`]); and what a person should
 //! know or repair ([`check`], from [`facts`]). These parts are pure; [`shell`] reads the machine for them.
 #![forbid(unsafe_code)]
 
@@ -25,7 +25,6 @@ pub mod facts;
 pub mod first_steps;
 pub mod htaccess;
 pub mod load;
-pub mod patterns;
 pub mod shell;
 
 pub use addresses::{Available, Decision, StoreAddress};

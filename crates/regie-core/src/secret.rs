@@ -37,8 +37,18 @@ impl fmt::Display for Secret {
 /// `authorization` …), so that listings show `***` for it.
 #[must_use]
 pub fn is_secret_name(name: &str) -> bool {
-    const PARTS: [&str; 10] =
-        ["password", "passwd", "secret", "token", "api_key", "apikey", "app_key", "private", "authorization", "cookie"];
+    const PARTS: [&str; 10] = [
+        "password",
+        "passwd",
+        "secret",
+        "token",
+        "api_key",
+        "apikey",
+        "app_key",
+        "private",
+        "authorization",
+        "cookie",
+    ];
     let name = name.to_ascii_lowercase();
     PARTS.iter().any(|part| name.contains(part)) || name.ends_with("_dsn") || name.ends_with("_url")
 }
@@ -56,7 +66,9 @@ mod tests {
 
     #[test]
     fn names_of_secrets_are_known() {
-        for name in ["DB_PASSWORD", "APP_KEY", "MERCURE_JWT_SECRET", "Authorization", "DATABASE_URL", "MAILER_DSN"] {
+        for name in
+            ["DB_PASSWORD", "APP_KEY", "MERCURE_JWT_SECRET", "Authorization", "DATABASE_URL", "MAILER_DSN"]
+        {
             assert!(is_secret_name(name), "{name}");
         }
         for name in ["APP_ENV", "DB_HOST", "REDIS_PORT"] {

@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use regie_config::Pool;
 use regie_config::values::{AccessLog, Listen, Mode, Upstream};
-use regie_core::Exit;
 use regie_core::handoff::names;
+use regie_core::{Exit, Patterns};
 use regie_gateway::{Gateway, Limits, Listener, LogFormat, Logs, Settings, TrustedProxies, serve};
 use regie_pool::{Address, PoolSettings, QueueLimits};
 use tokio::io::AsyncReadExt as _;
@@ -113,6 +113,7 @@ fn settings(site: &Site) -> Settings {
         worker_script: worker_script.map(|script| site.root().join(script)),
         index: gateway.index.clone(),
         upload_folders: gateway.upload_folders.clone(),
+        deny: Patterns::new(&gateway.deny),
         pool: Some(pool(site, web)),
         hosts: gateway.hosts.clone(),
         trusted_proxies: TrustedProxies(
