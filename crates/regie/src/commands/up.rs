@@ -78,6 +78,7 @@ fn start(place: &Place, detached: bool) -> Result<Outcome, Exit> {
     let settings = Settings {
         table,
         log_dir: Some(site.log_dir()),
+        owner: run_as.clone(),
         foreground: (!detached).then(|| foreground(paint)),
         reread: Some(reread(place, binaries, run_as, open)),
         on_moment: Some(Box::new(move |moment| say(moment, detached, paint))),
