@@ -21,9 +21,7 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Method, StatusCode, Version};
 use http_body::{Body, Frame};
 use regie_pool::call::InformationalSink;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::io::ReadBuf;
 use tokio::sync::futures::Notified;
 use tokio::time::Sleep;
 
@@ -32,6 +30,7 @@ use super::clock::{now, with_date};
 use super::gateway::{Asked, Ends, Shared};
 use super::reply::Reply;
 use super::server::Drain;
+use super::stream::{ReadHalf, Stream, WriteHalf};
 use crate::http1::chunked;
 use crate::http1::head::{self, Framing, RequestHead};
 use crate::http1::response::{self, Delimiter};
@@ -71,7 +70,7 @@ thread_local! {
 /// The reading side of a socket, with what was read and not yet taken.
 #[derive(Debug)]
 struct ReadSide {
-    half: OwnedReadHalf,
+    half: ReadHalf,
     input: BytesMut,
 }
 
@@ -80,7 +79,7 @@ impl ReadSide {
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         SCRATCH.with_borrow_mut(|scratch| {
             let mut buffer = ReadBuf::new(&mut scratch[..]);
-            ready!(Pin::new(&mut self.half).poll_read(cx, &mut buffer))?;
+            ready!(self.half.poll_read(cx, &mut buffer))?;
             self.input.extend_from_slice(buffer.filled());
             Poll::Ready(Ok(buffer.filled().len()))
         })
@@ -107,14 +106,14 @@ enum Next {
 pub(crate) enum Outcome {
     Done,
     /// HTTP/2: the socket, and the bytes that were read from it.
-    Http2(TcpStream, BytesMut),
+    Http2(Stream, BytesMut),
 }
 
 struct Connection {
     gateway: Shared,
     ends: Ends,
     read: Option<ReadSide>,
-    write: OwnedWriteHalf,
+    write: WriteHalf,
     timer: Pin<Box<Sleep>>,
     /// Bytes that wait to be written; empty but for informational heads that did not fit into the socket.
     out: Vec<u8>,
@@ -141,7 +140,7 @@ impl Hints {
     }
 
     /// Writes the heads that wait, as far as the socket takes them.
-    fn send(&self, write: &OwnedWriteHalf, out: &mut Vec<u8>) {
+    fn send(&self, write: &WriteHalf, out: &mut Vec<u8>) {
         self.put(out);
         if !out.is_empty()
             && let Ok(written) = write.try_write(out)
@@ -152,8 +151,8 @@ impl Hints {
 }
 
 /// Serves `stream` until it ends or turns out to speak HTTP/2.
-pub(crate) async fn serve(gateway: Shared, stream: TcpStream, ends: Ends, drain: &Drain) -> Outcome {
-    let (half, write) = stream.into_split();
+pub(crate) async fn serve(gateway: Shared, stream: Stream, ends: Ends, drain: &Drain) -> Outcome {
+    let (half, write) = stream.split();
     let timer = Box::pin(tokio::time::sleep_until(now() + gateway.settings.limits.keep_alive));
     let mut connection = Connection {
         gateway,
@@ -231,8 +230,7 @@ impl Connection {
         let side = self.read.as_mut().expect("between requests the reading side is here");
         let timer = &mut self.timer;
         std::future::poll_fn(|cx| {
-            let stream: &TcpStream = side.half.as_ref();
-            if stream.poll_read_ready(cx).is_ready() {
+            if side.half.poll_read_ready(cx).is_ready() {
                 return Poll::Ready(Woken::Readable);
             }
             if let Some(draining) = &mut draining
@@ -500,7 +498,7 @@ impl Connection {
         let mut armed = false;
         std::future::poll_fn(|cx| {
             while at < out.len() {
-                match Pin::new(&mut self.write).poll_write(cx, &out[at..]) {
+                match self.write.poll_write(cx, &out[at..]) {
                     Poll::Ready(written) => {
                         at += written?;
                         armed = false;
@@ -547,9 +545,9 @@ impl Connection {
 
     fn into_http2(self) -> Outcome {
         let Some(side) = self.read else { return Outcome::Done };
-        match side.half.reunite(self.write) {
-            Ok(stream) => Outcome::Http2(stream, side.input),
-            Err(_) => Outcome::Done,
+        match Stream::join(side.half, self.write) {
+            Some(stream) => Outcome::Http2(stream, side.input),
+            None => Outcome::Done,
         }
     }
 }
@@ -658,8 +656,7 @@ impl H1Body {
         let Some(side) = &mut self.side else { return Poll::Ready(Err(BodyError::Gone)) };
         if std::mem::take(&mut self.owes_continue) {
             // 25 bytes always fit into the buffer of a socket to which nothing else was written.
-            let stream: &TcpStream = side.half.as_ref();
-            let _ = stream.try_write(b"HTTP/1.1 100 Continue\r\n\r\n");
+            let _ = side.half.try_write(b"HTTP/1.1 100 Continue\r\n\r\n");
         }
         match side.poll_fill(cx) {
             Poll::Ready(Ok(read)) if read > 0 => {

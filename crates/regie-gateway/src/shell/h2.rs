@@ -14,19 +14,19 @@ use http_body::{Body, Frame, SizeHint};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use regie_pool::BoxError;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
 use super::body::{H2Body, InBody, OutBody};
 use super::gateway::{Asked, Ends, Shared};
 use super::record::Record;
 use super::server::Drain;
+use super::stream::Stream;
 
 /// A client that does not answer a ping for so long is gone.
 const PING_EVERY: Duration = Duration::from_secs(30);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Serves `stream`, of which `read` was read already.
-pub(crate) async fn serve(gateway: Shared, stream: TcpStream, read: BytesMut, ends: Ends, drain: &Drain) {
+pub(crate) async fn serve(gateway: Shared, stream: Stream, read: BytesMut, ends: Ends, drain: &Drain) {
     let limits = gateway.settings.limits;
     let service = hyper::service::service_fn(move |request: Request<hyper::body::Incoming>| {
         let gateway = gateway.clone();
@@ -134,7 +134,7 @@ fn join_cookies(headers: &mut http::HeaderMap) {
 /// A socket that begins with bytes that were read from it already.
 struct Rewound {
     read: BytesMut,
-    stream: TcpStream,
+    stream: Stream,
 }
 
 impl AsyncRead for Rewound {

@@ -14,6 +14,7 @@ mod reply;
 mod send;
 mod server;
 mod spool;
+mod stream;
 
 pub use gateway::{Gateway, Stats};
 pub use log::{Logs, Sink};

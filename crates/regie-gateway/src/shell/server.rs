@@ -5,12 +5,13 @@
 //! closed), then at the deadline `cutting` (what is left is dropped). The report says how many were finished and how many were cut.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::futures::Notified;
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
@@ -19,16 +20,42 @@ use super::clock::now;
 use super::gateway::{Ends, Gateway};
 use super::h1::{self, Outcome};
 use super::h2;
+use super::stream::Stream;
 
 /// A listener that was bound here or handed on by the supervisor.
 #[derive(Debug)]
-pub struct Listener(std::net::TcpListener);
+pub struct Listener(Kind);
+
+#[derive(Debug)]
+enum Kind {
+    Tcp(std::net::TcpListener),
+    Unix(std::os::unix::net::UnixListener),
+}
 
 impl Listener {
     /// Takes over a listening socket.
     #[must_use]
     pub const fn from_std(socket: std::net::TcpListener) -> Self {
-        Self(socket)
+        Self(Kind::Tcp(socket))
+    }
+
+    /// Takes over a listening Unix socket. Its clients count as local: `127.0.0.1` is what they are called.
+    #[must_use]
+    pub const fn from_unix(socket: std::os::unix::net::UnixListener) -> Self {
+        Self(Kind::Unix(socket))
+    }
+
+    /// Takes over a listening socket of either kind.
+    ///
+    /// # Errors
+    /// When it is no stream socket of TCP or Unix.
+    pub fn from_fd(socket: OwnedFd) -> io::Result<Self> {
+        let socket = socket2::Socket::from(socket);
+        match socket.domain()? {
+            socket2::Domain::UNIX => Ok(Self(Kind::Unix(OwnedFd::from(socket).into()))),
+            socket2::Domain::IPV4 | socket2::Domain::IPV6 => Ok(Self(Kind::Tcp(socket.into()))),
+            other => Err(io::Error::other(format!("a listener of the family {other:?} is of no use"))),
+        }
     }
 
     /// Binds an address. For programs that are not started by a supervisor.
@@ -44,15 +71,57 @@ impl Listener {
         socket.set_reuse_address(true)?;
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
-        Ok(Self(socket.into()))
+        Ok(Self(Kind::Tcp(socket.into())))
     }
 
-    /// Where it listens.
+    /// Where it listens; port 0 for a Unix socket.
     ///
     /// # Errors
     /// When the socket is none that listens.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.0.local_addr()
+        match &self.0 {
+            Kind::Tcp(socket) => socket.local_addr(),
+            Kind::Unix(_) => Ok(LOCAL),
+        }
+    }
+
+    fn into_accept(self) -> io::Result<Accept> {
+        Ok(match self.0 {
+            Kind::Tcp(socket) => {
+                socket.set_nonblocking(true)?;
+                Accept::Tcp(TcpListener::from_std(socket)?)
+            }
+            Kind::Unix(socket) => {
+                socket.set_nonblocking(true)?;
+                Accept::Unix(UnixListener::from_std(socket)?)
+            }
+        })
+    }
+}
+
+/// What the ends of a Unix socket are called.
+const LOCAL: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+/// A listener on the runtime.
+enum Accept {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl Accept {
+    async fn next(&self) -> io::Result<(Stream, Ends)> {
+        match self {
+            Self::Tcp(listener) => {
+                let (stream, peer) = listener.accept().await?;
+                stream.set_nodelay(true)?;
+                let local = stream.local_addr()?;
+                Ok((Stream::Tcp(stream), Ends { peer, local, tls: false }))
+            }
+            Self::Unix(listener) => {
+                let (stream, _) = listener.accept().await?;
+                Ok((Stream::Unix(stream), Ends { peer: LOCAL, local: LOCAL, tls: false }))
+            }
+        }
     }
 }
 
@@ -107,9 +176,7 @@ pub async fn serve(
     let places = Arc::new(Semaphore::new(gateway.settings.limits.connections));
     let mut accepting = JoinSet::new();
     for listener in listeners {
-        listener.0.set_nonblocking(true)?;
-        let listener = TcpListener::from_std(listener.0)?;
-        accepting.spawn(accept(gateway.clone(), listener, drain.clone(), places.clone()));
+        accepting.spawn(accept(gateway.clone(), listener.into_accept()?, drain.clone(), places.clone()));
     }
     let flusher = tokio::spawn(flush_each_second(gateway.clone()));
     stop.await;
@@ -140,11 +207,10 @@ async fn flush_each_second(gateway: Arc<Gateway>) {
     }
 }
 
-async fn accept(gateway: Arc<Gateway>, listener: TcpListener, drain: Arc<Drain>, places: Arc<Semaphore>) {
-    let Ok(local) = listener.local_addr() else { return };
+async fn accept(gateway: Arc<Gateway>, listener: Accept, drain: Arc<Drain>, places: Arc<Semaphore>) {
     loop {
         let Ok(place) = places.clone().acquire_owned().await else { return };
-        let (stream, peer) = match listener.accept().await {
+        let (stream, ends) = match listener.next().await {
             Ok(accepted) => accepted,
             Err(error) => {
                 if is_lasting(&error) {
@@ -159,9 +225,7 @@ async fn accept(gateway: Arc<Gateway>, listener: TcpListener, drain: Arc<Drain>,
         gateway.counters.open.fetch_add(1, Ordering::Relaxed);
         gateway.counters.connections.fetch_add(1, Ordering::Relaxed);
         tokio::spawn(async move {
-            let _ = stream.set_nodelay(true);
-            let local = stream.local_addr().unwrap_or(local);
-            connection(gateway.clone(), stream, Ends { peer, local, tls: false }, &drain).await;
+            connection(gateway.clone(), stream, ends, &drain).await;
             drain.open.fetch_sub(1, Ordering::Relaxed);
             gateway.counters.open.fetch_sub(1, Ordering::Relaxed);
             drop(place);
@@ -169,7 +233,7 @@ async fn accept(gateway: Arc<Gateway>, listener: TcpListener, drain: Arc<Drain>,
     }
 }
 
-async fn connection(gateway: Arc<Gateway>, stream: TcpStream, ends: Ends, drain: &Drain) {
+async fn connection(gateway: Arc<Gateway>, stream: Stream, ends: Ends, drain: &Drain) {
     if let Outcome::Http2(stream, read) = h1::serve(gateway.clone(), stream, ends, drain).await {
         Box::pin(h2::serve(gateway, stream, read, ends, drain)).await;
     }
@@ -179,6 +243,10 @@ async fn connection(gateway: Arc<Gateway>, stream: TcpStream, ends: Ends, drain:
 fn is_lasting(error: &io::Error) -> bool {
     !matches!(
         error.kind(),
-        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::Interrupted
+            | io::ErrorKind::NotConnected
+            | io::ErrorKind::InvalidInput
     )
 }

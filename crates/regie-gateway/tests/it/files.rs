@@ -156,3 +156,14 @@ fn a_changed_file_is_seen() {
     std::fs::write(running.root.path().join("a.txt"), "three").unwrap();
     wait_for("the new content", || (get(running.address, "/a.txt", "").text() == "three").then_some(()));
 }
+
+#[test]
+fn what_is_denied_does_not_exist() {
+    let files = [("private/a.txt", "secret"), ("a.css", "secret"), ("b.txt", "B")];
+    let running =
+        gateway(&files, |settings| settings.deny = regie_core::Patterns::new(["private/**", "*.css"]));
+    for path in ["/private/a.txt", "/private/", "/a.css", "/%61.css", "/x/../a.css"] {
+        assert_eq!(get(running.address, path, "").status, 404, "{path}");
+    }
+    assert_eq!(get(running.address, "/b.txt", "").text(), "B");
+}

@@ -217,3 +217,29 @@ fn early_hints_go_before_the_answer() {
     let answer = connection.response(false).unwrap();
     assert_eq!((answer.status, answer.text(), answer.header("link")), (200, "body", None));
 }
+
+#[test]
+fn a_unix_socket_is_listened_to_as_well() {
+    use std::io::{Read, Write};
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("a.txt"), "A").unwrap();
+    let path = dir.path().join("http.sock");
+    let socket = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    let listener = regie_gateway::Listener::from_fd(socket.into()).unwrap();
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let settings = regie_gateway::Settings::new(dir.path());
+    let thread = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let gateway = regie_gateway::Gateway::new(settings, regie_gateway::Logs::none());
+            regie_gateway::serve(gateway.into(), vec![listener], async { drop(stopped.await) }).await.unwrap()
+        })
+    });
+    let mut stream = std::os::unix::net::UnixStream::connect(&path).unwrap();
+    stream.write_all(b"GET /a.txt HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("\r\n\r\nA"), "{answer}");
+    drop(stop);
+    thread.join().unwrap();
+}
