@@ -23,6 +23,10 @@ pub(crate) struct Options {
     #[arg(long, value_name = "NAME", conflicts_with = "listen")]
     pub(crate) listen_fd: Option<String>,
 
+    /// Take requests from the lane of this name as well: shared memory that a gateway of ours uses, out of LISTEN_FDS.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) lane_fd: Option<String>,
+
     /// File mode of the Unix socket, in octal. Only the owner by default.
     #[arg(long, value_name = "MODE", default_value = "600", value_parser = parse_mode)]
     pub(crate) listen_mode: u32,

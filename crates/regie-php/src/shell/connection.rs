@@ -80,6 +80,8 @@ pub(crate) struct Connection {
     keep: bool,
     knows_goaway: bool,
     said_goodbye: bool,
+    /// It has had a request. One that has not may have its first under way, and is not left before that.
+    served: bool,
     /// The peer is gone, or the stream is of no further use.
     broken: bool,
     /// The peer has lost interest in the request.
@@ -115,6 +117,7 @@ impl Connection {
             keep: false,
             knows_goaway: false,
             said_goodbye: false,
+            served: false,
             broken: false,
             aborted: false,
             response_over: true,
@@ -132,7 +135,7 @@ impl Connection {
         (self.start, self.end, self.body_start, self.body_end) = (0, 0, 0, 0);
         self.gathered = 0;
         self.request_id = 0;
-        (self.knows_goaway, self.said_goodbye, self.broken) = (false, false, false);
+        (self.knows_goaway, self.said_goodbye, self.served, self.broken) = (false, false, false, false);
         self.keep = true;
     }
 
@@ -230,7 +233,8 @@ impl Connection {
                 Step::NeedMore => {}
             }
             let between = self.request_id == 0;
-            if between && around.leaving() && !self.said_goodbye {
+            let leaving = between && around.leaving();
+            if leaving && !self.said_goodbye && (self.knows_goaway || self.served) {
                 if !self.knows_goaway || !self.send(&GOAWAY) {
                     return (Arrival::Closed, 0);
                 }
@@ -241,7 +245,7 @@ impl Connection {
                 Fill::Gone => return (Arrival::Closed, 0),
                 Fill::Interrupted => {}
                 Fill::Tick if between => {
-                    goodbye_ticks += u32::from(self.said_goodbye);
+                    goodbye_ticks += u32::from(leaving);
                     if goodbye_ticks >= GOODBYE_TICKS || !self.patient {
                         return (Arrival::Closed, 0);
                     }
@@ -480,6 +484,7 @@ impl Connection {
         }
         let usable = !self.broken && self.send_end(goodbye && self.keep, &Nobody) && self.keep;
         self.request_id = 0;
+        self.served = true;
         self.response_over = true;
         LAST_RESORT_FD.store(-1, Relaxed);
         // What is left of a body that nobody read is passed over by `next`, as pieces of a request that is over.

@@ -71,6 +71,13 @@ pub(crate) fn prepare(socket: BorrowedFd<'_>) -> io::Result<()> {
     Ok(())
 }
 
+/// For workers that wait for the lane too: they learn in epoll that somebody knocks, and another may have been faster.
+pub(crate) fn never_block(socket: BorrowedFd<'_>) -> io::Result<()> {
+    let flags = OFlag::from_bits_retain(fcntl(socket, FcntlArg::F_GETFL)?);
+    fcntl(socket, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
+    Ok(())
+}
+
 /// Takes over a descriptor that was handed on.
 ///
 /// # Safety

@@ -16,6 +16,7 @@ use nix::sys::signalfd::SignalFd;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, Uid, fork, pipe2, read};
 use regie_core::handoff::Handoff;
+use regie_lane::{Janitor, Lane};
 use regie_php_sys::{self as sys, STAGE_FATAL, STAGE_GIVE_UP};
 
 use super::generation::{self, Inherited, Origin};
@@ -54,6 +55,9 @@ pub(crate) fn run(options: Options) -> Result<(), Fatal> {
     }
     let (listener, is_tcp) = setup::open_listener(&options, &handoff, &identity, inherited.listener)?;
     let status_listener = setup::open_status_listener(&options, inherited.status)?;
+    let lane = setup::open_lane(&options, &handoff)?;
+    let janitor =
+        lane.map(Janitor::new).transpose().map_err(|error| Fatal::Usage(format!("the lane: {error}")))?;
     let signals = setup::block_signals()?;
     // SAFETY: the settings live as long as the process, and there is no other thread.
     if unsafe { sys::regie_php_startup(start.settings) } != 1 {
@@ -71,6 +75,7 @@ pub(crate) fn run(options: Options) -> Result<(), Fatal> {
         workers: count,
         listener: listen::keep(listener),
         is_tcp,
+        lane,
         worker_script: start.worker_script,
         master_pid: std::process::id(),
         started_us: clock::monotonic_us(),
@@ -98,6 +103,7 @@ pub(crate) fn run(options: Options) -> Result<(), Fatal> {
         predecessors: inherited.old.into_iter().map(Pid::from_raw).collect(),
         status: StatusDesk { listener: status_listener.map(listen::keep), slot: status_slot, pid: None },
         generation: Generation::Current,
+        janitor,
         stopped: false,
     };
     log::master(
@@ -131,6 +137,8 @@ struct Master {
     predecessors: Vec<Pid>,
     status: StatusDesk,
     generation: Generation,
+    /// Answers what workers had taken from the lane when they died.
+    janitor: Option<Janitor<&'static Lane>>,
     stopped: bool,
 }
 
@@ -383,6 +391,9 @@ impl Master {
 
     fn on_exit(&mut self, pid: Pid, code: Option<i32>, signal: Option<Signal>) {
         self.predecessors.retain(|old| *old != pid);
+        if let Some(janitor) = &self.janitor {
+            janitor.bury(pid.as_raw().cast_unsigned());
+        }
         if self.status.pid == Some(pid) {
             self.fork_status_desk();
         }

@@ -6,6 +6,7 @@ pub(crate) mod clock;
 pub(crate) mod connection;
 pub(crate) mod engine;
 pub(crate) mod generation;
+pub(crate) mod lane;
 pub(crate) mod listen;
 pub(crate) mod log;
 pub(crate) mod master;

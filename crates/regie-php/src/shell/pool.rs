@@ -4,6 +4,7 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering::Relaxed;
 
 use nix::unistd::write;
+use regie_lane::Lane;
 use regie_php_sys::Text;
 
 use super::log::{self, Level};
@@ -21,6 +22,8 @@ pub(crate) struct Pool {
     /// Waited on by the workers.
     pub(crate) listener: i32,
     pub(crate) is_tcp: bool,
+    /// Where requests of our own gateway come from.
+    pub(crate) lane: Option<&'static Lane>,
     pub(crate) worker_script: Text,
     pub(crate) master_pid: u32,
     /// Whether somebody may ask for the status.

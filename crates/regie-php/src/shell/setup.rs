@@ -11,6 +11,7 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::{Gid, Uid, initgroups, setgid, setgroups, setuid};
 use regie_core::handoff::Handoff;
+use regie_lane::Lane;
 
 use super::area::Area;
 use super::listen;
@@ -179,8 +180,19 @@ pub(crate) fn open_listener(
         (None, None) => return Err(Fatal::Usage("--listen or --listen-fd is needed".into())),
     };
     listen::prepare(socket.as_fd()).map_err(failed)?;
+    if options.lane_fd.is_some() {
+        listen::never_block(socket.as_fd()).map_err(failed)?;
+    }
     let is_tcp = is_tcp(socket.as_fd());
     Ok((socket, is_tcp))
+}
+
+/// The lane that was handed on, for the life of the process.
+pub(crate) fn open_lane(options: &Options, handoff: &Handoff) -> Result<Option<&'static Lane>, Fatal> {
+    let Some(name) = &options.lane_fd else { return Ok(None) };
+    let lane = Lane::open(name, |part| handoff.get(part));
+    let lane = lane.map_err(|error| Fatal::Usage(format!("--lane-fd {name}: {error}")))?;
+    Ok(Some(Box::leak(Box::new(lane))))
 }
 
 pub(crate) fn open_status_listener(

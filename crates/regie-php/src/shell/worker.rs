@@ -24,6 +24,7 @@ use regie_php_sys::{Outcome, Request, Text, regie_php_sequence, regie_php_timed_
 use super::area::Area;
 use super::clock;
 use super::connection::{Arrival, Connection, INBOX, OUTBOX, Surroundings};
+use super::lane::{Arrived, LaneDesk};
 use super::listen::TICK;
 use super::log::Line;
 use super::pool::Pool;
@@ -39,6 +40,7 @@ pub(crate) struct Worker {
     pool: &'static Pool,
     slot: &'static Slot,
     connection: Connection,
+    lane: Option<LaneDesk>,
     raw: &'static mut [u8],
     store: Store,
     /// Requests after which to leave.
@@ -65,10 +67,13 @@ pub(crate) unsafe fn current() -> &'static mut Worker {
 pub(crate) fn install(pool: &'static Pool, slot: &'static Slot) -> nix::Result<()> {
     let mut area = Area::new(INBOX + OUTBOX + PARAMS_MAX + STORE_SIZE + size_of::<Worker>() + 256)?;
     let connection = Connection::new(area.bytes(INBOX), area.bytes(OUTBOX), pool.options.io_timeout.0);
+    let io_timeout = pool.options.io_timeout.0;
+    let lane = pool.lane.map(|lane| LaneDesk::sit_down(lane, pool.listener, io_timeout)).transpose()?;
     let worker = Worker {
         pool,
         slot,
         connection,
+        lane,
         raw: area.bytes(PARAMS_MAX),
         store: Store::new(&mut area),
         requests_max: jittered(pool.options.max_requests, std::process::id()),
@@ -147,16 +152,11 @@ impl Worker {
     /// Blocks until there is a request for PHP. None: leave.
     pub(crate) fn next_request(&mut self) -> Option<Request> {
         loop {
-            if !self.connection.is_open() && !self.accept() {
+            let Some((arrival, len)) = self.arrive(State::Idle) else {
+                // Whoever comes next on the seat need not clean up after this process.
+                self.lane = None;
                 return None;
-            }
-            self.slot.set_state(State::Idle);
-            let around = self.around();
-            let (arrival, len) = self.connection.next(self.raw, &around);
-            if arrival == Arrival::Closed {
-                self.connection.close();
-                continue;
-            }
+            };
             self.begin();
             match self.understand(arrival, len) {
                 Ok(Some(request)) => return Some(request),
@@ -172,13 +172,45 @@ impl Worker {
         }
     }
 
-    /// Waits for a connection; false when it is time to leave.
-    fn accept(&mut self) -> bool {
-        self.accept_in(State::Idle)
+    /// Waits for the head of a request, by the lane or in a connection. None when it is time to leave.
+    fn arrive(&mut self, state: State) -> Option<(Arrival, usize)> {
+        loop {
+            self.slot.set_state(state);
+            if !self.connection.is_open() {
+                match self.knock_or_request()? {
+                    Arrived::Request(len) if len > self.raw.len() => return Some((Arrival::TooLarge, 0)),
+                    Arrived::Request(len) => return Some((Arrival::Request, len)),
+                    Arrived::Knock | Arrived::Nothing => {}
+                }
+                continue;
+            }
+            let around = self.around();
+            match self.connection.next(self.raw, &around) {
+                (Arrival::Closed, _) => self.connection.close(),
+                arrived => return Some(arrived),
+            }
+        }
     }
 
-    fn accept_in(&mut self, state: State) -> bool {
-        self.slot.set_state(state);
+    /// Waits until there is a request in the lane or a connection has been opened. None when it is time to leave.
+    fn knock_or_request(&mut self) -> Option<Arrived> {
+        let Some(lane) = &mut self.lane else { return self.accept().then_some(Arrived::Knock) };
+        if self.spent || nudge::told_to_leave() || std::os::unix::process::parent_id() != self.pool.master_pid
+        {
+            return None;
+        }
+        let arrived = lane.wait(self.raw);
+        if arrived == Arrived::Knock
+            && let Ok(fd) = accept4(self.pool.listener, SockFlag::SOCK_CLOEXEC)
+        {
+            prepare(fd, self.pool.is_tcp, TICK);
+            self.connection.open(fd, true);
+        }
+        Some(arrived)
+    }
+
+    /// Waits for a connection; false when it is time to leave.
+    fn accept(&mut self) -> bool {
         loop {
             if self.around().leaving() {
                 return false;
@@ -330,24 +362,15 @@ impl Worker {
 
     /// The application did not boot and no other worker can answer: says so to all who ask, for a while.
     pub(crate) fn apologize(&mut self) {
-        self.slot.set_state(State::Failed);
-        loop {
-            if !self.connection.is_open() && !self.accept_in(State::Failed) {
-                return;
-            }
-            while self.next_head().is_some() {
-                self.answer(&Plain {
-                    status: "503 Service Unavailable",
-                    content_type: TEXT,
-                    extra: "Retry-After: 2\r\n",
-                    body: APOLOGY,
-                });
-                let goodbye = self.leaving();
-                if !self.connection.end_request(goodbye) {
-                    break;
-                }
-            }
-            self.connection.close();
+        while self.arrive(State::Failed).is_some() {
+            self.answer(&Plain {
+                status: "503 Service Unavailable",
+                content_type: TEXT,
+                extra: "Retry-After: 2\r\n",
+                body: APOLOGY,
+            });
+            let goodbye = self.leaving();
+            self.end_response(goodbye);
         }
     }
 
@@ -360,31 +383,36 @@ impl Worker {
     }
 
     fn answer(&mut self, plain: &Plain<'_>) {
-        let around = self.around();
         let mut head = Line::<512>::default();
         let _ = write!(
             head,
             "Status: {}\r\nContent-Type: {}\r\n{}Cache-Control: no-store\r\n\r\n",
             plain.status, plain.content_type, plain.extra
         );
-        let _ = self.connection.write(head.bytes(), &around) && self.connection.write(plain.body, &around);
+        let _ = self.write(head.bytes()) && self.write(plain.body);
     }
 
     // --- called while PHP runs ----------------------------------------------------------------------------------
 
     pub(crate) fn read_body(&mut self, buffer: &mut [u8]) -> usize {
         let around = self.around();
-        self.connection.read_body(buffer, &around)
+        match &mut self.lane {
+            Some(lane) if lane.is_busy() => lane.read_body(buffer, &around),
+            _ => self.connection.read_body(buffer, &around),
+        }
     }
 
     pub(crate) fn write(&mut self, bytes: &[u8]) -> bool {
         let around = self.around();
-        self.connection.write(bytes, &around)
+        match &mut self.lane {
+            Some(lane) if lane.is_busy() => lane.write(bytes, &around),
+            _ => self.connection.write(bytes, &around),
+        }
     }
 
     pub(crate) fn head_begin(&mut self, status: i32, reason: &[u8]) {
         self.status = status;
-        if status < 200 && !self.connection.takes_informational() {
+        if status < 200 && !self.takes_informational() {
             return;
         }
         if status == 200 && reason.is_empty() {
@@ -401,7 +429,7 @@ impl Worker {
     }
 
     pub(crate) fn head_line(&mut self, line: &[u8]) {
-        if self.status >= 200 || self.connection.takes_informational() {
+        if self.status >= 200 || self.takes_informational() {
             self.write(line);
             self.write(b"\r\n");
         }
@@ -409,19 +437,25 @@ impl Worker {
 
     pub(crate) fn head_end(&mut self) -> bool {
         if self.status < 200 {
-            return self.connection.takes_informational() && self.write(b"\r\n") && self.flush();
+            return self.takes_informational() && self.write(b"\r\n") && self.flush();
         }
         self.write(b"\r\n")
     }
 
     pub(crate) fn flush(&mut self) -> bool {
         let around = self.around();
-        self.connection.flush(&around)
+        match &mut self.lane {
+            Some(lane) if lane.is_busy() => lane.flush(),
+            _ => self.connection.flush(&around),
+        }
     }
 
     pub(crate) fn finish(&mut self) -> bool {
         let around = self.around();
-        let finished = self.connection.finish(&around);
+        let finished = match &mut self.lane {
+            Some(lane) if lane.is_busy() => lane.finish(),
+            _ => self.connection.finish(&around),
+        };
         if finished {
             self.slot.set_state(State::Finishing);
         }
@@ -447,10 +481,26 @@ impl Worker {
         // SAFETY: called in a worker, on its only thread.
         unsafe { regie_php_sequence(0) };
         let goodbye = self.around().leaving();
-        if !self.connection.end_request(goodbye) {
-            self.connection.close();
-        }
+        self.end_response(goodbye);
         self.slot.set_state(State::Idle);
+    }
+
+    fn end_response(&mut self, goodbye: bool) {
+        match &mut self.lane {
+            Some(lane) if lane.is_busy() => self.spent |= !lane.end_request(),
+            _ => {
+                if !self.connection.end_request(goodbye) {
+                    self.connection.close();
+                }
+            }
+        }
+    }
+
+    fn takes_informational(&self) -> bool {
+        match &self.lane {
+            Some(lane) if lane.is_busy() => lane.takes_informational(),
+            _ => self.connection.takes_informational(),
+        }
     }
 }
 

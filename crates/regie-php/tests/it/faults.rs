@@ -1,1 +1,218 @@
-//! To be written.
+//! What may go wrong in a worker, and what it costs: its own request, and nothing else.
+
+use std::io::Write as _;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::client::{Ask, Connection};
+use crate::pool::{MODES, Mode, Pool, now, wait_until};
+
+/// A connection that dies without an answer.
+fn dies(pool: &Pool, uri: &str) {
+    let mut connection = Connection::open_as_gateway(&pool.socket());
+    let answer = connection.try_ask(&pool.get(uri));
+    assert!(answer.is_err(), "{uri}: {answer:?}");
+}
+
+#[test]
+fn a_killed_worker_costs_its_request_and_is_replaced_at_once() {
+    for mode in MODES {
+        let pool = Pool::start(mode, "faults.php", &["--workers", "2"]);
+        for (what, signal) in [("kill", "SIGKILL"), ("segv", "SIGSEGV")] {
+            let mut other = Connection::open_as_gateway(&pool.socket());
+            dies(&pool, &format!("/?do={what}"));
+            let died = now();
+            wait_until("the replacement", || pool.workers().len() == 2, || pool.log());
+            assert!(died.elapsed() < Duration::from_millis(500), "{:?}", died.elapsed());
+            assert!(other.ask(&pool.get("/")).text().starts_with("fine "));
+            pool.wait_for_log(&format!("({signal}) in GET /?do={what} ("));
+        }
+        assert!(pool.ask(&pool.get("/")).text().starts_with("fine "));
+    }
+}
+
+#[test]
+fn an_endless_recursion_meets_the_guard_page() {
+    let pool = Pool::start(Mode::Classic, "faults.php", &["--ini", "memory_limit=-1"]);
+    dies(&pool, "/?do=recurse");
+    pool.wait_for_log("(SIGSEGV) in GET /?do=recurse");
+    assert!(pool.ask(&pool.get("/")).text().starts_with("fine "));
+}
+
+const LIMIT: [&str; 4] = ["--request-timeout", "300ms", "--request-grace", "300ms"];
+
+#[test]
+fn a_request_past_its_time_is_ended_with_504_and_its_stack_is_logged() {
+    for mode in MODES {
+        let pool = Pool::start(mode, "faults.php", &LIMIT);
+        for (what, frame) in [("sleep", "#0 sleep()"), ("loop", "#0 {closure}() ")] {
+            let began = now();
+            let answer = pool.ask(&pool.get(&format!("/?do={what}")));
+            assert_eq!(answer.status, 504, "{mode:?} {what}: {answer:?}");
+            let took = began.elapsed();
+            assert!(
+                took > Duration::from_millis(290) && took < Duration::from_millis(1500),
+                "{what}: {took:?}"
+            );
+            pool.wait_for_log(frame);
+            assert!(pool.log().contains("faults.php:"), "{}", pool.log());
+        }
+        pool.wait_for_log("Maximum request time exceeded");
+        assert!(pool.ask(&pool.get("/")).text().starts_with("fine "));
+    }
+}
+
+#[test]
+fn a_script_that_does_not_end_is_answered_for_and_killed() {
+    for mode in MODES {
+        let pool = Pool::start(mode, "faults.php", &[&LIMIT[..], &["--workers", "1"]].concat());
+        let before = pool.workers();
+        let answer = pool.ask(&pool.get("/?do=stuck"));
+        assert_eq!(
+            (answer.status, answer.text().as_str()),
+            (504, "The request took too long.\n"),
+            "{mode:?}"
+        );
+        pool.wait_for_log("is killed: its request did not end within --request-grace");
+        wait_until(
+            "the replacement",
+            || !pool.workers().is_empty() && pool.workers() != before,
+            || pool.log(),
+        );
+        assert!(pool.ask(&pool.get("/")).text().starts_with("fine "));
+    }
+}
+
+#[test]
+fn what_was_sent_before_the_limit_stays_as_it_is() {
+    let pool = Pool::start(Mode::Classic, "faults.php", &LIMIT);
+    let answer = pool.ask(&pool.get("/?do=sent"));
+    assert_eq!(answer.status, 200);
+    assert!(answer.text().starts_with("xxxx"));
+}
+
+#[test]
+fn a_busy_loop_meets_max_execution_time() {
+    for mode in MODES {
+        let pool = Pool::start(mode, "cpu-limit.php", &["--workers", "1"]);
+        let answer = pool.ask(&pool.get("/"));
+        assert!(
+            answer.text().contains("Maximum execution time of 1 second exceeded"),
+            "{mode:?}: {answer:?}"
+        );
+        assert_eq!(pool.ask(&pool.get("/")).status, answer.status, "and the next request is served");
+    }
+}
+
+#[test]
+fn a_script_that_fails_to_boot_is_apologized_for_until_it_boots() {
+    let folder = tempfile::tempdir().unwrap();
+    let gate = folder.path().join("down");
+    std::fs::write(&gate, "").unwrap();
+    let mut pool = Pool::launch(
+        Mode::Worker,
+        "boot-fails.php",
+        &["--workers", "2"],
+        &[("FAIL_WHILE", gate.to_str().unwrap())],
+    );
+    pool.wait_for_log("the worker script ended before its loop");
+    let answer = pool.ask(&pool.get("/"));
+    assert_eq!(answer.status, 503);
+    assert_eq!(answer.header("Retry-After"), Some("2"));
+    assert!(answer.text().contains("did not start"), "{answer:?}");
+    assert!(pool.log().contains("the database is not there"), "{}", pool.log());
+    std::fs::remove_file(&gate).unwrap();
+    pool.wait_for_notice("READY=1");
+    wait_until("the page", || pool.ask(&pool.get("/")).text() == "up", || pool.log());
+    pool.signal(Signal::SIGTERM);
+    assert_eq!(pool.wait_for_end(), Some(0));
+}
+
+#[test]
+fn a_boot_without_end_is_cut() {
+    let pool =
+        Pool::launch(Mode::Worker, "cpu-limit.php", &["--boot-timeout", "200ms", "--workers", "1"], &[]);
+    pool.wait_for_notice("READY=1");
+    drop(pool);
+    let folder = tempfile::tempdir().unwrap();
+    let script = folder.path().join("endless.php");
+    std::fs::File::create(&script).unwrap().write_all(b"<?php sleep(60);").unwrap();
+    let pool = Pool::launch(
+        Mode::Worker,
+        script.to_str().unwrap(),
+        &["--boot-timeout", "200ms", "--workers", "1"],
+        &[],
+    );
+    pool.wait_for_log("is killed: it did not boot within --boot-timeout");
+}
+
+#[test]
+fn a_client_that_goes_away_is_seen_by_php() {
+    for mode in MODES {
+        let pool = Pool::start(mode, "abort.php", &[]);
+        let result = pool.folder.path().join("seen");
+        let mut connection = Connection::open_as_gateway(&pool.socket());
+        connection.send(&pool.get(&format!("/?to={}", result.display())).to_bytes(true)).unwrap();
+        connection.next().unwrap();
+        drop(connection);
+        wait_until(
+            "the end of the script",
+            || result.exists() && !std::fs::read(&result).unwrap().is_empty(),
+            || pool.log(),
+        );
+        assert_eq!(std::fs::read_to_string(&result).unwrap(), "1 seen", "{mode:?}");
+    }
+}
+
+/// One worker is killed again and again while others are asked: only the killed requests fail.
+#[test]
+fn crashes_under_load_hurt_nobody_else() {
+    let pool = Pool::start(Mode::Classic, "hello.php", &["--workers", "4"]);
+    let until = now() + Duration::from_secs(2);
+    let (mut asked, mut lost) = (0, 0);
+    std::thread::scope(|scope| {
+        let killer = scope.spawn(|| {
+            let mut killed = 0;
+            while now() < until {
+                if let Some(pid) = pool.workers().first() {
+                    let _ = kill(Pid::from_raw(*pid), Signal::SIGSEGV);
+                    killed += 1;
+                }
+                std::thread::sleep(Duration::from_millis(200));
+            }
+            killed
+        });
+        let lanes: Vec<_> = (0..3)
+            .map(|_| {
+                scope.spawn(|| {
+                    let (mut asked, mut lost) = (0, 0);
+                    while now() < until {
+                        let mut connection = Connection::open(&pool.socket());
+                        let ask: Ask = pool.get("/?i=1");
+                        for _ in 0..50 {
+                            asked += 1;
+                            match connection.try_ask(&ask) {
+                                Ok(answer) => assert_eq!(answer.text(), "Hello 1"),
+                                Err(_) => {
+                                    lost += 1;
+                                    break;
+                                }
+                            }
+                        }
+                    }
+                    (asked, lost)
+                })
+            })
+            .collect();
+        for lane in lanes {
+            let (its_asked, its_lost) = lane.join().unwrap();
+            asked += its_asked;
+            lost += its_lost;
+        }
+        let killed = killer.join().unwrap();
+        assert!(killed > 3 && lost <= killed, "{lost} of {asked} lost by {killed} kills");
+    });
+    assert!(asked > 100);
+}
