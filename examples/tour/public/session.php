@@ -31,7 +31,7 @@ page('session', function () use ($session): void {
   <section class="panel counter">
     <p class="big" role="status"><?= (int) $session['count'] ?></p>
     <form class="row" method="post" action="/session.php">
-      <button autofocus>Count one more</button>
+      <button>Count one more</button>
       <button class="quiet" name="forget" value="1">Forget me</button>
     </form>
     <p class="note">Known since <?= e(date('H:i:s', $session['since'])) ?>, kept by PHP's <code><?= e(ini_get('session.save_handler')) ?></code> handler.</p>

@@ -28,13 +28,12 @@ $received = (static function (): ?array {
     }
 
     return [
-        'name' => $file['name'],
-        'size' => $file['size'],
-        'sizeText' => bytes($file['size']),
-        'type' => $file['type'],
-        'sha256' => hash_file('sha256', $file['tmp_name']),
-        'memory' => bytes(memory_get_peak_usage(true)),
-        'pid' => getmypid(),
+        'Name' => $file['name'],
+        'Size' => number_format($file['size']) . ' bytes',
+        'Type' => $file['type'],
+        'SHA-256' => hash_file('sha256', $file['tmp_name']),
+        'Memory that PHP took' => bytes(memory_get_peak_usage(true)),
+        'Received by process' => getmypid(),
     ];
 })();
 
@@ -65,10 +64,10 @@ page('upload', function () use ($received): void {
     <header><h2>What PHP received</h2></header>
     <table class="pairs"><tbody>
 <?php foreach ($received ?? [] as $key => $value) { ?>
-      <tr><th scope="row"><?= e($key) ?></th><td><?= e($value) ?></td></tr>
+      <tr><th scope="row"><?= e(ucfirst($key)) ?></th><td><?= e($value) ?></td></tr>
 <?php } ?>
     </tbody></table>
   </section>
-  <p class="aside">The bytes go through to PHP while they arrive. The memory of the server and of PHP stays where it is, whatever the size of the file.</p>
+  <p class="aside">Whatever the size of the file, the server and PHP keep only a few pieces of it in memory.</p>
 <?php
 });

@@ -104,7 +104,7 @@ on('[data-upload]', (form) => {
       try {
         show(JSON.parse(request.responseText));
       } catch {
-        show({ error: `no answer from PHP, status ${request.status}` });
+        show({ Error: `no answer from PHP, status ${request.status}` });
       }
     });
     request.addEventListener('error', () => { status.textContent = 'The connection was cut.'; });
