@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt;
 use regie_pool::{AnswerBody, BoxError, CallError};
 use tokio::sync::mpsc;
 use tokio::time::Sleep;
@@ -169,6 +170,14 @@ impl PoolBody {
     }
 }
 
+/// Reads an answer to its end and drops it.
+pub(crate) fn hear_out(mut rest: AnswerBody) {
+    if rest.is_end_stream() {
+        return;
+    }
+    tokio::spawn(async move { while let Some(Ok(_)) = rest.frame().await {} });
+}
+
 /// What a worker gives at once, at most.
 const PUMP_PIECE: usize = 64 * 1024;
 
@@ -206,6 +215,16 @@ impl OutBody {
             }
         });
         Self::Boxed(Box::pin(Pumped(pieces)))
+    }
+
+    /// The client has all that it gets, but the worker may not be done: shutdown functions run, or a body was given that
+    /// is not sent. It is heard out, since closing would tell PHP that the client had left.
+    pub(crate) fn hear_out(self) {
+        if let Self::Pool(body) = self
+            && let Some(rest) = body.body
+        {
+            hear_out(rest);
+        }
     }
 
     /// Called while the client does not take more: whoever makes the body may go on, within bounds.

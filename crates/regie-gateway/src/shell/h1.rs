@@ -398,15 +398,19 @@ impl Connection {
         with_date(|date| {
             response::put_head(&mut out, asked, reply.status, &reply.headers, delimiter, known, date);
         });
-        let mut body = match delimiter {
-            Delimiter::None => OutBody::Empty,
-            _ => reply.body,
+        let (mut body, unsent) = match delimiter {
+            Delimiter::None => (OutBody::Empty, reply.body),
+            _ => (reply.body, OutBody::Empty),
         };
         let mut record = reply.record;
         let mut sent = 0;
         let written = self.write_body(&mut out, &mut body, delimiter, &mut sent).await;
         if let Some(record) = &mut record {
             record.bytes = sent;
+        }
+        if written.is_ok() {
+            body.hear_out();
+            unsent.hear_out();
         }
         if out.capacity() <= 2 * WRITE_SIZE {
             out.clear();

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
-use http::{Request, Response, header};
+use http::{Method, Request, Response, StatusCode, header};
 use http_body::{Body, Frame, SizeHint};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use regie_pool::BoxError;
@@ -64,21 +64,26 @@ async fn answer(gateway: &Shared, request: Request<hyper::body::Incoming>, ends:
     let length =
         headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok());
     let empty = http_body::Body::is_end_stream(&body);
-    let asked = Asked {
+    let asked = Arc::new(Asked {
         method: parts.method,
         target: parts.uri.path_and_query().map_or_else(|| "*".to_owned(), ToString::to_string),
         authority: parts.uri.authority().map(ToString::to_string),
         version: parts.version,
         headers,
         content_length: if empty { Some(0) } else { length },
-    };
+    });
     let body = if empty {
         InBody::Empty
     } else {
         InBody::H2(H2Body::new(body, gateway.settings.limits.body_timeout))
     };
     // hyper cannot send informational heads from a server, so 103 is heard by HTTP/1.1 clients only.
-    let mut reply = gateway.answer(&Arc::new(asked), body, ends, None).await;
+    let mut reply = gateway.answer(&asked, body, ends, None).await;
+    let bodiless = asked.method == Method::HEAD
+        || matches!(reply.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    if bodiless && matches!(reply.body, OutBody::Pool(_)) {
+        std::mem::replace(&mut reply.body, OutBody::Empty).hear_out();
+    }
     let mut response = Response::new(Recorded { body: reply.body.pumped(), record: reply.record.take() });
     *response.status_mut() = reply.status;
     *response.headers_mut() = reply.headers;

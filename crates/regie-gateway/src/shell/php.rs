@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use http_body_util::BodyExt;
 use regie_pool::{Answer, AnswerBody, Body, Call, CallError, Head};
 
-use super::body::{BodyError, InBody, OutBody, PoolBody};
+use super::body::{BodyError, InBody, OutBody, PoolBody, hear_out};
 use super::compress;
 use super::files::{FileBody, Root, Sendable};
 use super::gateway::{Gateway, Visit};
@@ -127,8 +127,7 @@ impl Gateway {
         let sendfile = headers.remove(X_SENDFILE);
         let redirect = headers.remove(X_ACCEL_REDIRECT);
         if sendfile.is_some() || redirect.is_some() {
-            // The worker is free again: its own body is of no interest.
-            drop(body);
+            hear_out(body);
             return self.leave_file(visit, root, status, headers, sendfile.as_ref(), redirect.as_ref());
         }
         let body = match body.into_whole() {

@@ -3,7 +3,7 @@
 use std::io::Read;
 
 use crate::client::{Connection, get};
-use crate::fixture::before;
+use crate::fixture::{before, wait_for};
 use crate::worker::{After, FakePool};
 
 fn show(names: &'static [&'static str]) -> FakePool {
@@ -212,4 +212,38 @@ fn hosts_that_are_not_ours_and_health() {
         assert_eq!(ask(host, "/"), status, "{host}");
     }
     assert_eq!(ask("10.0.0.1", "/healthz"), 200, "a load balancer asks by address");
+}
+
+/// What PHP does after its answer is complete for the client is not cut short.
+#[test]
+fn php_is_heard_out() {
+    let (go, gone) = std::sync::mpsc::channel::<()>();
+    let (tell, told) = std::sync::mpsc::channel::<bool>();
+    let gone = std::sync::Mutex::new(gone);
+    let pool = FakePool::start(1, move |request| {
+        request.say(format!("{}\r\n\r\n", request.param("QUERY_STRING")));
+        request.say("12345");
+        gone.lock().unwrap().recv().unwrap();
+        tell.send(request.say("more")).unwrap();
+        After::Stay
+    });
+    let running = before(&pool, |_| {});
+    for (method, header, body) in [
+        ("GET", "Content-Length:5", "12345"),
+        ("GET", "Status:204", ""),
+        ("HEAD", "A:b", ""),
+        ("GET", "X-Accel-Redirect:/style.css", "body{}"),
+    ] {
+        let mut connection = Connection::open(running.address);
+        let answer = connection.ask(&format!("{method} /?{header} HTTP/1.1\r\nHost: h\r\n\r\n"));
+        assert_eq!(answer.text(), body, "{header}");
+        go.send(()).unwrap();
+        assert!(told.recv().unwrap(), "{header}: somebody still listens");
+    }
+    wait_for("the worker to be free", || (running.stats().pool.idle == 1).then_some(()));
+    assert_eq!(
+        pool.accepted.load(std::sync::atomic::Ordering::SeqCst),
+        1,
+        "its connection was kept all the time"
+    );
 }
