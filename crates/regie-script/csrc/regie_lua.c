@@ -22,6 +22,10 @@
 #define LUA_ANSI
 #define LUA_API static
 
+struct lua_State;
+/* Asks the host whether the script goes on, from within a long search for a pattern. */
+static void rl_match_tick(struct lua_State *L);
+
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wall"
 #pragma GCC diagnostic ignored "-Wunused-function"

@@ -11,6 +11,14 @@ static void rl_tick(lua_State *L, lua_Debug *place) {
     rl_raise(L, state->loading ? "FUNCTION LOAD timeout" : "Script killed by user with SCRIPT KILL...");
 }
 
+/* In Redis a search has no end but its own. As in a hook, no hook is called while the error is on its way. */
+static void rl_match_tick(lua_State *L) {
+    lu_byte allowed = L->allowhook;
+    L->allowhook = 0;
+    rl_tick(L, NULL);
+    L->allowhook = allowed;
+}
+
 /* All Lua runs below protected calls, so this is not reached unless one of them is missing. */
 static int rl_panic(lua_State *L) {
     fprintf(stderr, "regie-script: unprotected Lua error: %s\n", lua_tostring(L, -1));
@@ -20,10 +28,17 @@ static int rl_panic(lua_State *L) {
 struct rl_state *rl_open(int functions, size_t memory_limit, uint64_t *random) {
     struct rl_state *state = calloc(1, sizeof(*state));
     if (!state) return NULL;
+    state->arena = state->fresh = malloc(RL_ARENA);
+    if (!state->arena) {
+        free(state);
+        return NULL;
+    }
+    state->arena_end = state->arena + RL_ARENA;
     state->functions = functions;
     state->random = random;
     state->L = lua_newstate(rl_allocate, state);
     if (!state->L) {
+        free(state->arena);
         free(state);
         return NULL;
     }
@@ -46,7 +61,8 @@ void rl_close(struct rl_state *state) {
     rl_drop(state, &state->json);
     rl_drop(state, &state->scratch);
     rl_drop(state, &state->digits);
-    free(state->args);
+    if (state->args) rl_allocate(state, state->args, state->args_capacity * sizeof(struct rl_slice), 0);
+    free(state->arena);
     free(state);
 }
 
@@ -59,9 +75,17 @@ static int rl_collect_protected(lua_State *L) {
     return 0;
 }
 
-void rl_collect(struct rl_state *state) {
-    lua_cpcall(state->L, rl_collect_protected, NULL);
+/* The collector needs a little memory itself, at the limit too. */
+static void rl_collect_by(struct rl_state *state, lua_CFunction collect) {
+    size_t limit = state->limit;
+    state->limit = 0;
+    lua_cpcall(state->L, collect, NULL);
     lua_settop(state->L, 0);
+    state->limit = limit;
+}
+
+void rl_collect(struct rl_state *state) {
+    rl_collect_by(state, rl_collect_protected);
 }
 
 void rl_release(struct rl_state *state, int reference) {
@@ -98,10 +122,16 @@ static void rl_finish(struct rl_state *state) {
     if (state->stopped || (state->L->hookmask & LUA_MASKLINE))
         lua_sethook(state->L, rl_tick, LUA_MASKCOUNT, RL_TICK);
     state->stopped = 0;
+    /* What collectgarbage has set holds for one script. */
+    global_State *g = G(state->L);
+    g->gcpause = LUAI_GCPAUSE;
+    g->gcstepmul = LUAI_GCMUL;
+    if (g->GCthreshold > g->totalbytes * 4 + ((size_t)1 << 20)) g->GCthreshold = g->totalbytes;
     while (state->pack_buffers) mp_buf_drop(state);
     rl_trim(state, &state->json);
     rl_trim(state, &state->scratch);
     rl_trim(state, &state->digits);
+    if (luaZ_sizebuffer(&g->buff) > RL_KEPT_BUFFER) luaZ_freebuffer(state->L, &g->buff);
 }
 
 /* Turns a job that ended by a Lua error outside of the script into a failed result: in practice, no memory. */
@@ -262,12 +292,16 @@ static int rl_step_protected(lua_State *L) {
 
 /* Redis takes 50 steps each 50 scripts; so does this. After a failure all that it held goes at once. */
 static void rl_collect_some(struct rl_state *state, int failed) {
-    if (failed && state->used > ((size_t)4 << 20)) {
-        rl_collect(state);
+    if (failed && state->used > ((size_t)1 << 19)) {
+        /* Each time the table of strings becomes half as large. */
+        size_t before;
+        do {
+            before = state->used;
+            rl_collect(state);
+        } while (state->used < before / 8 * 7);
     } else if (++state->runs == 50) {
         state->runs = 0;
-        lua_cpcall(state->L, rl_step_protected, NULL);
-        lua_settop(state->L, 0);
+        rl_collect_by(state, rl_step_protected);
     }
 }
 

@@ -8,9 +8,18 @@ struct rl_buffer {
 enum rl_name { NAME_OK, NAME_ERR, NAME_DOUBLE, NAME_BIG_NUMBER, NAME_VERBATIM, NAME_FORMAT, NAME_STRING, NAME_MAP,
                NAME_SET, NAME_IGNORE, NAME_KEYS, NAME_ARGV, NAME_COUNT };
 
+/* Small blocks come from one arena per state, in lists by size: most of what a script makes is small and goes soon. What
+ * does not fit in the arena comes from malloc, so that it can be given back. */
+#define RL_ARENA ((size_t)2 * 1024 * 1024)
+#define RL_SMALL ((size_t)512)
+#define RL_UNIT ((size_t)16)
+
 struct rl_state {
     lua_State *L;
     size_t used, limit;
+    char *arena, *arena_end;        /* the whole of it */
+    char *fresh;                    /* what has never been used of it */
+    void *free_blocks[RL_SMALL / RL_UNIT];
     int functions;                  /* the state of libraries, not of EVAL */
     int handler;                    /* registry reference of the error handler */
     const struct rl_host *host;     /* while something runs, else NULL */
@@ -34,18 +43,67 @@ struct rl_state {
 /* Instructions between two looks at the host, as in Redis. */
 #define RL_TICK 100000
 
+static inline size_t rl_class(size_t size) {
+    return (size - 1) / RL_UNIT;
+}
+
+static inline void *rl_take_block(struct rl_state *state, size_t size) {
+    if (size <= RL_SMALL) {
+        size_t class = rl_class(size);
+        void *block = state->free_blocks[class];
+        if (block) {
+            memcpy(&state->free_blocks[class], block, sizeof(void *));
+            return block;
+        }
+        size_t whole = (class + 1) * RL_UNIT;
+        if ((size_t)(state->arena_end - state->fresh) >= whole) {
+            block = state->fresh;
+            state->fresh += whole;
+            return block;
+        }
+    }
+    return malloc(size);
+}
+
+static inline int rl_in_arena(const struct rl_state *state, const void *block) {
+    return (uintptr_t)block - (uintptr_t)state->arena < RL_ARENA;
+}
+
+static inline void rl_give_block(struct rl_state *state, void *block, size_t size) {
+    if (block && size <= RL_SMALL && rl_in_arena(state, block)) {
+        size_t class = rl_class(size);
+        memcpy(block, &state->free_blocks[class], sizeof(void *));
+        state->free_blocks[class] = block;
+    } else {
+        free(block);
+    }
+}
+
 /* Lua's allocator, and that of every buffer: no more than the limit is ever held. */
 static void *rl_allocate(void *user, void *block, size_t old_size, size_t new_size) {
     struct rl_state *state = user;
     if (new_size == 0) {
         state->used -= old_size;
-        free(block);
+        rl_give_block(state, block, old_size);
         return NULL;
     }
     if (new_size > old_size && state->limit != 0
         && (new_size - old_size > state->limit || state->used > state->limit - (new_size - old_size)))
         return NULL;
-    void *moved = realloc(block, new_size);
+    void *moved;
+    if (!block) {
+        moved = rl_take_block(state, new_size);
+    } else if (old_size > RL_SMALL || !rl_in_arena(state, block)) {
+        moved = realloc(block, new_size);
+    } else if (new_size <= RL_SMALL && rl_class(new_size) == rl_class(old_size)) {
+        moved = block;
+    } else {
+        moved = rl_take_block(state, new_size);
+        if (moved) {
+            memcpy(moved, block, old_size < new_size ? old_size : new_size);
+            rl_give_block(state, block, old_size);
+        }
+    }
     if (moved) state->used += new_size - old_size;
     return moved;
 }

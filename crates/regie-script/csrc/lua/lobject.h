@@ -201,7 +201,9 @@ typedef union TString {
   struct {
     CommonHeader;
     lu_byte reserved;
-    unsigned int hash;
+    lu_byte keyed;  /* `key' is there */
+    unsigned int hash;  /* place in the string table */
+    unsigned int key;  /* hash as a key of tables */
     size_t len;
   } tsv;
 } TString;

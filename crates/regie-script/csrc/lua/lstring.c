@@ -47,6 +47,49 @@ void luaS_resize (lua_State *L, int newsize) {
 }
 
 
+/* strings longer than this are interned by a faster hash */
+#define SHORT_STRING	32
+
+
+static unsigned int hashkey (const char *str, size_t l) {
+  unsigned int h = cast(unsigned int, l);  /* seed */
+  for (; l >= 1; l--)
+    h = h ^ ((h<<5)+(h>>2)+cast(unsigned char, str[l-1]));
+  return h;
+}
+
+
+unsigned int luaS_makekey (TString *ts) {
+  ts->tsv.key = hashkey(getstr(ts), ts->tsv.len);
+  ts->tsv.keyed = 1;
+  return ts->tsv.key;
+}
+
+
+static uint64_t hashword (const char *str) {
+  uint64_t word;
+  memcpy(&word, str, sizeof(word));
+  return word;
+}
+
+
+static uint64_t hashmix (uint64_t a, uint64_t b) {
+  unsigned __int128 product = cast(unsigned __int128, a) * b;
+  return cast(uint64_t, product) ^ cast(uint64_t, product >> 64);
+}
+
+
+/* for strings of more than 16 bytes, 16 at a time */
+static unsigned int hashlong (const char *str, size_t l) {
+  uint64_t h = l * 0x9E3779B97F4A7C15ULL;
+  const char *last = str + l - 16;
+  for (; str < last; str += 16)
+    h = hashmix(hashword(str) ^ h, hashword(str + 8) ^ 0xE7037ED1A0B428DBULL);
+  h = hashmix(hashword(last) ^ h, hashword(last + 8) ^ 0x8EBC6AF09C88C6E3ULL);
+  return cast(unsigned int, h ^ (h >> 32));
+}
+
+
 static TString *newlstr (lua_State *L, const char *str, size_t l,
                                        unsigned int h) {
   TString *ts;
@@ -56,6 +99,8 @@ static TString *newlstr (lua_State *L, const char *str, size_t l,
   ts = cast(TString *, luaM_malloc(L, (l+1)*sizeof(char)+sizeof(TString)));
   ts->tsv.len = l;
   ts->tsv.hash = h;
+  ts->tsv.key = h;
+  ts->tsv.keyed = (l <= SHORT_STRING);
   ts->tsv.marked = luaC_white(G(L));
   ts->tsv.tt = LUA_TSTRING;
   ts->tsv.reserved = 0;
@@ -74,16 +119,12 @@ static TString *newlstr (lua_State *L, const char *str, size_t l,
 
 TString *luaS_newlstr (lua_State *L, const char *str, size_t l) {
   GCObject *o;
-  unsigned int h = cast(unsigned int, l);  /* seed */
-  size_t step = 1;
-  size_t l1;
-  for (l1=l; l1>=step; l1-=step)  /* compute hash */
-    h = h ^ ((h<<5)+(h>>2)+cast(unsigned char, str[l1-1]));
+  unsigned int h = (l <= SHORT_STRING) ? hashkey(str, l) : hashlong(str, l);
   for (o = G(L)->strt.hash[lmod(h, G(L)->strt.size)];
        o != NULL;
        o = o->gch.next) {
     TString *ts = rawgco2ts(o);
-    if (ts->tsv.len == l && (memcmp(str, getstr(ts), l) == 0)) {
+    if (ts->tsv.len == l && ts->tsv.hash == h && (memcmp(str, getstr(ts), l) == 0)) {
       /* string may be dead */
       if (isdead(G(L), o)) changewhite(o);
       return ts;

@@ -23,6 +23,15 @@
 
 #define luaS_fix(s)	l_setbit((s)->tsv.marked, FIXEDBIT)
 
+/*
+** The hash that decides where a string lies in tables, and so the order of
+** their keys: that of all bytes, as Redis has it. Long strings get it when
+** they first become a key; most never do.
+*/
+#define luaS_keyhash(ts) \
+  ((ts)->tsv.keyed ? (ts)->tsv.key : luaS_makekey(cast(TString *, ts)))
+
+LUAI_FUNC unsigned int luaS_makekey (TString *ts);
 LUAI_FUNC void luaS_resize (lua_State *L, int newsize);
 LUAI_FUNC Udata *luaS_newudata (lua_State *L, size_t s, Table *e);
 LUAI_FUNC TString *luaS_newlstr (lua_State *L, const char *str, size_t l);

@@ -171,6 +171,8 @@ typedef struct MatchState {
   const char *src_init;  /* init of source string */
   const char *src_end;  /* end (`\0') of source string */
   lua_State *L;
+  int depth;  /* calls of `match' within calls */
+  int steps;  /* calls of `match' since the host was last asked */
   int level;  /* total number of captures (finished or unfinished) */
   struct {
     const char *init;
@@ -276,6 +278,7 @@ static int singlematch (int c, const char *p, const char *ep) {
 
 
 static const char *match (MatchState *ms, const char *s, const char *p);
+static const char *domatch (MatchState *ms, const char *s, const char *p);
 
 
 static const char *matchbalance (MatchState *ms, const char *s,
@@ -362,7 +365,28 @@ static const char *match_capture (MatchState *ms, const char *s, int l) {
 }
 
 
+/* calls of `match' within calls, so that the C stack is enough */
+#define MAXMATCHDEPTH	2000
+
+/* calls of `match' between two looks at the host */
+#define MATCHSTEPS	1000000
+
+
 static const char *match (MatchState *ms, const char *s, const char *p) {
+  const char *res;
+  if (++ms->depth > MAXMATCHDEPTH)
+    luaL_error(ms->L, "pattern too complex");
+  if (++ms->steps >= MATCHSTEPS) {
+    ms->steps = 0;
+    rl_match_tick(ms->L);
+  }
+  res = domatch(ms, s, p);
+  ms->depth--;
+  return res;
+}
+
+
+static const char *domatch (MatchState *ms, const char *s, const char *p) {
   init: /* using goto's to optimize tail recursion */
   switch (*p) {
     case '(': {  /* start capture */
@@ -514,6 +538,8 @@ static int str_find_aux (lua_State *L, int find) {
     int anchor = (*p == '^') ? (p++, 1) : 0;
     const char *s1=s+init;
     ms.L = L;
+    ms.depth = 0;
+    ms.steps = 0;
     ms.src_init = s;
     ms.src_end = s+l1;
     do {
@@ -552,6 +578,8 @@ static int gmatch_aux (lua_State *L) {
   const char *p = lua_tostring(L, lua_upvalueindex(2));
   const char *src;
   ms.L = L;
+  ms.depth = 0;
+  ms.steps = 0;
   ms.src_init = s;
   ms.src_end = s+ls;
   for (src = s + (size_t)lua_tointeger(L, lua_upvalueindex(3));
@@ -656,6 +684,8 @@ static int str_gsub (lua_State *L) {
                       "string/function/table expected");
   luaL_buffinit(L, &b);
   ms.L = L;
+  ms.depth = 0;
+  ms.steps = 0;
   ms.src_init = src;
   ms.src_end = src+srcl;
   while (n < max_s) {

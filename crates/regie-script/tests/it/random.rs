@@ -113,10 +113,7 @@ fn damage(random: &mut Random, text: &mut Vec<u8>) {
     }
     let at = random.below(text.len() as u64) as usize;
     match random.below(3) {
-        0 => {
-            text[at] =
-                random.pick(&[b"{", b"}", b"[", b"]", b",", b":", b"\"", b"\\", b"\0", b"x", b"-", b"e"])[0]
-        }
+        0 => text[at] = b"{}[],:\"\\\0x-e"[random.below(12) as usize],
         1 => text.truncate(at),
         _ => drop(text.remove(at)),
     }
@@ -151,8 +148,12 @@ const SHOW: &str = "
 local function show(v)
   if type(v) == 'number' then return string.format('%.17g', v) end
   if type(v) ~= 'table' then return tostring(v) == tostring(cjson.null) and 'null' or tostring(v) end
-  local r = {}
-  for k, w in pairs(v) do r[#r + 1] = show(k) .. '=' .. show(w) end
+  local r, by_address = {}, false
+  for k, w in pairs(v) do
+    r[#r + 1] = show(k) .. '=' .. show(w)
+    by_address = by_address or type(k) == 'table'
+  end
+  if by_address then table.sort(r) end
   return '{' .. table.concat(r, ';') .. '}'
 end
 ";

@@ -75,7 +75,12 @@ impl Client {
                 .stream
                 .read(&mut chunk)
                 .unwrap_or_else(|error| panic!("{error} after {}", String::from_utf8_lossy(&request.bytes)));
-            assert_ne!(read, 0, "redis-server closed the connection");
+            assert_ne!(
+                read,
+                0,
+                "redis-server closed the connection after {}",
+                String::from_utf8_lossy(&request.bytes)
+            );
             self.buffer.extend_from_slice(&chunk[..read]);
             if is_whole(&self.buffer) {
                 return self.buffer.clone();
