@@ -36,6 +36,8 @@ pub struct Slot {
     wants: AtomicU32,
     /// Bytes of the request's parameters.
     head_len: AtomicU32,
+    /// When it was taken, on the machine's monotonic clock; 0 before.
+    taken_us: AtomicU64,
     /// The request's body: the gateway writes, the worker reads.
     pub request: Flow,
     /// The answer, head and body as one stream: the worker writes, the gateway reads.
@@ -58,6 +60,7 @@ impl Slot {
         self.head_len.store(head_len, Ordering::Relaxed);
         self.wants.store(0, Ordering::Relaxed);
         self.waiting.store(0, Ordering::Relaxed);
+        self.taken_us.store(0, Ordering::Relaxed);
         self.request.reset();
         self.response.reset();
     }
@@ -112,6 +115,16 @@ impl Slot {
     /// Bytes of the parameters, as the gateway says.
     pub fn head_len(&self) -> u32 {
         self.head_len.load(Ordering::Relaxed)
+    }
+
+    /// Notes when the request was taken.
+    pub fn note_taken(&self, now_us: u64) {
+        self.taken_us.store(now_us, Ordering::Relaxed);
+    }
+
+    /// When the request was taken, as the worker says; 0 for not yet.
+    pub fn taken_us(&self) -> u64 {
+        self.taken_us.load(Ordering::Relaxed)
     }
 
     /// Whether nobody listens any more.

@@ -1,12 +1,14 @@
 //! What the supervisor has handed to a role: its sockets, the lifeline, and where to say that it is ready.
 
 use std::io;
-use std::os::fd::{FromRawFd as _, OwnedFd};
+use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::sync::Arc;
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use regie_core::handoff::{Handoff, names};
+use regie_lane::Lane;
 
 /// The descriptors that came with the process, each owned once.
 #[derive(Debug, Default)]
@@ -36,6 +38,15 @@ impl Handed {
     pub(crate) fn lifeline(&mut self) -> Option<OwnedFd> {
         let at = self.entries.iter().position(|(name, _)| name == names::LIFELINE)?;
         Some(self.entries.remove(at).1)
+    }
+
+    /// The lane called `name`, when it was handed on.
+    pub(crate) fn lane(&self, name: &str) -> io::Result<Option<Arc<Lane>>> {
+        let find = |part: &str| self.entries.iter().find(|(n, _)| n == part).map(|(_, fd)| fd.as_raw_fd());
+        if find(name).is_none() {
+            return Ok(None);
+        }
+        Lane::open(name, find).map(|lane| Some(Arc::new(lane)))
     }
 
     /// The descriptors whose name begins with `prefix`, in order.

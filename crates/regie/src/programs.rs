@@ -11,6 +11,7 @@ use regie_config::values::{
     CommandLine, Count, Framework, IniValue, Listen, Mode, Ready, Restart as When, Signal as Word,
 };
 use regie_core::handoff::names::HTTP_PREFIX;
+use regie_lane::Lane;
 use regie_supervisor::{Output, Program, Readiness, Reload, Restart, RunAs, Scale, Signal, Stop};
 
 use crate::site::Site;
@@ -44,6 +45,25 @@ pub(crate) fn pool_sockets(site: &Site) -> Vec<Socket> {
     let ours = site.loaded.config.pools.iter().filter(|(_, pool)| pool.url.is_none());
     ours.map(|(name, _)| Socket { name: pool_socket_name(name), listen: Listen::Unix(pool_path(site, name)) })
         .collect()
+}
+
+/// The lanes between the gateway and pools of ours: shared memory that outlives both.
+pub(crate) fn lanes(site: &Site) -> Vec<String> {
+    let pools = site.loaded.config.pools.iter();
+    pools.filter(|(name, pool)| has_lane(name, pool)).map(|(name, _)| lane_name(name)).collect()
+}
+
+/// Only the pool that serves the gateway has one: the others are asked over FastCGI.
+pub(crate) fn has_lane(name: &str, pool: &Pool) -> bool {
+    name == WEB && pool.lane && pool.url.is_none()
+}
+
+/// The pool that serves the gateway.
+const WEB: &str = "web";
+
+/// The name under which a lane's parts are handed on.
+pub(crate) fn lane_name(pool: &str) -> String {
+    format!("php.{pool}.lane")
 }
 
 /// Where a pool of ours listens.
@@ -85,7 +105,11 @@ fn gateway(site: &Site, binaries: &Binaries, run_as: Option<&RunAs>) -> Program 
         stop: Stop::new(Signal::SIGTERM, drain),
         scale: Scale::Fixed,
         reload: Reload::Overlap,
-        descriptors: http_sockets(config).into_iter().map(|socket| socket.name).collect(),
+        descriptors: http_sockets(config)
+            .into_iter()
+            .map(|socket| socket.name)
+            .chain(lanes(site).iter().flat_map(|lane| Lane::names(lane)))
+            .collect(),
         ..Program::new("gateway", role_command(site, binaries, "gateway"))
     }
 }
@@ -114,7 +138,9 @@ fn php(site: &Site, binaries: &Binaries, run_as: Option<&RunAs>, name: &str, poo
         scale: workers_at.map_or(Scale::Fixed, Scale::Argument),
         reload: Reload::Overlap,
         holds_code: true,
-        descriptors: vec![pool_socket_name(name)],
+        descriptors: std::iter::once(pool_socket_name(name))
+            .chain(has_lane(name, pool).then(|| Lane::names(&lane_name(name))).into_iter().flatten())
+            .collect(),
         ..Program::new(format!("php:{name}"), command)
     }
 }
@@ -137,6 +163,9 @@ fn php_command(site: &Site, binaries: &Binaries, name: &str, pool: &Pool) -> Vec
     let mut words = Words(vec![text(&binaries.regie_php)]);
     words.pair("--pool", name);
     words.pair("--listen-fd", pool_socket_name(name));
+    if has_lane(name, pool) {
+        words.pair("--lane-fd", lane_name(name));
+    }
     words.pair("--mode", pool.mode().as_str());
     if let Some(script) = pool.script.as_ref().filter(|_| pool.mode() != Mode::Classic) {
         words.pair("--script", text(&site.root().join(script)));

@@ -1,4 +1,4 @@
-//! Opens the sockets that outlive the programs.
+//! Opens the sockets and makes the lanes that outlive the programs.
 
 use std::fs;
 use std::io;
@@ -11,6 +11,7 @@ use std::path::Path;
 use nix::unistd::{Uid, User, chown};
 use regie_config::shell::ports::holder_of;
 use regie_config::values::Listen;
+use regie_lane::{Lane, Shape};
 use regie_supervisor::RunAs;
 use socket2::{Domain, Protocol, Socket as RawSocket, Type};
 
@@ -73,6 +74,16 @@ pub(crate) fn open(socket: &Socket, rules: Rules<'_>) -> Result<(OwnedFd, Listen
         Listen::Tcp(address) => open_tcp(*address),
         Listen::Unix(path) => open_unix(path, rules).map(|fd| (fd, socket.listen.clone())),
     }
+}
+
+/// Makes a lane; returns its parts with their names.
+pub(crate) fn open_lane(name: &str) -> io::Result<Vec<(String, OwnedFd)>> {
+    let lane = Lane::create(Shape::default())?;
+    Lane::names(name)
+        .into_iter()
+        .zip(lane.descriptors())
+        .map(|(name, fd)| Ok((name, fd.try_clone_to_owned()?)))
+        .collect()
 }
 
 fn open_next_free(wanted: SocketAddr) -> Result<(OwnedFd, Listen), Fault> {

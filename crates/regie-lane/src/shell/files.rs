@@ -58,10 +58,10 @@ impl Lane {
 
     /// The names under which the descriptors of the lane `name` (say `php.web.lane`) are handed on, in the order of
     /// [`Self::descriptors`].
-    pub fn names(name: &str) -> impl Iterator<Item = String> {
-        [name.to_owned(), format!("{name}.bell")]
-            .into_iter()
-            .chain((0..GATEWAYS).map(move |at| format!("{name}.gateway{at}")))
+    #[must_use]
+    pub fn names(name: &str) -> Vec<String> {
+        let gateways = (0..GATEWAYS).map(|at| format!("{name}.gateway{at}"));
+        [name.to_owned(), format!("{name}.bell")].into_iter().chain(gateways).collect()
     }
 
     /// The descriptors to hand on.
@@ -139,6 +139,7 @@ impl Lane {
     }
 
     /// Locks a gateway's seat.
+    #[cfg(feature = "gateway")]
     pub(super) fn sit_as_gateway(&self) -> io::Result<(OwnedFd, usize)> {
         let file = sys::reopen(self.memory_file.as_fd())?;
         for (seat, at) in (0..GATEWAYS).zip(GATEWAY_SEATS..) {

@@ -186,8 +186,17 @@ impl Gateway {
             let unarmed = std::mem::take(&mut local.unarmed);
             (at, turn, if unarmed { local.driver.take() } else { None })
         };
-        let mut exchange =
-            Exchange { shared: shared.clone(), at, turn, read: 0, sent: 0, sent_all: false, open: true };
+        let mut exchange = Exchange {
+            shared: shared.clone(),
+            at,
+            turn,
+            submitted_us: sys::monotonic_us(),
+            taken_us: 0,
+            read: 0,
+            sent: 0,
+            sent_all: false,
+            open: true,
+        };
         let slot = exchange.slot();
         slot.prepare(head_len);
         shared.memory().copy_in(&shared.memory().layout().head(exchange.place()), 0, head);
@@ -285,6 +294,12 @@ impl Gateway {
         if let Some(driver) = local.driver.take() {
             driver.wake();
         }
+    }
+
+    /// Bytes of parameters that a request may have.
+    #[must_use]
+    pub fn head_max(&self) -> usize {
+        self.shared.lane.shape().head as usize
     }
 
     /// Whether the lane was found damaged; then nothing can be submitted any more.
@@ -478,6 +493,9 @@ pub struct Exchange {
     shared: Arc<Shared>,
     at: u16,
     turn: u32,
+    submitted_us: u64,
+    /// When a worker took it, as far as it was seen.
+    taken_us: u64,
     /// Answer bytes read.
     read: u64,
     /// Body bytes written.
@@ -512,6 +530,26 @@ impl Exchange {
     #[must_use]
     pub fn is_taken(&self) -> bool {
         !self.open || self.slot().word() != Some(Word::new(self.turn, State::Queued))
+    }
+
+    /// How long the request waited for a worker, up to now if it still does.
+    #[must_use]
+    pub fn waited(&self) -> Duration {
+        let until = if self.taken_us() > 0 { self.taken_us() } else { sys::monotonic_us() };
+        Duration::from_micros(until.saturating_sub(self.submitted_us))
+    }
+
+    /// How long a worker has had the request.
+    #[must_use]
+    pub fn in_work(&self) -> Duration {
+        match self.taken_us() {
+            0 => Duration::ZERO,
+            taken => Duration::from_micros(sys::monotonic_us().saturating_sub(taken)),
+        }
+    }
+
+    fn taken_us(&self) -> u64 {
+        if self.open { self.slot().taken_us() } else { self.taken_us }
     }
 
     /// Takes the request back; false when a worker has it already, and the answer is still to come.
@@ -641,6 +679,7 @@ impl Exchange {
     }
 
     fn let_go(&mut self) {
+        self.taken_us = self.slot().taken_us();
         self.open = false;
         self.shared.release(self.at, self.turn);
     }

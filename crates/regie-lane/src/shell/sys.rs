@@ -115,6 +115,14 @@ pub(super) fn is_byte_locked(fd: BorrowedFd<'_>, at: i64) -> io::Result<bool> {
     Ok(lock.l_type != libc::F_UNLCK as libc::c_short)
 }
 
+/// The machine's monotonic clock, the same in every process.
+pub(super) fn monotonic_us() -> u64 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the time outlives the call, which fills it and cannot fail for this clock.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
+    now.tv_sec.cast_unsigned() * 1_000_000 + now.tv_nsec.cast_unsigned() / 1000
+}
+
 /// Sleeps while `word` is `value`, until a wake-up, a signal or the time.
 pub(super) fn futex_wait(word: &AtomicU32, value: u32, time: Duration) {
     let time = libc::timespec {
@@ -128,6 +136,7 @@ pub(super) fn futex_wait(word: &AtomicU32, value: u32, time: Duration) {
 }
 
 /// Wakes who sleeps on `word`.
+#[cfg(feature = "gateway")]
 pub(super) fn futex_wake(word: &AtomicU32) {
     // SAFETY: the word outlives the call.
     unsafe {

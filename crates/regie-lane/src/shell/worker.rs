@@ -124,7 +124,9 @@ impl<L: AsRef<Lane>> Worker<L> {
 
     fn job(&self, gateway: usize, slot: usize, turn: u32) -> Job {
         let memory = &self.lane.as_ref().memory;
-        let head_len = memory.slots(gateway)[slot].head_len().min(memory.shape().head) as usize;
+        let taken = &memory.slots(gateway)[slot];
+        taken.note_taken(sys::monotonic_us());
+        let head_len = taken.head_len().min(memory.shape().head) as usize;
         Job { gateway, slot, turn, head_len, read: 0, written: 0, published: 0 }
     }
 

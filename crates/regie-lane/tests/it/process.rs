@@ -48,7 +48,7 @@ pub(crate) fn role() -> Option<(Arc<Lane>, String)> {
     let role = std::env::var(ROLE).ok()?;
     let numbers: Vec<i32> =
         std::env::var("REGIE_LANE_FDS").unwrap().split(',').map(|n| n.parse().unwrap()).collect();
-    let named: Vec<(String, i32)> = Lane::names("t").zip(numbers).collect();
+    let named: Vec<(String, i32)> = Lane::names("t").into_iter().zip(numbers).collect();
     let find = |name: &str| named.iter().find(|(n, _)| n == name).map(|(_, fd)| *fd);
     Some((Arc::new(Lane::open("t", find).unwrap()), role))
 }

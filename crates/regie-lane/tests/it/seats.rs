@@ -13,7 +13,7 @@ const SMALL: Shape = Shape { slots: 4, head: 4096, request: 4096, response: 4096
 fn what_is_no_lane_is_refused() {
     let lane = Lane::create(SMALL).unwrap();
     let numbers: Vec<i32> = lane.descriptors().map(|fd| std::os::fd::AsRawFd::as_raw_fd(&fd)).collect();
-    let named: Vec<(String, i32)> = Lane::names("php.web.lane").zip(numbers).collect();
+    let named: Vec<(String, i32)> = Lane::names("php.web.lane").into_iter().zip(numbers).collect();
     let find = |name: &str| named.iter().find(|(n, _)| n == name).map(|(_, fd)| *fd);
     assert_eq!(Lane::open("php.web.lane", find).unwrap().shape(), SMALL);
     assert!(Lane::open("php.jobs.lane", find).unwrap_err().to_string().contains("php.jobs.lane"));

@@ -21,6 +21,7 @@ use regie_fastcgi::{Kind, Step, cgi};
 use tokio::time::Instant;
 
 use super::clock::now;
+use super::lane::LaneExchange;
 use super::link::{Link, REQUEST_ID};
 use super::pool::Lease;
 use crate::call::{Answer, Body, BoxError, CallError, InformationalSink};
@@ -30,7 +31,7 @@ use crate::head::{HEADROOM, Head};
 const INLINE_BODY: usize = 16 * 1024;
 
 /// Informational heads that an answer may have.
-const INFORMATIONAL_MAX: usize = 16;
+pub(super) const INFORMATIONAL_MAX: usize = 16;
 
 /// Answer bytes that are held for the caller before reading stops.
 const PENDING_MAX: usize = 64 * 1024;
@@ -221,7 +222,7 @@ impl Exchange {
         loop {
             self.poll_send(cx)?;
             self.take_records()?;
-            while let Some((status, headers)) = self.take_head()? {
+            while let Some((status, headers)) = take_head(&mut self.pending)? {
                 if !status.is_informational() {
                     return Poll::Ready(Ok((status, headers)));
                 }
@@ -351,22 +352,6 @@ impl Exchange {
         Ok(())
     }
 
-    fn take_head(&mut self) -> Result<Option<(StatusCode, HeaderMap)>, CallError> {
-        let malformed = |error: cgi::BadHead| CallError::Malformed(error.to_string());
-        let Some(end) = cgi::find_end(&self.pending).map_err(malformed)? else { return Ok(None) };
-        let block = self.pending.split_to(end).freeze();
-        let head = cgi::parse(&block).map_err(malformed)?;
-        let status = StatusCode::from_u16(head.status).expect("the parser gives 100 to 999");
-        let mut headers = HeaderMap::with_capacity(head.headers.len());
-        for (name, value) in head.headers {
-            let bad = || CallError::Malformed(format!("header \"{name}\" is not allowed"));
-            let key = HeaderName::from_bytes(name.as_bytes()).map_err(|_| bad())?;
-            let value = HeaderValue::from_maybe_shared(block.slice_ref(value)).map_err(|_| bad())?;
-            headers.append(key, value);
-        }
-        Ok(Some((status, headers)))
-    }
-
     /// The answer is complete: the connection goes back, when it is good for another request.
     fn finish(self) {
         let Self { mut link, lease, outgoing, keep, .. } = self;
@@ -375,6 +360,23 @@ impl Exchange {
             lease.give_back(link);
         }
     }
+}
+
+/// Cuts the head off the beginning of an answer, once it is there whole.
+pub(super) fn take_head(pending: &mut BytesMut) -> Result<Option<(StatusCode, HeaderMap)>, CallError> {
+    let malformed = |error: cgi::BadHead| CallError::Malformed(error.to_string());
+    let Some(end) = cgi::find_end(pending).map_err(malformed)? else { return Ok(None) };
+    let block = pending.split_to(end).freeze();
+    let head = cgi::parse(&block).map_err(malformed)?;
+    let status = StatusCode::from_u16(head.status).expect("the parser gives 100 to 999");
+    let mut headers = HeaderMap::with_capacity(head.headers.len());
+    for (name, value) in head.headers {
+        let bad = || CallError::Malformed(format!("header \"{name}\" is not allowed"));
+        let key = HeaderName::from_bytes(name.as_bytes()).map_err(|_| bad())?;
+        let value = HeaderValue::from_maybe_shared(block.slice_ref(value)).map_err(|_| bad())?;
+        headers.append(key, value);
+    }
+    Ok(Some((status, headers)))
 }
 
 /// The body of an answer.
@@ -387,9 +389,19 @@ enum Kept {
     Whole(Bytes),
     /// What comes as the worker writes it.
     Streamed(Option<Box<Exchange>>),
+    /// The same through the lane.
+    Lane(Option<Box<LaneExchange>>),
 }
 
 impl AnswerBody {
+    pub(super) const fn whole(bytes: Bytes) -> Self {
+        Self(Kept::Whole(bytes))
+    }
+
+    pub(super) const fn lane(exchange: Box<LaneExchange>) -> Self {
+        Self(Kept::Lane(Some(exchange)))
+    }
+
     /// The whole body, when it came with the head.
     ///
     /// # Errors
@@ -397,7 +409,7 @@ impl AnswerBody {
     pub fn into_whole(self) -> Result<Bytes, Self> {
         match self.0 {
             Kept::Whole(bytes) => Ok(bytes),
-            streamed @ Kept::Streamed(_) => Err(Self(streamed)),
+            streamed @ (Kept::Streamed(_) | Kept::Lane(_)) => Err(Self(streamed)),
         }
     }
 }
@@ -414,6 +426,7 @@ impl http_body::Body for AnswerBody {
             Kept::Whole(bytes) if bytes.is_empty() => return Poll::Ready(None),
             Kept::Whole(bytes) => return Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
             Kept::Streamed(exchange) => exchange,
+            Kept::Lane(exchange) => return poll_lane(exchange, cx),
         };
         let Some(open) = exchange else { return Poll::Ready(None) };
         match ready!(open.poll_data(cx)) {
@@ -435,13 +448,32 @@ impl http_body::Body for AnswerBody {
         match &self.0 {
             Kept::Whole(bytes) => bytes.is_empty(),
             Kept::Streamed(exchange) => exchange.is_none(),
+            Kept::Lane(exchange) => exchange.is_none(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.0 {
             Kept::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Kept::Streamed(_) => SizeHint::default(),
+            Kept::Streamed(_) | Kept::Lane(_) => SizeHint::default(),
+        }
+    }
+}
+
+fn poll_lane(
+    exchange: &mut Option<Box<LaneExchange>>,
+    cx: &mut Context<'_>,
+) -> Poll<Option<Result<Frame<Bytes>, CallError>>> {
+    let Some(open) = exchange else { return Poll::Ready(None) };
+    match ready!(open.poll_data(cx)) {
+        Ok(Some(data)) => Poll::Ready(Some(Ok(Frame::data(data)))),
+        Ok(None) => {
+            *exchange = None;
+            Poll::Ready(None)
+        }
+        Err(error) => {
+            *exchange = None;
+            Poll::Ready(Some(Err(error)))
         }
     }
 }

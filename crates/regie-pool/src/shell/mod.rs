@@ -2,6 +2,7 @@
 
 mod clock;
 mod exchange;
+mod lane;
 mod link;
 mod pool;
 mod stream;

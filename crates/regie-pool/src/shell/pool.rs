@@ -21,11 +21,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
+use regie_lane::Lane;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
 use super::clock::now;
 use super::exchange::{AnswerBody, Exchange, NoHead, Outgoing, Times};
+use super::lane::{Carried, LaneCarrier};
 use super::link::{Idle, Link};
 use super::stream::Address;
 use crate::call::{Answer, Call, CallError};
@@ -53,6 +55,8 @@ pub struct PoolSettings {
     pub max_connections: usize,
     /// Where the workers' error output goes.
     pub stderr: Option<StderrSink>,
+    /// The lane to workers of ours. The address is then for what does not fit.
+    pub lane: Option<Arc<Lane>>,
 }
 
 impl fmt::Debug for PoolSettings {
@@ -79,10 +83,11 @@ impl PoolSettings {
             reach_timeout: Duration::from_secs(2),
             max_connections: 512,
             stderr: None,
+            lane: None,
         }
     }
 
-    const fn times(&self) -> Times {
+    pub(super) const fn times(&self) -> Times {
         Times {
             request_timeout: self.request_timeout,
             silence: self.request_timeout.saturating_add(self.grace),
@@ -122,6 +127,7 @@ pub struct Counts {
 #[derive(Clone)]
 pub struct Pool {
     shared: Arc<Shared>,
+    lane: Option<LaneCarrier>,
 }
 
 impl fmt::Debug for Pool {
@@ -199,9 +205,11 @@ impl Pool {
     #[must_use]
     pub fn start(settings: PoolSettings) -> Self {
         let driver = Arc::new(DriverWake::default());
+        // Without a seat in the lane there is still FastCGI.
+        let lane = settings.lane.as_ref().and_then(|lane| LaneCarrier::start(lane, settings.clone()).ok());
         let state = State {
             queue: Queue::new(settings.queue),
-            manner: Manner::Unknown,
+            manner: if lane.is_some() { Manner::Single } else { Manner::Unknown },
             live: 0,
             knocking: 0,
             told: settings.workers.unwrap_or(1),
@@ -220,7 +228,12 @@ impl Pool {
             refused: AtomicU64::new(0),
         });
         tokio::spawn(drive(shared.clone()));
-        Self { shared }
+        if lane.is_some() {
+            // A kept connection would keep its worker from the lane: what does not fit gets one each.
+            shared.lock().live = FOREIGN_WORKERS;
+            (0..FOREIGN_WORKERS).for_each(|_| shared.hand_on(Worker::Permit));
+        }
+        Self { shared, lane }
     }
 
     /// Sends a request when a worker is free, and returns when the head of the answer is there. Dropping the future
@@ -229,6 +242,13 @@ impl Pool {
     /// # Errors
     /// See [`CallError`]; each says whose fault it is and what to answer.
     pub async fn call(&self, call: Call) -> Result<Answer<AnswerBody>, CallError> {
+        let call = match &self.lane {
+            None => call,
+            Some(lane) => match lane.call(call).await {
+                Carried::Done(answer) => return answer,
+                Carried::NotHere(call) => call,
+            },
+        };
         let asked = now();
         let Call { head, body, priority, patience, informational } = call;
         let mut parts = Some((head, body));
@@ -272,6 +292,9 @@ impl Pool {
     /// What the pool is doing.
     #[must_use]
     pub fn counts(&self) -> Counts {
+        if let Some(lane) = &self.lane {
+            return lane.counts();
+        }
         let state = self.shared.lock();
         Counts {
             workers: state.live,
@@ -303,6 +326,9 @@ impl Pool {
 
     /// Ends the driver and closes idle connections. Requests in flight are finished, new ones are refused.
     pub fn close(&self) {
+        if let Some(lane) = &self.lane {
+            lane.close();
+        }
         self.shared.lock().closed = true;
         self.shared.driver.notify.notify_one();
     }

@@ -186,6 +186,13 @@ fn open_table(
         let (fd, _) = sockets::open(&socket, pool_rules(run_as)).map_err(refuse)?;
         table.descriptors.push((socket.name, fd));
     }
+    for name in programs::lanes(site) {
+        let parts = sockets::open_lane(&name).map_err(|fault| {
+            output::error(format_args!("failed to make the lane {name}: {fault}"));
+            Exit::Unavailable
+        })?;
+        table.descriptors.extend(parts);
+    }
     Ok((table, served))
 }
 
@@ -218,7 +225,11 @@ fn reread(place: &Place, binaries: Binaries, run_as: Option<RunAs>, mut open: BT
                 table.descriptors.push((socket.name.clone(), fd));
             }
         }
-        open = sockets.into_iter().map(|(socket, _)| socket.name).collect();
+        let lanes = programs::lanes(&site);
+        for name in lanes.iter().filter(|name| !open.contains(*name)) {
+            table.descriptors.extend(sockets::open_lane(name).map_err(|fault| fault.to_string())?);
+        }
+        open = sockets.into_iter().map(|(socket, _)| socket.name).chain(lanes).collect();
         Ok(table)
     })
 }

@@ -4,7 +4,6 @@
 //! says `READY=1` once it accepts, and drains on SIGTERM or SIGINT or when the supervisor is gone.
 
 use std::io::Write as _;
-use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
@@ -13,6 +12,7 @@ use regie_config::values::{AccessLog, Listen, Mode, Upstream};
 use regie_core::handoff::names;
 use regie_core::{Exit, Patterns};
 use regie_gateway::{Gateway, Limits, Listener, LogFormat, Logs, Settings, TrustedProxies, serve};
+use regie_lane::Lane;
 use regie_pool::{Address, PoolSettings, QueueLimits};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::unix::pipe;
@@ -41,10 +41,11 @@ pub(crate) fn gateway(place: &Place) -> Exit {
 fn run(site: &Site) -> std::io::Result<()> {
     let mut handed = Handed::take()?;
     let lifeline = handed.lifeline();
+    let lane = lane(site, &handed)?;
     let listeners = listeners(site, handed.with_prefix(names::HTTP_PREFIX))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let gateway = Arc::new(Gateway::new(settings(site), logs()));
+        let gateway = Arc::new(Gateway::new(settings(site, lane), logs()));
         let stop = stop(lifeline)?;
         notify("READY=1\n")?;
         let report = serve(gateway, listeners, stop).await?;
@@ -57,7 +58,7 @@ fn run(site: &Site) -> std::io::Result<()> {
 
 fn listeners(site: &Site, handed: Vec<OwnedFd>) -> std::io::Result<Vec<Listener>> {
     if !handed.is_empty() {
-        return Ok(handed.into_iter().map(|fd| Listener::from_std(TcpListener::from(fd))).collect());
+        return handed.into_iter().map(Listener::from_fd).collect();
     }
     let addresses = site.loaded.config.gateway.listen.iter().filter_map(|listen| match listen {
         Listen::Tcp(address) => Some(*address),
@@ -96,8 +97,16 @@ fn logs() -> Logs {
     Logs::new(Arc::new(access), Arc::new(error))
 }
 
+/// The lane to the pool that serves us, when the configuration wants it and the supervisor has made it.
+fn lane(site: &Site, handed: &Handed) -> std::io::Result<Option<Arc<Lane>>> {
+    if !programs::has_lane("web", site.loaded.web()) {
+        return Ok(None);
+    }
+    handed.lane(&programs::lane_name("web"))
+}
+
 /// The gateway's own words for what the configuration says.
-fn settings(site: &Site) -> Settings {
+fn settings(site: &Site, lane: Option<Arc<Lane>>) -> Settings {
     let config = &site.loaded.config;
     let gateway = &config.gateway;
     let web = site.loaded.web();
@@ -114,7 +123,7 @@ fn settings(site: &Site) -> Settings {
         index: gateway.index.clone(),
         upload_folders: gateway.upload_folders.clone(),
         deny: Patterns::new(&gateway.deny),
-        pool: Some(pool(site, web)),
+        pool: Some(PoolSettings { lane, ..pool(site, web) }),
         hosts: gateway.hosts.clone(),
         trusted_proxies: TrustedProxies(
             gateway.trusted_proxies.iter().filter_map(|network| network.to_string().parse().ok()).collect(),
