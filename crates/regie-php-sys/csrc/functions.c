@@ -210,7 +210,22 @@ static ZEND_FUNCTION(regie_opcache_reset) {
     RETURN_TRUE;
 }
 
+/* --- chdir ----------------------------------------------------------------------------------------------------- */
+
+/* Only a script that has called chdir() needs its working directory put back; the others are spared the system calls. */
+static zif_handler chdir_before;
+
+static ZEND_FUNCTION(regie_chdir) {
+    regie.directory_changed = 1;
+    chdir_before(INTERNAL_FUNCTION_PARAM_PASSTHRU);
+}
+
 void regie_functions_startup(void) {
+    zend_internal_function *chdir = zend_hash_str_find_ptr(CG(function_table), ZEND_STRL("chdir"));
+    if (chdir && chdir->type == ZEND_INTERNAL_FUNCTION) {
+        chdir_before = chdir->handler;
+        chdir->handler = ZEND_FN(regie_chdir);
+    }
     zend_internal_function *reset = zend_hash_str_find_ptr(CG(function_table), ZEND_STRL("opcache_reset"));
     if (reset && reset->type == ZEND_INTERNAL_FUNCTION) {
         opcache_reset_before = reset->handler;

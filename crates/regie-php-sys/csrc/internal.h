@@ -22,6 +22,7 @@ typedef struct regie_state {
     int32_t looping;              /* worker mode: the script has called frankenphp_handle_request() */
     int32_t script_runs;          /* worker mode: the script is being executed */
     int32_t asked_to_leave;
+    int32_t directory_changed; /* the script has called chdir() */
 } regie_state;
 
 extern regie_state regie;

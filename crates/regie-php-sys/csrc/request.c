@@ -1,11 +1,35 @@
 /* Classic mode: a full PHP request for each request, as php-fpm does it. */
+#define _GNU_SOURCE
 #include "internal.h"
+
+#include <string.h>
+#include <unistd.h>
 
 void regie_end_request(int32_t exit_status) {
     regie_outcome outcome = {exit_status, regie.fatal, zend_memory_peak_usage(1)};
     regie.responding = 0;
     regie.request = NULL;
     regie.call->done(&outcome);
+}
+
+/* A script starts in its own folder, as under php-fpm. Requests of one folder need one chdir() in all; the engine's own
+ * way there and back (SAPI_OPTION_NO_CHDIR switches it off) takes three system calls each time. */
+static void enter_folder_of(const regie_request *request) {
+    static char folder[MAXPATHLEN];
+    const char *slash = memrchr(request->script.ptr, '/', request->script.len);
+    size_t length = slash ? (size_t)(slash - request->script.ptr) : 0;
+    if (!slash || length >= sizeof folder) {
+        SG(options) &= ~SAPI_OPTION_NO_CHDIR;
+        return;
+    }
+    SG(options) |= SAPI_OPTION_NO_CHDIR;
+    if (!regie.directory_changed && folder[0] && strlen(folder) == length &&
+        memcmp(folder, request->script.ptr, length) == 0) {
+        return;
+    }
+    memcpy(folder, request->script.ptr, length);
+    folder[length] = 0;
+    regie.directory_changed = chdir(length ? folder : "/") != 0;
 }
 
 static void execute(const regie_request *request) {
@@ -27,6 +51,7 @@ static int serve(const regie_request *request) {
         regie_ini_apply(request);
         started = php_request_startup() == SUCCESS;
         if (started) {
+            enter_folder_of(request);
             if (regie.settings->define_streams) regie_define_streams();
             execute(request);
         }

@@ -201,6 +201,7 @@ void regie_reset_remember(void) {
     kept.held = 1;
     kept.directory = -1;
     if (wants(REGIE_RESET_INI)) remember_settings();
+    regie.directory_changed = 0;
     if (wants(REGIE_RESET_CWD)) kept.directory = open(".", O_PATH | O_CLOEXEC);
     if (wants(REGIE_RESET_UMASK)) {
         kept.umask = umask(0);
@@ -234,9 +235,11 @@ void regie_reset_put_back(void) {
         umask(kept.umask);
         BG(umask) = -1;
     }
-    /* PHP keeps no note of a chdir(), so the way back is taken always. */
-    if (kept.directory >= 0 && fchdir(kept.directory) != 0) {
-        regie_log(REGIE_LOG_WARNING, "the working directory at boot cannot be entered any more");
+    if (kept.directory >= 0 && regie.directory_changed) {
+        regie.directory_changed = 0;
+        if (fchdir(kept.directory) != 0) {
+            regie_log(REGIE_LOG_WARNING, "the working directory at boot cannot be entered any more");
+        }
     }
 }
 

@@ -83,7 +83,6 @@ static void look_at_opcache(void) {
 /* What follows a request, or the boot. */
 static void leave_request(void) {
     php_output_end_all();
-    zend_unset_timeout();
     shutdown_module(ZEND_STRL("filter"));
     regie_session_close();
     php_output_deactivate();
@@ -125,7 +124,8 @@ static void enter_request(const regie_request *request) {
     PG(connection_status) = PHP_CONNECTION_NORMAL;
     sapi_activate();
     SG(request_info).proto_num = request->protocol;
-    if (PG(max_input_time) != -1) zend_set_timeout(PG(max_input_time), 1);
+    /* Without a body there is no input to wait for. */
+    if (PG(max_input_time) != -1 && request->content_length > 0) zend_set_timeout(PG(max_input_time), 1);
     if (PG(expose_php)) sapi_add_header(SAPI_PHP_VERSION_HEADER, sizeof SAPI_PHP_VERSION_HEADER - 1, 1);
     if (PG(output_handler) && PG(output_handler)[0]) {
         zval handler;
@@ -141,11 +141,15 @@ static void enter_request(const regie_request *request) {
     SG(sapi_started) = 1;
 }
 
+static int signals_set;
+
 static void call_back(zend_fcall_info *fci, zend_fcall_info_cache *fcc) {
     zval result;
     ZVAL_UNDEF(&result);
     fci->retval = &result;
-    zend_set_timeout(EG(timeout_seconds), 1);
+    /* The handler stands since the first time; to arm the timer is enough. */
+    zend_set_timeout(EG(timeout_seconds), !signals_set);
+    signals_set = 1;
     zend_call_function(fci, fcc);
     zval_ptr_dtor(&result);
     zend_unset_timeout();
@@ -161,6 +165,7 @@ static void call_back(zend_fcall_info *fci, zend_fcall_info_cache *fcc) {
 int regie_handle_request(zend_fcall_info *fci, zend_fcall_info_cache *fcc) {
     regie_request request;
     if (!regie.looping) {
+        zend_unset_timeout();
         leave_request();
         regie.looping = 1;
         regie_reset_remember();
@@ -191,6 +196,7 @@ static int run_script(void) {
     regie.looping = 0;
     regie.fatal = 0;
     regie.script_runs = 1;
+    signals_set = 0;
     zend_first_try {
         regie_fill_request_info(boot);
         started = php_request_startup() == SUCCESS;

@@ -36,6 +36,8 @@ const GOODBYE_TICKS: u32 = 3;
 pub(crate) trait Surroundings {
     /// The worker shall leave as soon as it has no request.
     fn leaving(&self) -> bool;
+    /// A while has passed: is the master still there?
+    fn look(&self);
     /// The request in hand has passed its time limit.
     fn timed_out(&self) -> bool;
     /// Workers of the pool.
@@ -245,6 +247,7 @@ impl Connection {
                 Fill::Gone => return (Arrival::Closed, 0),
                 Fill::Interrupted => {}
                 Fill::Tick if between => {
+                    around.look();
                     goodbye_ticks += u32::from(leaving);
                     if goodbye_ticks >= GOODBYE_TICKS || !self.patient {
                         return (Arrival::Closed, 0);
@@ -546,6 +549,7 @@ impl Surroundings for Nobody {
     fn leaving(&self) -> bool {
         false
     }
+    fn look(&self) {}
     fn timed_out(&self) -> bool {
         false
     }

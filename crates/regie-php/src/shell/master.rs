@@ -451,11 +451,13 @@ impl Master {
 
     /// What every child does first.
     fn settle(&self) -> nix::Result<()> {
-        nudge::listen_to_nudges();
+        nudge::listen_to_nudges(self.pool.master_pid);
         sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)?;
         setup::become_user(&self.identity)?;
         // After the change of user, which clears it.
-        set_parent_death_signal()
+        set_parent_death_signal()?;
+        nudge::look_for_master();
+        Ok(())
     }
 
     fn be_worker(&self, seat: usize) -> i32 {

@@ -1,7 +1,7 @@
 //! The two signals between master and workers. Real-time ones near the top of the range, since every other belongs to
 //! PHP's extensions and applications (pcntl).
 
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
 use nix::libc;
@@ -16,6 +16,7 @@ pub(crate) fn time_limit() -> i32 {
     libc::SIGRTMAX() - 4
 }
 
+static MASTER: AtomicU32 = AtomicU32::new(0);
 static LEAVE: AtomicBool = AtomicBool::new(false);
 
 /// The value of a nudge that asks the worker to leave.
@@ -23,9 +24,17 @@ const LEAVE_VALUE: usize = 1;
 
 extern "C" fn on_nudge(_signal: i32, info: *mut libc::siginfo_t, _context: *mut libc::c_void) {
     // SAFETY: the kernel gives a valid siginfo; the value is read only of a signal that was queued with one.
-    let leave =
+    let asked =
         unsafe { (*info).si_code == libc::SI_QUEUE && (*info).si_value().sival_ptr.addr() == LEAVE_VALUE };
-    if leave {
+    // The kernel's own nudge comes when the master has died; we are somebody else's child then.
+    if asked || std::os::unix::process::parent_id() != MASTER.load(Relaxed) {
+        LEAVE.store(true, Relaxed);
+    }
+}
+
+/// Looks whether the master is still there; for the nudge that came before anybody listened.
+pub(crate) fn look_for_master() {
+    if std::os::unix::process::parent_id() != MASTER.load(Relaxed) {
         LEAVE.store(true, Relaxed);
     }
 }
@@ -35,7 +44,8 @@ extern "C" fn on_quit(_signal: i32) {
 }
 
 /// Lets nudges interrupt system calls. SIGQUIT asks for a graceful end, as it does of a php-fpm worker.
-pub(crate) fn listen_to_nudges() {
+pub(crate) fn listen_to_nudges(master: u32) {
+    MASTER.store(master, Relaxed);
     // SAFETY: the handlers store a flag; an all-zero sigaction is valid, without SA_RESTART.
     unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();

@@ -104,7 +104,11 @@ struct Around<'a> {
 
 impl Surroundings for Around<'_> {
     fn leaving(&self) -> bool {
-        self.spent || nudge::told_to_leave() || std::os::unix::process::parent_id() != self.pool.master_pid
+        self.spent || nudge::told_to_leave()
+    }
+
+    fn look(&self) {
+        nudge::look_for_master();
     }
 
     fn timed_out(&self) -> bool {
@@ -222,7 +226,7 @@ impl Worker {
                     return true;
                 }
                 // A nudge, a tick, a peer that was gone again, or no descriptor left: look around, wait again.
-                Err(Errno::EINTR | Errno::EAGAIN | Errno::ECONNABORTED) => {}
+                Err(Errno::EINTR | Errno::EAGAIN | Errno::ECONNABORTED) => nudge::look_for_master(),
                 Err(_) => return false,
             }
         }
