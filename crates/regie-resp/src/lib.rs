@@ -15,5 +15,5 @@ mod request;
 pub use encode::{Encoder, Version};
 pub use frame::{Frame, FrameError, decode};
 pub use limits::Limits;
-pub use number::{format_double, parse_integer, write_integer};
+pub use number::{format_double, format_general, parse_integer, write_integer};
 pub use request::{Arguments, Parsed, ProtocolError, RequestParser};

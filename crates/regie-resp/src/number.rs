@@ -52,8 +52,9 @@ pub fn format_double(value: f64) -> String {
     format_general(value, 17)
 }
 
-/// C's `%.{digits}g`.
-fn format_general(value: f64, digits: usize) -> String {
+/// `value` as C's `%.{digits}g` prints it.
+#[must_use]
+pub fn format_general(value: f64, digits: usize) -> String {
     if value.is_nan() {
         return "nan".to_owned();
     }

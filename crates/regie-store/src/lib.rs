@@ -27,6 +27,7 @@ mod number;
 mod pubsub;
 mod random;
 mod rdb;
+mod reference;
 mod script;
 mod session;
 mod shell;
@@ -39,5 +40,6 @@ mod value;
 
 pub use effects::{DiskRequest, Effects, Garbage};
 pub use engine::{DiskState, Engine, Flow, Settings};
+pub use reference::reference;
 pub use session::{ClientId, Peer};
 pub use shell::{Inherited, Options, RecoveryError, RunError, run};

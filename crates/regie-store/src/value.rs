@@ -73,6 +73,11 @@ impl Value {
         {
             return Self::Integer(number);
         }
+        Self::plain_text(text)
+    }
+
+    /// A string that is not kept as a number even if it looks like one.
+    pub(crate) fn plain_text(text: &[u8]) -> Self {
         if text.len() <= SHORT {
             let mut bytes = [0; SHORT];
             bytes[..text.len()].copy_from_slice(text);

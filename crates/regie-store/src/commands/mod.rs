@@ -1,5 +1,6 @@
 //! What clients may say. `table` lists all; the other files hold the functions, one file per type or subject.
 
+pub(crate) mod bits;
 pub(crate) mod clients;
 pub(crate) mod connection;
 pub(crate) mod hashes;
@@ -7,9 +8,12 @@ pub(crate) mod introspection;
 pub(crate) mod keys;
 pub(crate) mod lists;
 pub(crate) mod pubsub;
+pub(crate) mod scripting;
 pub(crate) mod server;
 pub(crate) mod sets;
 pub(crate) mod sorted_sets;
+pub(crate) mod stream_groups;
+pub(crate) mod streams;
 pub(crate) mod strings;
 pub(crate) mod table;
 pub(crate) mod transactions;

@@ -216,7 +216,9 @@ fn combined(ctx: &mut Ctx<'_>, keys: &[&[u8]], how: Combine, limit: usize) -> Ou
         Combine::Union => {
             let mut union = Set::new();
             for set in sets.into_iter().flatten() {
-                set.iter().for_each(|member| drop(union.add(&member, 512, 1)));
+                for member in set.iter() {
+                    union.add(&member, 512, 1);
+                }
             }
             union.iter().map(own).collect()
         }
@@ -254,7 +256,9 @@ fn store_combined(ctx: &mut Ctx<'_>, args: &[&[u8]], how: Combine, event: &str) 
         }
     } else {
         let mut set = Set::new();
-        members.iter().for_each(|member| drop(set.add(member, limit, seed)));
+        for member in &members {
+            set.add(member, limit, seed);
+        }
         ctx.insert(args[1], Value::Set(Box::new(set)));
         ctx.changed(Class::SET, event, args[1]);
     }

@@ -367,7 +367,7 @@ pub(crate) fn incrbyfloat(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Outcome {
     let sum = add_decimal(&old, args[2])
         .ok_or_else(|| Failure::from("ERR increment would produce NaN or Infinity"))?;
     let value = sum.as_bytes();
-    ctx.put(key, Value::changed_text(value.to_vec()), true);
+    ctx.put(key, Value::plain_text(value), true);
     ctx.changed(Class::STRING, "incrbyfloat", key);
     ctx.log_instead(&[b"SET", key, value, b"KEEPTTL"]);
     ctx.out.bulk(value);

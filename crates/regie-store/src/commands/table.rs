@@ -2,8 +2,8 @@
 //! DOCS, the statistics and `docs/reference/commands.md`. A command that is not here is unknown, as in any Redis.
 
 use super::{
-    clients, connection, hashes, introspection, keys, lists, pubsub, server, sets, sorted_sets, strings,
-    transactions,
+    bits, clients, connection, hashes, introspection, keys, lists, pubsub, scripting, server, sets,
+    sorted_sets, stream_groups, streams, strings, transactions,
 };
 use crate::command::{Command, Flags, Keys, Run};
 
@@ -16,6 +16,7 @@ const NOSC: Flags = Flags::NOSCRIPT;
 const BLK: Flags = Flags::BLOCKING;
 const LOAD: Flags = Flags::LOADING;
 const STALE: Flags = Flags::STALE;
+const NOMON: Flags = Flags::SKIP_MONITOR;
 const NOSLOW: Flags = Flags::SKIP_SLOWLOG;
 const NOAUTH: Flags = Flags::NO_AUTH;
 const F: Flags = Flags::FAST;
@@ -287,6 +288,45 @@ pub(crate) static COMMANDS: &[Command] = &[
     row("bgsave", -1, flags(&[ADM, NOSC]), Keys::None, ("server", ""), "1.0.0", "Writes a snapshot in the background.", server::bgsave),
     row("bgrewriteaof", 1, flags(&[ADM, NOSC]), Keys::None, ("server", ""), "1.0.0", "Writes the log anew in the background.", server::bgrewriteaof),
     row("shutdown", -1, flags(&[ADM, NOSC, LOAD, STALE, NOMULTI, BUSY]), Keys::None, ("server", ""), "1.0.0", "Ends the server.", server::shutdown),
+    row("eval", -3, flags(&[NOSC, NOMON, REPL, STALE]), Keys::Counted(2), ("scripting", "scripting"), "2.6.0", "Runs a script.", scripting::eval),
+    row("eval_ro", -3, flags(&[NOSC, NOMON, STALE, R]), Keys::Counted(2), ("scripting", "scripting"), "7.0.0", "Runs a script that may not write.", scripting::eval_ro),
+    row("evalsha", -3, flags(&[NOSC, NOMON, REPL, STALE]), Keys::Counted(2), ("scripting", "scripting"), "2.6.0", "Runs a script that the server knows.", scripting::evalsha),
+    row("evalsha_ro", -3, flags(&[NOSC, NOMON, STALE, R]), Keys::Counted(2), ("scripting", "scripting"), "7.0.0", "Runs a script that the server knows and that may not write.", scripting::evalsha_ro),
+    container("script", "scripting", "2.6.0", "Manages scripts."),
+    row("script|exists", -3, NOSC, Keys::None, ("scripting", "scripting"), "2.6.0", "Says which scripts the server knows.", scripting::exists),
+    row("script|flush", -2, NOSC, Keys::None, ("scripting", "scripting"), "2.6.0", "Forgets all scripts.", scripting::flush),
+    row("script|kill", 2, flags(&[NOSC, BUSY]), Keys::None, ("scripting", "scripting"), "2.6.0", "Ends the script that runs.", scripting::kill),
+    row("script|load", 3, flags(&[NOSC, STALE]), Keys::None, ("scripting", "scripting"), "2.6.0", "Makes a script known.", scripting::load),
+    row("xack", -4, flags(&[W, F]), keys(1, 1, 1), ("stream", "stream"), "5.0.0", "Acknowledges entries for a group.", stream_groups::xack),
+    row("xadd", -5, flags(&[W, OOM, F]), keys(1, 1, 1), ("stream", "stream"), "5.0.0", "Appends an entry.", streams::xadd),
+    row("xautoclaim", -6, flags(&[W, F]), keys(1, 1, 1), ("stream", "stream"), "6.2.0", "Takes over entries that others have held too long.", stream_groups::xautoclaim),
+    row("xclaim", -6, flags(&[W, F]), keys(1, 1, 1), ("stream", "stream"), "5.0.0", "Takes over entries that others have had.", stream_groups::xclaim),
+    row("xdel", -3, flags(&[W, F]), keys(1, 1, 1), ("stream", "stream"), "5.0.0", "Deletes entries.", streams::xdel),
+    container("xgroup", "stream", "5.0.0", "Manages groups of readers."),
+    row("xgroup|create", -5, flags(&[W, OOM]), keys(2, 2, 1), ("stream", "stream"), "5.0.0", "Makes a group.", stream_groups::create),
+    row("xgroup|createconsumer", 5, flags(&[W, OOM]), keys(2, 2, 1), ("stream", "stream"), "6.2.0", "Makes a consumer.", stream_groups::createconsumer),
+    row("xgroup|delconsumer", 5, W, keys(2, 2, 1), ("stream", "stream"), "5.0.0", "Deletes a consumer.", stream_groups::delconsumer),
+    row("xgroup|destroy", 4, W, keys(2, 2, 1), ("stream", "stream"), "5.0.0", "Deletes a group.", stream_groups::destroy),
+    row("xgroup|setid", -5, W, keys(2, 2, 1), ("stream", "stream"), "5.0.0", "Says what a group has read.", stream_groups::setid),
+    container("xinfo", "stream", "5.0.0", "Tells about streams."),
+    row("xinfo|consumers", 4, R, keys(2, 2, 1), ("stream", "stream"), "5.0.0", "Tells about a group's consumers.", stream_groups::info_consumers),
+    row("xinfo|groups", 3, R, keys(2, 2, 1), ("stream", "stream"), "5.0.0", "Tells about a stream's groups.", stream_groups::info_groups),
+    row("xinfo|stream", -3, R, keys(2, 2, 1), ("stream", "stream"), "5.0.0", "Tells about a stream.", stream_groups::info_stream),
+    row("xlen", 2, flags(&[R, F]), keys(1, 1, 1), ("stream", "stream"), "5.0.0", "Answers with the number of entries.", streams::xlen),
+    row("xpending", -3, R, keys(1, 1, 1), ("stream", "stream"), "5.0.0", "Tells what is not yet acknowledged.", stream_groups::xpending),
+    row("xrange", -4, R, keys(1, 1, 1), ("stream", "stream"), "5.0.0", "Reads a range of entries.", streams::xrange),
+    row("xread", -4, flags(&[BLK, R, BLK]), Keys::Streams, ("stream", "stream"), "5.0.0", "Reads new entries of streams, waiting for them if wanted.", streams::xread),
+    row("xreadgroup", -7, flags(&[BLK, W]), Keys::Streams, ("stream", "stream"), "5.0.0", "Reads new entries for a group, waiting for them if wanted.", stream_groups::xreadgroup),
+    row("xrevrange", -4, R, keys(1, 1, 1), ("stream", "stream"), "5.0.0", "Reads a range of entries from the newest.", streams::xrevrange),
+    row("xsetid", -3, flags(&[W, OOM, F]), keys(1, 1, 1), ("stream", "stream"), "5.0.0", "Sets a stream's last id.", streams::xsetid),
+    row("xtrim", -4, W, keys(1, 1, 1), ("stream", "stream"), "5.0.0", "Removes the oldest entries.", streams::xtrim),
+    row("bitcount", -2, R, keys(1, 1, 1), ("bitmap", "bitmap"), "2.6.0", "Counts the bits that are set.", bits::bitcount),
+    row("bitfield", -2, flags(&[W, OOM]), keys(1, 1, 1), ("bitmap", "bitmap"), "3.2.0", "Reads and changes numbers of any width within a string.", bits::bitfield),
+    row("bitfield_ro", -2, flags(&[R, F]), keys(1, 1, 1), ("bitmap", "bitmap"), "6.0.0", "Reads numbers of any width within a string.", bits::bitfield_ro),
+    row("bitop", -4, flags(&[W, OOM]), keys(2, -1, 1), ("bitmap", "bitmap"), "2.6.0", "Combines strings bit by bit.", bits::bitop),
+    row("bitpos", -3, R, keys(1, 1, 1), ("bitmap", "bitmap"), "2.8.7", "Finds the first bit that is set, or not.", bits::bitpos),
+    row("getbit", 3, flags(&[R, F]), keys(1, 1, 1), ("bitmap", "bitmap"), "2.2.0", "Reads a bit.", bits::getbit),
+    row("setbit", 4, flags(&[W, OOM]), keys(1, 1, 1), ("bitmap", "bitmap"), "2.2.0", "Sets a bit.", bits::setbit),
 ];
 
 #[cfg(test)]

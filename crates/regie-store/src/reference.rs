@@ -1,0 +1,45 @@
+//! The page of the guide that lists what clients may say, written from the table.
+
+use crate::command::Flags;
+use crate::commands::table::COMMANDS;
+use std::fmt::Write;
+
+/// The page in Markdown.
+#[must_use]
+pub fn reference() -> String {
+    let mut page = String::from(
+        "# Commands of the store\n\n<!-- Written from the command table; see crates/regie-store/src/reference.rs. -->\n\n\
+         The store answers as Redis 7.0 does. What is not listed here is answered with `ERR unknown command`.\n\n",
+    );
+    let mut groups: Vec<&str> = COMMANDS.iter().map(|row| row.group).collect();
+    groups.sort_unstable();
+    groups.dedup();
+    for group in groups {
+        let _ = write!(
+            page,
+            "## {group}\n\n| Command | Arguments | Since | Kind | What it does |\n|---|---|---|---|---|\n"
+        );
+        let mut rows: Vec<_> =
+            COMMANDS.iter().filter(|row| row.group == group && row.run.is_some()).collect();
+        rows.sort_by_key(|row| row.name);
+        for row in rows {
+            let name = row.name.replace('|', " ").to_ascii_uppercase();
+            let words = row.name.matches('|').count() as i32 + 1;
+            let arguments = if row.arity < 0 {
+                format!("{} or more", -row.arity - words)
+            } else {
+                (row.arity - words).to_string()
+            };
+            let kind = match row.flags {
+                flags if flags.has(Flags::WRITE) => "writes",
+                flags if flags.has(Flags::READONLY) => "reads",
+                _ => "",
+            };
+            let _ = writeln!(page, "| `{name}` | {arguments} | {} | {kind} | {} |", row.since, row.help);
+        }
+        page.push('\n');
+    }
+    page.truncate(page.trim_end().len());
+    page.push('\n');
+    page
+}

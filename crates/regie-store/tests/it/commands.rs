@@ -1,0 +1,214 @@
+//! Commands by their public documentation, in tables: a line in, a reply out.
+
+use crate::server::Store;
+
+/// Runs the lines in order on a fresh store.
+fn check(lines: &[(&str, &str)]) {
+    let store = Store::start(None, &[]);
+    let mut client = store.client();
+    for (line, expect) in lines {
+        assert_eq!(client.line(line), *expect, "{line}");
+    }
+}
+
+#[test]
+fn strings() {
+    check(&[
+        ("SET k 10 EX 100", "OK"),
+        ("TTL k", ":100"),
+        ("INCRBY k 5", ":15"),
+        ("INCRBYFLOAT k 0.1", "15.1"),
+        ("APPEND k x", ":5"),
+        ("INCR k", "-ERR value is not an integer or out of range"),
+        ("GETRANGE k 0 1", "15"),
+        ("SETRANGE z 3 ab", ":5"),
+        ("SET k v NX", "nil"),
+        ("SET k v XX GET", "15.1x"),
+        ("SET k v EX 0", "-ERR invalid expire time in 'set' command"),
+        ("SET k v FOO", "-ERR syntax error"),
+        ("MSET a 1 b 2", "OK"),
+        ("MGET a b none", "[1 2 nil]"),
+        ("MSETNX a 3 c 4", ":0"),
+        ("GETDEL a", "1"),
+        ("GETEX b PERSIST", "2"),
+        ("LCS a b LEN", ":0"),
+        ("GET", "-ERR wrong number of arguments for 'get' command"),
+        ("LPUSH l x", ":1"),
+        ("GET l", "-WRONGTYPE Operation against a key holding the wrong kind of value"),
+        ("NOSUCH a b", "-ERR unknown command 'NOSUCH', with args beginning with: 'a' 'b' "),
+    ]);
+}
+
+#[test]
+fn lists_hashes_and_sets() {
+    check(&[
+        ("RPUSH l a b c d", ":4"),
+        ("LRANGE l 1 -2", "[b c]"),
+        ("LPOS l c", ":2"),
+        ("LINSERT l BEFORE c x", ":5"),
+        ("LREM l 0 x", ":1"),
+        ("LTRIM l 1 2", "OK"),
+        ("LMOVE l m LEFT RIGHT", "b"),
+        ("LMPOP 2 none m LEFT COUNT 2", "[m [b]]"),
+        ("LPOP l 5", "[c]"),
+        ("EXISTS l m", ":0"),
+        ("HSET h a 1 b 2", ":2"),
+        ("HGETALL h", "[a 1 b 2]"),
+        ("HINCRBY h a 4", ":5"),
+        ("HINCRBYFLOAT h b 0.5", "2.5"),
+        ("HDEL h a b", ":2"),
+        ("TYPE h", "none"),
+        ("SADD s 3 1 2", ":3"),
+        ("OBJECT ENCODING s", "intset"),
+        ("SMEMBERS s", "[1 2 3]"),
+        ("SADD t 2 3 4", ":3"),
+        ("SINTER s t", "[2 3]"),
+        ("SDIFFSTORE d s t", ":1"),
+        ("SINTERCARD 2 s t LIMIT 1", ":1"),
+        ("SMISMEMBER s 1 9", "[:1 :0]"),
+    ]);
+}
+
+#[test]
+fn sorted_sets_and_streams() {
+    check(&[
+        ("ZADD z 1 a 2 b 3 c", ":3"),
+        ("ZADD z GT CH 5 a 1 b", ":1"),
+        ("ZRANGE z 0 -1 WITHSCORES", "[b 2 c 3 a 5]"),
+        ("ZRANGE z (2 +inf BYSCORE LIMIT 0 1", "[c]"),
+        ("ZREVRANGEBYSCORE z 5 3", "[a c]"),
+        ("ZRANK z a", ":2"),
+        ("ZINCRBY z 1.5 b", "3.5"),
+        ("ZPOPMIN z", "[c 3]"),
+        ("ZADD y 1 a 1 b", ":2"),
+        ("ZUNIONSTORE u 2 z y WEIGHTS 1 2 AGGREGATE MAX", ":2"),
+        ("ZSCORE u a", "5"),
+        ("ZRANGEBYLEX y [a (b", "[a]"),
+        ("XADD x 1-1 f v", "1-1"),
+        ("XADD x 1-* f w", "1-2"),
+        (
+            "XADD x 1-1 f v",
+            "-ERR The ID specified in XADD is equal or smaller than the target stream top item",
+        ),
+        ("XGROUP CREATE x g 0", "OK"),
+        ("XREADGROUP GROUP g c COUNT 1 STREAMS x >", "[[x [[1-1 [f v]]]]]"),
+        ("XPENDING x g", "[:1 1-1 1-1 [[c 1]]]"),
+        ("XACK x g 1-1", ":1"),
+        ("XRANGE x - + COUNT 1", "[[1-1 [f v]]]"),
+        ("XTRIM x MAXLEN 1", ":1"),
+        ("XLEN x", ":1"),
+        (
+            "XREADGROUP GROUP none c STREAMS x >",
+            "-NOGROUP No such key 'x' or consumer group 'none' in XREADGROUP with GROUP option",
+        ),
+    ]);
+}
+
+#[test]
+fn transactions_and_scripts() {
+    check(&[
+        ("MULTI", "OK"),
+        ("SET a 1", "QUEUED"),
+        ("INCR a", "QUEUED"),
+        ("EXEC", "[OK :2]"),
+        ("WATCH a", "OK"),
+        ("SET a 9", "OK"),
+        ("MULTI", "OK"),
+        ("GET a", "QUEUED"),
+        ("EXEC", "nil"),
+        ("MULTI", "OK"),
+        ("NOSUCH", "-ERR unknown command 'NOSUCH', with args beginning with: "),
+        ("EXEC", "-EXECABORT Transaction discarded because of previous errors."),
+        ("EVAL return{KEYS[1],ARGV[1],3.9,false,{1,nil,2}} 1 k v", "[k v :3 nil [:1]]"),
+        ("EVAL return{ok='fine'} 0", "fine"),
+        ("EVAL return{err='MY'} 0", "-MY"),
+        ("EVAL return(cjson.encode({'x/y',12345678901234567,{}})) 0", "[\"x\\/y\",1.2345678901235e+16,{}]"),
+        ("EVAL return(cjson.encode(cjson.decode('[]'))) 0", "{}"),
+        ("EVAL return(redis.sha1hex('')) 0", "da39a3ee5e6b4b0d3255bfef95601890afd80709"),
+        ("EVAL return(redis.pcall('nosuch').err) 0", "ERR Unknown Redis command called from script"),
+        (
+            "EVALSHA ffffffffffffffffffffffffffffffffffffffff 0",
+            "-NOSCRIPT No matching script. Please use EVAL.",
+        ),
+        ("EVAL return(bit.band(7,10)+#cmsgpack.pack({1,2})) 0", ":5"),
+    ]);
+}
+
+#[test]
+fn a_script_that_never_ends_is_ended() {
+    let store = Store::start(None, &[("busy-reply-threshold", "50")]);
+    let mut client = store.client();
+    let reply = client.line("EVAL while(true)do(x)end 0");
+    assert!(reply.starts_with("-ERR Error compiling"), "{reply}");
+    let reply = client.line("EVAL repeat(tostring)(1)until(false) 0");
+    assert!(reply.contains("Script killed"), "{reply}");
+    assert_eq!(client.line("PING"), "PONG");
+}
+
+#[test]
+fn those_who_wait_are_served_in_the_order_they_came() {
+    let store = Store::start(None, &[]);
+    let mut waiters: Vec<_> = (0..3).map(|_| store.client()).collect();
+    let mut pusher = store.client();
+    for (index, waiter) in waiters.iter_mut().enumerate() {
+        waiter.send(&[b"BLPOP", b"l", b"20"]);
+        while !pusher.line("INFO clients").contains(&format!("blocked_clients:{}", index + 1)) {}
+    }
+    assert_eq!(pusher.line("RPUSH l a b c"), ":3");
+    for (waiter, expect) in waiters.iter_mut().zip(["[l a]", "[l b]", "[l c]"]) {
+        assert_eq!(crate::server::show(&waiter.receive()), expect);
+    }
+    waiters[0].send(&[b"BLPOP", b"l", b"0.05"]);
+    assert_eq!(crate::server::show(&waiters[0].receive()), "nil");
+}
+
+#[test]
+fn messages_reach_those_who_listen() {
+    let store = Store::start(None, &[("notify-keyspace-events", "KEA")]);
+    let (mut listener, mut sender) = (store.client(), store.client());
+    assert_eq!(listener.line("SUBSCRIBE c"), "[subscribe c :1]");
+    assert_eq!(listener.line("PSUBSCRIBE __key*__:*"), "[psubscribe __key*__:* :2]");
+    assert_eq!(sender.line("PUBLISH c hello"), ":1");
+    assert_eq!(crate::server::show(&listener.receive()), "[message c hello]");
+    assert_eq!(sender.line("SET k v"), "OK");
+    assert_eq!(crate::server::show(&listener.receive()), "[pmessage __key*__:* __keyspace@0__:k set]");
+    assert_eq!(crate::server::show(&listener.receive()), "[pmessage __key*__:* __keyevent@0__:set k]");
+    assert!(listener.line("GET k").starts_with("-ERR Can't execute 'get'"));
+}
+
+#[test]
+fn a_password_is_asked_for() {
+    let store = Store::start(None, &[("requirepass", "secret")]);
+    let mut client = store.client();
+    assert_eq!(client.line("GET a"), "-NOAUTH Authentication required.");
+    assert_eq!(client.line("AUTH wrong"), "-WRONGPASS invalid username-password pair or user is disabled.");
+    assert_eq!(client.line("AUTH default secret"), "OK");
+    assert_eq!(client.line("GET a"), "nil");
+    let mut stranger = store.client();
+    stranger.send_raw(b"*11\r\n");
+    let reply = crate::server::show(&stranger.receive());
+    assert_eq!(reply, "-ERR Protocol error: unauthenticated multibulk length");
+    assert!(stranger.try_receive().is_none());
+}
+
+#[test]
+fn what_is_too_big_is_refused_and_the_policy_makes_room() {
+    let store = Store::start(None, &[("maxmemory", "2mb")]);
+    let mut client = store.client();
+    let value = vec![b'x'; 1000];
+    let mut refused = None;
+    for index in 0..4000 {
+        let reply = client.call(&[b"SET", format!("k{index}").as_bytes(), &value]);
+        if let regie_resp::Frame::Error(text) = reply {
+            refused = Some(String::from_utf8(text).unwrap());
+            break;
+        }
+    }
+    assert_eq!(refused.as_deref(), Some("OOM command not allowed when used memory > 'maxmemory'."));
+    assert_eq!(client.line("CONFIG SET maxmemory-policy allkeys-lru"), "OK");
+    for index in 0..4000 {
+        let reply = client.call(&[b"SET", format!("k{index}").as_bytes(), &value]);
+        assert_eq!(crate::server::show(&reply), "OK");
+    }
+    assert!(client.line("INFO stats").contains("evicted_keys:"));
+}

@@ -1,0 +1,333 @@
+//! The same random commands to Debian's redis-server and to the store: the replies must be the same.
+//!
+//! A sequence follows from its seed, which is printed when replies differ. Commands whose reply depends on chance or
+//! on the order of a hash table are compared as sets, or not made.
+
+use crate::server::{Client, Store, show};
+use regie_resp::Frame;
+use std::net::{SocketAddr, TcpListener};
+use std::process::{Child, Command, Stdio};
+
+/// Debian's server on a free port, without files.
+pub(crate) struct Peer {
+    child: Child,
+    pub(crate) address: SocketAddr,
+    _dir: tempfile::TempDir,
+}
+
+impl Peer {
+    pub(crate) fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        for _ in 0..20 {
+            let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+            let mut child = Command::new("redis-server")
+                .args([
+                    "--port",
+                    &address.port().to_string(),
+                    "--bind",
+                    "127.0.0.1",
+                    "--save",
+                    "",
+                    "--daemonize",
+                    "no",
+                ])
+                .current_dir(dir.path())
+                .stdout(Stdio::null())
+                .spawn()
+                .expect("the package redis-server is installed");
+            while child.try_wait().unwrap().is_none() {
+                if std::net::TcpStream::connect(address).is_ok() {
+                    return Self { child, address, _dir: dir };
+                }
+                std::thread::yield_now();
+            }
+        }
+        panic!("redis-server does not start");
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 11) as usize % bound
+    }
+
+    fn pick<'a>(&mut self, list: &[&'a str]) -> &'a str {
+        list[self.below(list.len())]
+    }
+}
+
+/// Templates of commands. `K` is a key (of any type: errors are compared too), `V` a value, `N` a small number that may
+/// be negative, `F` a decimal, `M` a member, `R` a bound of scores, `X` a bound of names, `I` a stream's id.
+const TEMPLATES: &[&str] = &[
+    "SET K V",
+    "SET K N",
+    "SET K V NX",
+    "SET K V XX GET",
+    "SET K V KEEPTTL",
+    "SET K V EX 1000",
+    "GET K",
+    "GETSET K V",
+    "GETDEL K",
+    "APPEND K V",
+    "STRLEN K",
+    "SETRANGE K 3 V",
+    "GETRANGE K N N",
+    "INCR K",
+    "DECR K",
+    "INCRBY K N",
+    "DECRBY K N",
+    "INCRBYFLOAT K F",
+    "MSET K V K V",
+    "MGET K K K",
+    "MSETNX K V K V",
+    "SETNX K V",
+    "LCS K K",
+    "LCS K K IDX WITHMATCHLEN",
+    "DEL K",
+    "EXISTS K K",
+    "TYPE K",
+    "RENAME K K",
+    "RENAMENX K K",
+    "COPY K K",
+    "COPY K K REPLACE",
+    "PERSIST K",
+    "TTL K",
+    "EXPIRE K 1000 NX",
+    "EXPIRE K 500 GT",
+    "EXPIRE K 0",
+    "OBJECT ENCODING K",
+    "DBSIZE",
+    "LPUSH K V V",
+    "RPUSH K V V V",
+    "LPUSHX K V",
+    "RPUSHX K V",
+    "LPOP K",
+    "RPOP K",
+    "LPOP K N",
+    "RPOP K 2",
+    "LLEN K",
+    "LRANGE K N N",
+    "LINDEX K N",
+    "LSET K N V",
+    "LINSERT K BEFORE V V",
+    "LINSERT K AFTER V V",
+    "LREM K N V",
+    "LTRIM K N N",
+    "LPOS K V",
+    "LPOS K V RANK -1 COUNT 0",
+    "LMOVE K K LEFT RIGHT",
+    "RPOPLPUSH K K",
+    "LMPOP 2 K K RIGHT COUNT 2",
+    "BLPOP K K 0.01",
+    "HSET K M V M V",
+    "HSETNX K M V",
+    "HGET K M",
+    "HMGET K M M",
+    "HDEL K M M",
+    "HLEN K",
+    "HSTRLEN K M",
+    "HEXISTS K M",
+    "HINCRBY K M N",
+    "HINCRBYFLOAT K M F",
+    "HGETALL K",
+    "HKEYS K",
+    "HVALS K",
+    "SADD K M M",
+    "SADD K N N",
+    "SREM K M",
+    "SCARD K",
+    "SISMEMBER K M",
+    "SMISMEMBER K M M",
+    "SMEMBERS K",
+    "SMOVE K K M",
+    "SINTER K K",
+    "SUNION K K",
+    "SDIFF K K",
+    "SINTERSTORE K K K",
+    "SUNIONSTORE K K K",
+    "SDIFFSTORE K K K",
+    "SINTERCARD 2 K K",
+    "ZADD K F M F M",
+    "ZADD K NX F M",
+    "ZADD K XX CH F M",
+    "ZADD K GT F M",
+    "ZADD K LT INCR F M",
+    "ZINCRBY K F M",
+    "ZREM K M",
+    "ZCARD K",
+    "ZSCORE K M",
+    "ZMSCORE K M M",
+    "ZRANK K M",
+    "ZREVRANK K M",
+    "ZRANGE K N N",
+    "ZRANGE K N N WITHSCORES REV",
+    "ZRANGE K R R BYSCORE LIMIT N N",
+    "ZRANGEBYSCORE K R R WITHSCORES",
+    "ZREVRANGEBYSCORE K R R LIMIT 1 2",
+    "ZRANGEBYLEX K X X",
+    "ZREVRANGEBYLEX K X X",
+    "ZLEXCOUNT K X X",
+    "ZCOUNT K R R",
+    "ZREMRANGEBYRANK K N N",
+    "ZREMRANGEBYSCORE K R R",
+    "ZREMRANGEBYLEX K X X",
+    "ZPOPMIN K",
+    "ZPOPMAX K 2",
+    "ZMPOP 2 K K MIN COUNT 2",
+    "ZRANGESTORE K K N N",
+    "ZUNIONSTORE K 2 K K WEIGHTS F F",
+    "ZINTERSTORE K 2 K K AGGREGATE MAX",
+    "ZDIFFSTORE K 2 K K",
+    "ZUNION 2 K K WITHSCORES",
+    "ZINTERCARD 2 K K",
+    "ZDIFF 2 K K WITHSCORES",
+    "XADD K I M V",
+    "XADD K MAXLEN 3 I M V",
+    "XADD K NOMKSTREAM I M V",
+    "XLEN K",
+    "XRANGE K - +",
+    "XRANGE K I + COUNT 2",
+    "XREVRANGE K + - COUNT 2",
+    "XDEL K I",
+    "XTRIM K MAXLEN 2",
+    "XTRIM K MINID I",
+    "XGROUP CREATE K g 0 MKSTREAM",
+    "XGROUP CREATE K g $",
+    "XGROUP DESTROY K g",
+    "XREADGROUP GROUP g c COUNT 2 STREAMS K >",
+    "XREADGROUP GROUP g d STREAMS K 0",
+    "XACK K g I",
+    "XPENDING K g",
+    "XREAD COUNT 2 STREAMS K K 0 0",
+    "XINFO GROUPS K",
+    "SORT K ALPHA",
+    "SORT K",
+    "SORT K ALPHA DESC LIMIT 0 2",
+    "SORT K ALPHA STORE K",
+    "MULTI",
+    "EXEC",
+    "DISCARD",
+    "WATCH K",
+    "UNWATCH",
+    "EVAL S1 1 K",
+    "EVAL S2 2 K K V",
+    "TOUCH K K",
+    "GETEX K PERSIST",
+    "MOVE K 3",
+    "SELECT 0",
+    "NOSUCH K",
+    "GET",
+    "ZADD K x M",
+    "SPOP K 0",
+    "PING V",
+    "ECHO V",
+    "LRANGE K 0 -1",
+    "HGETALL K",
+    "ZRANGE K 0 -1 WITHSCORES",
+];
+
+const S1: &str = "return {redis.call('TYPE', KEYS[1]).ok, redis.call('EXISTS', KEYS[1])}";
+const S2: &str = "local a = redis.pcall('RPUSH', KEYS[1], ARGV[1]) if type(a) == 'table' then return a end return {a, redis.call('LLEN', KEYS[1]), redis.pcall('GET', KEYS[2])}";
+
+const S3: &str = "local t = {uuid = ARGV[1], n = tonumber(ARGV[2]), list = {}, deep = {a = {1, 2, {b = false}}}} t[ARGV[3]] = 1/3 local s = cjson.encode(t) local d = cjson.decode(s) d.attempts = 1 return {s, cjson.encode(d), cmsgpack.pack(d), redis.sha1hex(s), bit.tohex(-1), tostring(1e15), 3.99}";
+
+fn fill(template: &str, random: &mut Random) -> Vec<Vec<u8>> {
+    let mut words: Vec<Vec<u8>> = Vec::new();
+    for word in template.split(' ') {
+        let word = match word {
+            "K" => random.pick(&["a", "b", "c", "d", "e", "f"]).to_owned(),
+            "V" => random
+                .pick(&["x", "y", "10", "-3", "hello world", "", "3.5", "a longer value than fits inline"])
+                .to_owned(),
+            "N" => random.pick(&["0", "1", "2", "-1", "-2", "5", "100"]).to_owned(),
+            "F" => random.pick(&["1", "2.5", "-1", "0", "1e3", "inf", "-0.5", "3"]).to_owned(),
+            "M" => random.pick(&["m", "n", "o", "p", "1", "2"]).to_owned(),
+            "R" => random.pick(&["-inf", "+inf", "0", "(1", "2.5", "3"]).to_owned(),
+            "X" => random.pick(&["-", "+", "[m", "(n", "[o", "(z"]).to_owned(),
+            "I" => random.pick(&["1-1", "2-0", "2-*", "3-5", "7-1", "9"]).to_owned(),
+            "S1" => S1.to_owned(),
+            "S2" => S2.to_owned(),
+            "S3" => S3.to_owned(),
+            other => other.to_owned(),
+        };
+        words.push(word.into_bytes());
+    }
+    words
+}
+
+/// Whether the order of the reply's elements is the table's own affair.
+fn is_unordered(name: &[u8]) -> bool {
+    [&b"SMEMBERS"[..], b"SINTER", b"SUNION", b"SDIFF", b"HKEYS", b"HVALS", b"HGETALL"].contains(&name)
+}
+
+fn normal(frame: &Frame, name: &[u8]) -> String {
+    match frame {
+        Frame::Array(items) | Frame::Set(items) if is_unordered(name) => {
+            let mut shown: Vec<String> = items.iter().map(show).collect();
+            shown.sort();
+            shown.join("|")
+        }
+        other => show(other),
+    }
+}
+
+fn run_sequence(seed: u64, length: usize, peer: &mut Client, store: &mut Client) {
+    let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
+    for client in [&mut *peer, &mut *store] {
+        client.line("DISCARD");
+        client.line("FLUSHALL");
+    }
+    let mut history: Vec<String> = Vec::new();
+    let mut queued: Vec<Vec<u8>> = Vec::new();
+    for _ in 0..length {
+        let words = fill(TEMPLATES[random.below(TEMPLATES.len())], &mut random);
+        let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
+        history.push(
+            words.iter().map(|w| format!("{:?}", String::from_utf8_lossy(w))).collect::<Vec<_>>().join(" "),
+        );
+        let (expect, found) = (peer.call(&words), store.call(&words));
+        if show(&expect) == "QUEUED" {
+            queued.push(words[0].to_vec());
+        }
+        let same = match (&expect, &found) {
+            (Frame::Array(a), Frame::Array(b)) if words[0] == b"EXEC" && a.len() == b.len() => {
+                a.iter().zip(b).zip(&queued).all(|((a, b), name)| normal(a, name) == normal(b, name))
+            }
+            _ => normal(&expect, words[0]) == normal(&found, words[0]),
+        };
+        if words[0] == b"EXEC" || words[0] == b"DISCARD" {
+            queued.clear();
+        }
+        let last: Vec<&String> = history.iter().rev().take(25).collect();
+        assert!(
+            same,
+            "seed {seed}\nredis: {}\nstore: {}\nlast first: {last:#?}",
+            show(&expect),
+            show(&found)
+        );
+    }
+}
+
+#[test]
+fn random_sequences_get_the_same_replies_as_from_redis() {
+    let (peer, store) = (Peer::start(), Store::start(None, &[]));
+    let (mut peer_client, mut store_client) = (Client::connect(peer.address), store.client());
+    let sequences: u64 =
+        std::env::var("REGIE_STORE_SEQUENCES").ok().and_then(|n| n.parse().ok()).unwrap_or(60);
+    let first: u64 = std::env::var("REGIE_STORE_SEED").ok().and_then(|n| n.parse().ok()).unwrap_or(1);
+    for seed in first..first + sequences {
+        run_sequence(seed, 300, &mut peer_client, &mut store_client);
+    }
+}

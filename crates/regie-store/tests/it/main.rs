@@ -1,0 +1,8 @@
+//! The store as its clients see it: the real server over real sockets, and beside Debian's redis-server.
+
+mod commands;
+mod differential;
+mod durability;
+mod frameworks;
+mod reference;
+mod server;
