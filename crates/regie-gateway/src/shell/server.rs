@@ -165,6 +165,9 @@ impl Drain {
 
 /// Serves until `stop` ends, then drains. Runs on the current runtime, which may have one thread or several.
 ///
+/// One thread (`new_current_thread`) is the default of choice: with PHP workers on the same two cores, a second thread
+/// gave 0.87 × the rate of hello world, 1.08 × that of a 10 KB file, and a longer tail, since the cores are the workers'.
+///
 /// # Errors
 /// When a listener cannot be used.
 pub async fn serve(
