@@ -6,13 +6,14 @@
 //! what it would write for a client, a result is written for the client as it will be sent.
 //!
 //! Nothing here reads a clock, a socket or a file. What a script sees (names, conversions, numbers, error texts, the
-//! order of a table's keys, the sequence of `math.random`) is what it sees in Redis 7.0.15; where it is not, ERRORS and
-//! LIMITS of [`Limits`] say so.
+//! order of a table's keys, the sequence of `math.random`) is what it sees in Redis 7.0.15. What differs on purpose: memory
+//! and the depth of patterns are bounded, and a long search for a pattern can be ended ([`Limits`], [`Host::tick`]).
 //!
 //! All Lua runs in C below protected calls; `ffi` is the only module with unsafe code.
 
 #![deny(unsafe_code)]
 
+mod admit;
 mod dump;
 mod engine;
 mod error;
@@ -23,6 +24,7 @@ mod library;
 mod sha1;
 mod text;
 
+pub use admit::Situation;
 pub use engine::{Engine, Limits, Script, ScriptId};
 pub use error::ScriptError;
 pub use flags::ScriptFlags;
