@@ -371,3 +371,191 @@ impl Next {
         false
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: Limits = Limits { request_us: 1_000, grace_us: 500, boot_us: 5_000, stop_us: 10_000 };
+
+    /// A machine with what its seats show.
+    struct Rig {
+        machine: Machine,
+        views: Vec<View>,
+        now_us: u64,
+    }
+
+    fn rig(workers: usize) -> Rig {
+        let nothing = View { state: State::Empty, sequence: 0, began_us: 0 };
+        Rig {
+            machine: Machine::new(workers, LIMITS, false),
+            views: vec![nothing; workers + spare_seats(workers)],
+            now_us: 1_000_000,
+        }
+    }
+
+    impl Rig {
+        /// Looks, lets forks succeed at once, and returns what was to be done.
+        fn look(&mut self) -> Vec<Effect> {
+            let (effects, next_us) = self.machine.look(self.now_us, &self.views);
+            assert!(next_us.is_none_or(|at_us| at_us > self.now_us), "a time to look again lies ahead");
+            for effect in &effects {
+                if let Effect::Fork(seat) = effect {
+                    self.machine.forked(self.now_us, *seat);
+                    self.views[*seat] = View { state: State::Idle, sequence: 0, began_us: 0 };
+                }
+            }
+            effects
+        }
+
+        fn exit(&mut self, seat: usize, ending: Ending) {
+            self.views[seat].state = State::Empty;
+            self.machine.exited(self.now_us, seat, ending);
+        }
+
+        fn alive(&self) -> usize {
+            self.machine.seats.iter().filter(|seat| seat.alive).count()
+        }
+    }
+
+    #[test]
+    fn workers_are_forked_and_the_pool_is_announced_once() {
+        let mut rig = rig(2);
+        assert_eq!(rig.look(), [Effect::Fork(0), Effect::Fork(1)]);
+        assert_eq!(rig.look(), [Effect::Ready]);
+        assert_eq!(rig.look(), []);
+        rig.exit(0, Ending::Crashed);
+        assert_eq!(rig.look(), [Effect::Fork(0)], "a crash in service is replaced at once");
+        assert_eq!(rig.look(), []);
+    }
+
+    #[test]
+    fn failed_boots_wait_longer_each_time_up_to_a_second() {
+        for (failures, pause_us) in
+            [(1, 100_000), (2, 400_000), (3, 900_000), (4, 1_000_000), (99, 1_000_000)]
+        {
+            assert_eq!(Machine::pause_us(failures), pause_us, "after {failures}");
+        }
+        let mut rig = rig(1);
+        rig.machine.look(rig.now_us, &rig.views);
+        rig.machine.forked(rig.now_us, 0);
+        rig.machine.exited(rig.now_us, 0, Ending::BootFailed);
+        let (effects, next_us) = rig.machine.look(rig.now_us, &rig.views);
+        assert_eq!((effects, next_us), (vec![], Some(rig.now_us + 100_000)));
+        rig.now_us += 100_000;
+        assert_eq!(rig.look(), [Effect::Fork(0)]);
+        rig.look();
+        assert_eq!(rig.machine.failures(), 0, "one that serves ends the row");
+    }
+
+    #[test]
+    fn a_request_past_its_limit_goes_through_the_stages() {
+        let mut rig = rig(1);
+        rig.look();
+        rig.look();
+        rig.views[0] = View { state: State::Running, sequence: 7, began_us: rig.now_us };
+        assert_eq!(rig.look(), []);
+        let began_us = rig.now_us;
+        for (after_us, expected) in [
+            (999, vec![]),
+            (1_000, vec![Effect::RaiseLimit(0, 7)]),
+            (1_499, vec![]),
+            (1_500, vec![Effect::GiveUp(0, 7)]),
+            (21_000, vec![Effect::ShowStack(0, 7)]),
+            (1_500 + LAST_WORD_US, vec![Effect::Kill(0, "its request did not end within --request-grace")]),
+            (90_000, vec![]),
+        ] {
+            rig.now_us = began_us + after_us;
+            assert_eq!(rig.look(), expected, "after {after_us} µs");
+        }
+    }
+
+    #[test]
+    fn a_limit_is_for_one_request_only() {
+        let mut rig = rig(1);
+        rig.look();
+        rig.look();
+        rig.views[0] = View { state: State::Running, sequence: 7, began_us: rig.now_us };
+        rig.now_us += 1_000;
+        assert_eq!(rig.look(), [Effect::RaiseLimit(0, 7)]);
+        rig.views[0] = View { state: State::Running, sequence: 8, began_us: rig.now_us };
+        rig.now_us += 600;
+        assert_eq!(rig.look(), [], "the next request has its own time");
+        rig.now_us += 400;
+        assert_eq!(rig.look(), [Effect::RaiseLimit(0, 8)]);
+    }
+
+    #[test]
+    fn a_boot_has_its_limit() {
+        let mut rig = rig(1);
+        rig.machine.look(rig.now_us, &rig.views);
+        rig.machine.forked(rig.now_us, 0);
+        rig.views[0].state = State::Starting;
+        assert_eq!(rig.look(), []);
+        rig.now_us += 5_000;
+        assert_eq!(rig.look(), [Effect::Kill(0, "it did not boot within --boot-timeout")]);
+        assert_eq!(rig.look(), [], "once");
+    }
+
+    #[test]
+    fn a_stop_asks_waits_and_cuts() {
+        let mut rig = rig(2);
+        rig.look();
+        rig.look();
+        rig.machine.stop(rig.now_us);
+        assert_eq!(rig.look(), [Effect::AskToLeave(0), Effect::AskToLeave(1)]);
+        rig.exit(0, Ending::Clean);
+        assert_eq!(rig.look(), []);
+        rig.now_us += 10_000;
+        assert_eq!(rig.look(), [Effect::Kill(1, "it did not leave within --stop-timeout")]);
+        rig.exit(1, Ending::Crashed);
+        assert_eq!(rig.look(), [Effect::Stopped]);
+        assert_eq!(rig.look(), []);
+    }
+
+    /// Whatever crashes meanwhile, a replacement ends with the wanted number of workers, all of them new, and never
+    /// with fewer in service than wanted but for what has crashed.
+    #[test]
+    fn a_rolling_replacement_ends_whatever_happens() {
+        for seed in 1..200_u64 {
+            let mut state = seed;
+            let mut random = |below: usize| {
+                state ^= state << 13;
+                state ^= state >> 7;
+                state ^= state << 17;
+                usize::try_from(state % below as u64).unwrap()
+            };
+            let workers = 1 + random(9);
+            let mut rig = rig(workers);
+            rig.look();
+            rig.look();
+            rig.machine.replace_all();
+            let mut leaving = Vec::new();
+            for round in 0.. {
+                assert!(round < 1_000, "seed {seed}: no end");
+                let effects = rig.look();
+                leaving.extend(effects.iter().filter_map(|effect| match effect {
+                    Effect::AskToLeave(seat) => Some(*seat),
+                    _ => None,
+                }));
+                if effects.contains(&Effect::Replaced) {
+                    break;
+                }
+                if !leaving.is_empty() && random(2) == 0 {
+                    rig.exit(leaving.swap_remove(random(leaving.len())), Ending::Clean);
+                } else if random(20) == 0 {
+                    let seat = random(rig.views.len());
+                    if rig.machine.seats[seat].alive && !rig.machine.seats[seat].leaving {
+                        rig.exit(seat, Ending::Crashed);
+                    }
+                }
+                rig.now_us += 1_000;
+            }
+            // One that crashed before it was ready is replaced after a pause.
+            rig.now_us += BACKOFF_MAX_US;
+            rig.look();
+            assert_eq!(rig.alive(), workers, "seed {seed}");
+            assert!(rig.machine.seats.iter().all(|seat| !seat.alive || !seat.old), "seed {seed}");
+        }
+    }
+}
