@@ -56,7 +56,7 @@ fn main() -> ExitCode {
         }
         let _ = std::io::stdout().flush();
     };
-    match run(options, Inherited::default(), &shutdown.into(), ready) {
+    match run(&options, Inherited::default(), &shutdown.into(), ready) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let _ = writeln!(std::io::stderr(), "store: {error}");

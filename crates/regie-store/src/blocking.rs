@@ -7,7 +7,7 @@
 use crate::blob::Blob;
 use crate::engine::Engine;
 use crate::session::{Blocked, ClientId, Waiting};
-use crate::value::{Kind, Value};
+use crate::value::Kind;
 
 impl Engine {
     pub(crate) fn block(&mut self, client: ClientId, blocked: Blocked) {
@@ -173,10 +173,5 @@ impl Engine {
     /// How many clients wait for a key.
     pub(crate) fn blocked_clients(&self) -> usize {
         self.sessions.values().filter(|session| session.blocked.is_some()).count()
-    }
-
-    /// A list, sorted set or stream under this key.
-    pub(crate) fn is_waitable(value: &Value) -> bool {
-        matches!(value, Value::List(_) | Value::SortedSet(_) | Value::Stream(_))
     }
 }

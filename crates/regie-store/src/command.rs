@@ -85,8 +85,6 @@ pub(crate) enum Keys {
     Streams,
     /// SORT: the first argument, and that of STORE.
     Sort,
-    /// GEORADIUS: the first argument, and that of STORE or STOREDIST.
-    Radius,
 }
 
 impl Keys {
@@ -94,7 +92,7 @@ impl Keys {
     pub(crate) fn shown(self) -> (i64, i64, i64) {
         match self {
             Self::Range(first, last, step) => (first.into(), last.into(), step.into()),
-            Self::StoreCounted | Self::Sort | Self::Radius => (1, 1, 1),
+            Self::StoreCounted | Self::Sort => (1, 1, 1),
             Self::None | Self::Counted(_) | Self::Streams => (0, 0, 0),
         }
     }
@@ -105,11 +103,7 @@ impl Keys {
             let count: usize = std::str::from_utf8(arguments.get(at)?).ok()?.parse().ok()?;
             (count >= 1 && at + count < arguments.len()).then(|| (at + 1..=at + count).collect())
         };
-        let after_word = |words: &[&str]| {
-            arguments
-                .iter()
-                .rposition(|argument| words.iter().any(|w| argument.eq_ignore_ascii_case(w.as_bytes())))
-        };
+        let store = || arguments.iter().rposition(|argument| argument.eq_ignore_ascii_case(b"STORE"));
         match self {
             Self::None => Some(Vec::new()),
             Self::Range(first, last, step) => {
@@ -131,10 +125,9 @@ impl Keys {
                 let count = arguments.len() - start;
                 count.is_multiple_of(2).then(|| (start..start + count / 2).collect())
             }
-            Self::Sort | Self::Radius => {
-                let words: &[&str] = if self == Self::Sort { &["STORE"] } else { &["STORE", "STOREDIST"] };
+            Self::Sort => {
                 let mut keys = vec![1];
-                if let Some(at) = after_word(words).filter(|at| *at > 1 && at + 1 < arguments.len()) {
+                if let Some(at) = store().filter(|at| *at > 1 && at + 1 < arguments.len()) {
                     keys.push(at + 1);
                 }
                 Some(keys)

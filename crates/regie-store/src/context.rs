@@ -2,6 +2,7 @@
 //! (deadlines passed, the walk, watched keys, notifications, the log) is done here once, so that a command says only
 //! what it changes.
 
+use crate::blob::Blob;
 use crate::database::{Database, Entry};
 use crate::engine::Engine;
 use crate::failure::{NOT_FLOAT, NOT_INTEGER, Outcome, WRONG_TYPE};
@@ -14,7 +15,6 @@ use crate::structures::set::Set;
 use crate::structures::sorted_set::SortedSet;
 use crate::structures::stream::Stream;
 use crate::value::Value;
-use crate::{blob::Blob, command::CommandId};
 use regie_resp::Encoder;
 use std::borrow::Cow;
 
@@ -25,7 +25,6 @@ pub(crate) struct Ctx<'a> {
     /// The client's database.
     pub(crate) db: usize,
     pub(crate) out: &'a mut Encoder,
-    pub(crate) command: CommandId,
     /// Within MULTI or a script: a blocking command answers at once.
     pub(crate) may_not_block: bool,
     /// Within a script.

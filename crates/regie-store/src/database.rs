@@ -123,7 +123,7 @@ impl Database {
 
     /// Whether the key is there and its time has passed.
     pub(crate) fn is_due(&self, key: &[u8], now: i64) -> bool {
-        !self.deadlines.is_empty() && self.deadline_of(key).is_some_and(|at| at < now || at == now)
+        !self.deadlines.is_empty() && self.deadline_of(key).is_some_and(|at| at <= now)
     }
 
     /// The value for changing it. The account of memory is settled later, by [`Database::settle`].

@@ -228,7 +228,6 @@ impl Engine {
             client,
             db,
             out,
-            command: id,
             may_not_block: manner.in_transaction || manner.in_script,
             in_script: manner.in_script,
             log: Log::Itself,

@@ -14,7 +14,6 @@ use crate::random::Random;
 use crate::session::{ClientId, Peer, Session};
 use crate::snapshot::Walk;
 use crate::stats::{Latency, Slowlog, Stats};
-use crate::structures::stream::Id;
 use regie_resp::{Encoder, Version};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
@@ -485,14 +484,6 @@ impl Engine {
         self.insert(db, key, value);
         if deadline.is_some() {
             self.databases[db].set_deadline(key, deadline);
-        }
-    }
-
-    /// The last id that a stream may be given: `None` if the key holds no stream.
-    pub(crate) fn stream_last_id(&mut self, db: usize, key: &[u8]) -> Option<Id> {
-        match &self.peek(db, key)?.value {
-            crate::value::Value::Stream(stream) => Some(stream.last_id),
-            _ => None,
         }
     }
 }

@@ -24,7 +24,7 @@ fn minutes(clock: u32) -> u32 {
 /// The count of uses after the decay that is due by now.
 pub(crate) fn decayed_count(config: &Config, access: u32, clock: u32) -> u32 {
     let passed = minutes(clock).wrapping_sub(access >> 8) & 0xffff;
-    let decay = if config.lfu_decay_time == 0 { 0 } else { passed / config.lfu_decay_time };
+    let decay = passed.checked_div(config.lfu_decay_time).unwrap_or(0);
     (access & 0xff).saturating_sub(decay)
 }
 

@@ -226,7 +226,7 @@ impl<'a> Reader<'a> {
                     match (kind, container) {
                         (kind::LIST_QUICKLIST_2, 1) => list.push_back(&bytes),
                         (kind::LIST_QUICKLIST_2, _) => {
-                            listpack(&bytes)?.iter().for_each(|text| list.push_back(text))
+                            listpack(&bytes)?.iter().for_each(|text| list.push_back(text));
                         }
                         _ => ziplist(&bytes)?.iter().for_each(|text| list.push_back(text)),
                     }

@@ -106,17 +106,8 @@ impl<T: Keyed> Table<T> {
         self.length
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.length == 0
-    }
-
     pub(crate) fn seed(&self) -> u64 {
         self.seed
-    }
-
-    /// Lengths of the bucket arrays (the second is 0 unless a move is under way).
-    pub(crate) fn buckets(&self) -> (usize, usize) {
-        (self.current.length, self.next.length)
     }
 
     pub(crate) fn hash(&self, key: &[u8]) -> u64 {
@@ -379,10 +370,6 @@ impl<T: Keyed> Table<T> {
                 node = found.next.as_deref();
             }
         }
-    }
-
-    pub(crate) fn clear(&mut self) {
-        *self = Self::new(self.seed);
     }
 }
 

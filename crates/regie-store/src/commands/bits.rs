@@ -156,7 +156,7 @@ fn first_bit(bytes: &[u8], from: u64, to: u64, wanted: bool) -> Option<u64> {
     let skip = if wanted { 0 } else { 0xff };
     let mut at = from;
     while at < to {
-        if at % 8 == 0 && to - at >= 8 && bytes[(at / 8) as usize] == skip {
+        if at.is_multiple_of(8) && to - at >= 8 && bytes[(at / 8) as usize] == skip {
             at += 8;
             continue;
         }

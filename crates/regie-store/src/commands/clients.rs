@@ -126,9 +126,9 @@ pub(crate) fn setname(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Outcome {
 pub(crate) fn getname(ctx: &mut Ctx<'_>, _args: &[&[u8]]) -> Outcome {
     let name = ctx.session().name.clone();
     if name.is_empty() {
-        ctx.out.null()
+        ctx.out.null();
     } else {
-        ctx.out.bulk(&name)
+        ctx.out.bulk(&name);
     }
     Ok(())
 }
@@ -177,7 +177,7 @@ pub(crate) fn kill(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Outcome {
                 }
                 () if is(name, "ADDR") => chosen.retain(|id| sessions[id].peer.address.as_bytes() == *value),
                 () if is(name, "LADDR") => {
-                    chosen.retain(|id| sessions[id].peer.local_address.as_bytes() == *value)
+                    chosen.retain(|id| sessions[id].peer.local_address.as_bytes() == *value);
                 }
                 () if is(name, "USER") => {
                     if !ctx.engine.users.exists(value) {
@@ -218,9 +218,9 @@ pub(crate) fn kill(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Outcome {
         }
     }
     if old_form {
-        ctx.out.ok()
+        ctx.out.ok();
     } else {
-        ctx.out.integer(chosen.len() as i64)
+        ctx.out.integer(chosen.len() as i64);
     }
     Ok(())
 }

@@ -186,7 +186,7 @@ pub(crate) fn hscan(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Outcome {
 /// Reads the count of HRANDFIELD and its like: how many, and whether one may come twice.
 pub(crate) fn random_count(text: &[u8]) -> Outcome<(usize, bool)> {
     let count = integer(text)?;
-    if count < -(i64::MAX / 2) || count > i64::MAX / 2 {
+    if !(-(i64::MAX / 2)..=i64::MAX / 2).contains(&count) {
         return Err("ERR value is out of range".into());
     }
     Ok((count.unsigned_abs() as usize, count < 0))

@@ -25,7 +25,7 @@ fn write_info(ctx: &mut Ctx<'_>, row: &'static Command) {
     ctx.out.bulk(row.name.as_bytes());
     ctx.out.integer(row.arity.into());
     let mut names = flags(row);
-    if matches!(row.keys, Keys::Counted(_) | Keys::Streams | Keys::StoreCounted | Keys::Sort | Keys::Radius)
+    if matches!(row.keys, Keys::Counted(_) | Keys::Streams | Keys::StoreCounted | Keys::Sort)
         && !names.contains(&"movablekeys")
     {
         names.push("movablekeys");
@@ -155,5 +155,20 @@ pub(crate) fn getkeysandflags(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Outcome {
         ctx.out.set(flags.len());
         flags.iter().for_each(|flag| ctx.out.simple(flag));
     }
+    Ok(())
+}
+
+/// `CONTAINER HELP`: its subcommands, from the table.
+pub(crate) fn help(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Outcome {
+    let container = String::from_utf8_lossy(args[0]).to_ascii_lowercase();
+    let mut lines =
+        vec![format!("{} <subcommand> [<arg> ...]. Subcommands are:", container.to_ascii_uppercase())];
+    for row in subcommands(&container) {
+        let name = row.name.rsplit('|').next().unwrap_or_default().to_ascii_uppercase();
+        lines.push(name);
+        lines.push(format!("    {}", row.help));
+    }
+    ctx.out.array(lines.len());
+    lines.iter().for_each(|line| ctx.out.simple(line));
     Ok(())
 }

@@ -443,9 +443,9 @@ pub(crate) fn object_encoding(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Outcome {
 
 pub(crate) fn object_refcount(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Outcome {
     if ctx.exists(args[2]) {
-        ctx.out.integer(1)
+        ctx.out.integer(1);
     } else {
-        ctx.out.null()
+        ctx.out.null();
     }
     Ok(())
 }
@@ -516,7 +516,7 @@ pub(crate) fn restore(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Outcome {
                     return Err("ERR Invalid FREQ value, must be >= 0 and <= 255".into());
                 }
                 let clock = ctx.engine.access_clock();
-                access = ctx.engine.config.is_lfu().then(|| ((clock / 60) & 0xffff) << 8 | count as u32);
+                access = ctx.engine.config.is_lfu().then_some(((clock / 60) & 0xffff) << 8 | count as u32);
             }
             () => return Err(SYNTAX),
         }

@@ -107,9 +107,9 @@ fn pop(ctx: &mut Ctx<'_>, args: &[&[u8]], end: End, command: &str) -> Outcome {
     };
     let Some(list) = ctx.list_mut(key)? else {
         if count.is_some() {
-            ctx.out.null_array()
+            ctx.out.null_array();
         } else {
-            ctx.out.null()
+            ctx.out.null();
         }
         return Ok(());
     };

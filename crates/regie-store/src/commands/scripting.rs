@@ -4,8 +4,11 @@ use crate::context::{Ctx, is};
 use crate::failure::{NOT_INTEGER, Outcome, SYNTAX};
 use crate::script::{run, sha1_hex};
 
+/// Keys, and arguments that are no keys.
+type KeysAndArguments<'a, 'b> = (&'b [&'a [u8]], &'b [&'a [u8]]);
+
 /// The keys and the other arguments behind the script and the number of keys.
-fn split<'a, 'b>(args: &'b [&'a [u8]]) -> Outcome<(&'b [&'a [u8]], &'b [&'a [u8]])> {
+fn split<'a, 'b>(args: &'b [&'a [u8]]) -> Outcome<KeysAndArguments<'a, 'b>> {
     let number = crate::number::parse_integer(args[2]).ok_or(NOT_INTEGER)?;
     if number > args.len() as i64 - 3 {
         return Err("ERR Number of keys can't be greater than number of args".into());

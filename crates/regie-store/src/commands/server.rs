@@ -97,7 +97,10 @@ fn section(engine: &Engine, name: &str) -> String {
             put("used_memory_human", &human(used));
             put("used_memory_peak", &engine.peak_memory.max(used));
             put("used_memory_peak_human", &human(engine.peak_memory.max(used)));
-            put("used_memory_dataset", &engine.databases.iter().map(|db| db.memory()).sum::<usize>());
+            put(
+                "used_memory_dataset",
+                &engine.databases.iter().map(super::super::database::Database::memory).sum::<usize>(),
+            );
             put("used_memory_scripts", &engine.scripts.memory());
             put("number_of_cached_scripts", &engine.scripts.count());
             put("maxmemory", &engine.config.maxmemory);
@@ -315,7 +318,7 @@ pub(crate) fn config_set(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Outcome {
         match name {
             "requirepass" => ctx.engine.users.set_default_password(text.as_bytes()),
             "appendonly" if before != text => {
-                ctx.engine.effects.disk.push(DiskRequest::Journal(text == "yes"))
+                ctx.engine.effects.disk.push(DiskRequest::Journal(text == "yes"));
             }
             "slowlog-max-len" => {
                 let limit = ctx.engine.config.slowlog_length;
@@ -462,8 +465,8 @@ pub(crate) fn memory_usage(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Outcome {
 
 pub(crate) fn memory_stats(ctx: &mut Ctx<'_>, _args: &[&[u8]]) -> Outcome {
     let engine = &mut *ctx.engine;
-    let keys: usize = engine.databases.iter().map(|db| db.len()).sum();
-    let data: usize = engine.databases.iter().map(|db| db.memory()).sum();
+    let keys: usize = engine.databases.iter().map(super::super::database::Database::len).sum();
+    let data: usize = engine.databases.iter().map(super::super::database::Database::memory).sum();
     let rows = [
         ("peak.allocated", engine.peak_memory.max(engine.memory())),
         ("total.allocated", engine.memory()),
@@ -530,10 +533,10 @@ pub(crate) fn debug(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Outcome {
             ctx.out.ok();
         }
         () if is(word, "JMAP") || is(word, "QUICKLIST-PACKED-THRESHOLD") || is(word, "PAUSE-CRON") => {
-            ctx.out.ok()
+            ctx.out.ok();
         }
         () if is(word, "STRINGMATCH-LEN") || is(word, "REPLYBUFFER") || is(word, "CHANGE-REPL-ID") => {
-            ctx.out.ok()
+            ctx.out.ok();
         }
         () if is(word, "OBJECT") && args.len() >= 3 => {
             let entry = ctx.peek(args[2]).ok_or(NO_KEY)?;

@@ -98,9 +98,9 @@ pub(crate) fn spop(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Outcome {
     ctx.engine.random.next();
     let Some(set) = ctx.set_mut(key)? else {
         if count.is_some() {
-            ctx.out.set(0)
+            ctx.out.set(0);
         } else {
-            ctx.out.null()
+            ctx.out.null();
         }
         return Ok(());
     };

@@ -47,10 +47,7 @@ pub(crate) fn zadd(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Outcome {
     if options.only_new && options.only_there {
         return Err("ERR XX and NX options at the same time are not compatible".into());
     }
-    if (options.greater && options.only_new)
-        || (options.less && options.only_new)
-        || (options.greater && options.less)
-    {
+    if [options.greater, options.less, options.only_new].iter().filter(|given| **given).count() > 1 {
         return Err("ERR GT, LT, and/or NX options at the same time are not compatible".into());
     }
     if options.increment && pairs.len() > 2 {
@@ -64,9 +61,9 @@ fn add(ctx: &mut Ctx<'_>, key: &[u8], pairs: &[&[u8]], scores: &[f64], options: 
     let (bounds, seed) = (ctx.engine.config.sorted_set, ctx.database().table.seed());
     if options.only_there && ctx.sorted_set_mut(key)?.is_none() {
         if options.increment {
-            ctx.out.null()
+            ctx.out.null();
         } else {
-            ctx.out.integer(0)
+            ctx.out.integer(0);
         }
         return Ok(());
     }
@@ -779,6 +776,9 @@ pub(crate) fn zdiffstore(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Outcome {
 }
 
 pub(crate) fn zintercard(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Outcome {
+    if integer(args[1])? < 1 {
+        return Err("ERR at least 1 input key is needed for 'zintercard' command".into());
+    }
     let (keys, limit) = keys_and_limit(args)?;
     let mut inputs = Vec::new();
     for key in keys {

@@ -20,6 +20,15 @@ fn no_group_of(key: &[u8], group: &[u8]) -> Failure {
     format!("NOGROUP No such consumer group '{}' for key name '{}'", shown(group), shown(key)).into()
 }
 
+/// Where a group begins: an id, or `-` and `+` for the ends.
+fn group_start(text: &[u8]) -> Outcome<Id> {
+    match text {
+        b"-" => Ok(Id::MIN),
+        b"+" => Ok(Id::MAX),
+        text => parse_id(text, 0),
+    }
+}
+
 /// `[MKSTREAM] [ENTRIESREAD n]` of XGROUP CREATE and SETID.
 fn group_options(args: &[&[u8]]) -> Outcome<(bool, Option<u64>)> {
     let (mut make, mut read) = (false, None);
@@ -48,7 +57,7 @@ pub(crate) fn create(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Outcome {
     if ctx.stream(key)?.is_none() && !make {
         return Err(NO_KEY.into());
     }
-    let id = if args[4] == b"$" { None } else { Some(parse_id(args[4], 0)?) };
+    let id = if args[4] == b"$" { None } else { Some(group_start(args[4])?) };
     let stream = ctx.stream_or_new(key)?;
     let id = id.unwrap_or(stream.last_id);
     if stream.groups.contains_key(name) {
@@ -66,7 +75,7 @@ pub(crate) fn setid(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Outcome {
     let stream = ctx.stream_mut(args[2])?.ok_or(NO_KEY)?;
     let last = stream.last_id;
     let group = stream.groups.get_mut(args[3]).ok_or_else(|| no_group_of(args[2], args[3]))?;
-    group.last_delivered = if args[4] == b"$" { last } else { parse_id(args[4], 0)? };
+    group.last_delivered = if args[4] == b"$" { last } else { group_start(args[4])? };
     group.entries_read = read;
     ctx.changed(Class::STREAM, "xgroup-setid", args[2]);
     ctx.out.ok();

@@ -35,6 +35,7 @@ const fn flags(list: &[Flags]) -> Flags {
 }
 
 /// A command.
+#[expect(clippy::too_many_arguments, reason = "a row of a table: each argument is a column")]
 const fn row(
     name: &'static str,
     arity: i32,
@@ -327,6 +328,17 @@ pub(crate) static COMMANDS: &[Command] = &[
     row("bitpos", -3, R, keys(1, 1, 1), ("bitmap", "bitmap"), "2.8.7", "Finds the first bit that is set, or not.", bits::bitpos),
     row("getbit", 3, flags(&[R, F]), keys(1, 1, 1), ("bitmap", "bitmap"), "2.2.0", "Reads a bit.", bits::getbit),
     row("setbit", 4, flags(&[W, OOM]), keys(1, 1, 1), ("bitmap", "bitmap"), "2.2.0", "Sets a bit.", bits::setbit),
+    row("object|help", 2, flags(&[LOAD, STALE]), Keys::None, ("generic", "keyspace"), "6.2.0", "Lists these subcommands.", introspection::help),
+    row("pubsub|help", 2, flags(&[LOAD, STALE]), Keys::None, ("pubsub", ""), "6.2.0", "Lists these subcommands.", introspection::help),
+    row("client|help", 2, flags(&[LOAD, STALE]), Keys::None, ("connection", "connection"), "5.0.0", "Lists these subcommands.", introspection::help),
+    row("config|help", 2, flags(&[LOAD, STALE]), Keys::None, ("server", ""), "5.0.0", "Lists these subcommands.", introspection::help),
+    row("latency|help", 2, flags(&[LOAD, STALE]), Keys::None, ("server", ""), "2.8.13", "Lists these subcommands.", introspection::help),
+    row("memory|help", 2, flags(&[LOAD, STALE]), Keys::None, ("server", ""), "4.0.0", "Lists these subcommands.", introspection::help),
+    row("slowlog|help", 2, flags(&[LOAD, STALE]), Keys::None, ("server", ""), "6.2.0", "Lists these subcommands.", introspection::help),
+    row("script|help", 2, flags(&[LOAD, STALE]), Keys::None, ("scripting", "scripting"), "5.0.0", "Lists these subcommands.", introspection::help),
+    row("xgroup|help", 2, flags(&[LOAD, STALE]), Keys::None, ("stream", "stream"), "5.0.0", "Lists these subcommands.", introspection::help),
+    row("xinfo|help", 2, flags(&[LOAD, STALE]), Keys::None, ("stream", "stream"), "5.0.0", "Lists these subcommands.", introspection::help),
+    row("command|help", 2, flags(&[LOAD, STALE]), Keys::None, ("server", "connection"), "5.0.0", "Lists these subcommands.", introspection::help),
 ];
 
 #[cfg(test)]

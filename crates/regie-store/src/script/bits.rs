@@ -8,21 +8,24 @@ fn bits(number: f64) -> i32 {
     (number + 6_755_399_441_055_744.0).to_bits() as u32 as i32
 }
 
+type Unary = fn(i32) -> i32;
+type Fold = fn(i32, i32) -> i32;
+type Shift = fn(i32, u32) -> i32;
+
 pub(super) fn library(lua: &Lua) -> Result<Table> {
     let table = lua.create_table()?;
-    let unary: [(&str, fn(i32) -> i32); 3] = [("tobit", |x| x), ("bnot", |x| !x), ("bswap", i32::swap_bytes)];
+    let unary: [(&str, Unary); 3] = [("tobit", |x| x), ("bnot", |x| !x), ("bswap", i32::swap_bytes)];
     for (name, function) in unary {
         table.raw_set(name, lua.create_function(move |_, x: f64| Ok(f64::from(function(bits(x)))))?)?;
     }
-    let folds: [(&str, fn(i32, i32) -> i32); 3] =
-        [("band", |a, b| a & b), ("bor", |a, b| a | b), ("bxor", |a, b| a ^ b)];
+    let folds: [(&str, Fold); 3] = [("band", |a, b| a & b), ("bor", |a, b| a | b), ("bxor", |a, b| a ^ b)];
     for (name, function) in folds {
         let fold = move |_: &Lua, (first, rest): (f64, Variadic<f64>)| {
             Ok(f64::from(rest.iter().fold(bits(first), |sum, x| function(sum, bits(*x)))))
         };
         table.raw_set(name, lua.create_function(fold)?)?;
     }
-    let shifts: [(&str, fn(i32, u32) -> i32); 5] = [
+    let shifts: [(&str, Shift); 5] = [
         ("lshift", |x, n| x << n),
         ("rshift", |x, n| ((x as u32) >> n) as i32),
         ("arshift", |x, n| x >> n),

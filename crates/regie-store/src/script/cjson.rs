@@ -88,7 +88,7 @@ fn array_length(table: &Table) -> Result<Option<usize>> {
         match key {
             Value::Integer(index) if index > 0 => highest = highest.max(index as usize),
             Value::Number(index) if index > 0.0 && index.fract() == 0.0 => {
-                highest = highest.max(index as usize)
+                highest = highest.max(index as usize);
             }
             _ => is_array = false,
         }

@@ -105,7 +105,7 @@ fn pack(out: &mut Vec<u8>, value: &Value, depth: usize) -> Result<()> {
         Value::Boolean(value) => out.push(if *value { 0xc3 } else { 0xc2 }),
         Value::Integer(number) => pack_integer(out, *number),
         Value::Number(number) if number.fract() == 0.0 && number.abs() < 9.2e18 => {
-            pack_integer(out, *number as i64)
+            pack_integer(out, *number as i64);
         }
         Value::Number(number) => {
             let short = *number as f32;

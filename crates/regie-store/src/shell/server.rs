@@ -111,7 +111,7 @@ struct Server {
 /// Serves until `shutdown` becomes readable (or reaches its end), or a client says SHUTDOWN. `ready` is called once the
 /// sockets are open and the data has been read.
 pub fn run(
-    options: Options,
+    options: &Options,
     inherited: Inherited,
     shutdown: &OwnedFd,
     ready: impl FnOnce(&[SocketAddr]),
@@ -126,7 +126,7 @@ pub fn run(
         stopwatch: clock::stopwatch,
     };
     let mut engine = Engine::new(settings).map_err(RunError::Setting)?;
-    let listeners = open(&options, inherited)?;
+    let listeners = open(options, inherited)?;
     let disk = Disk::open(options.dir.as_deref(), &mut engine, report)?;
     let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
     for (index, listener) in listeners.iter().enumerate() {

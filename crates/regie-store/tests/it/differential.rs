@@ -305,6 +305,12 @@ fn run_sequence(seed: u64, length: usize, peer: &mut Client, store: &mut Client)
             (Frame::Array(a), Frame::Array(b)) if words[0] == b"EXEC" && a.len() == b.len() => {
                 a.iter().zip(b).zip(&queued).all(|((a, b), name)| normal(a, name) == normal(b, name))
             }
+            // Which encoding a big command leaves behind is Redis's own affair for sorted sets.
+            (Frame::Bulk(a), Frame::Bulk(_))
+                if words[0] == b"OBJECT" && (a == b"skiplist" || a == b"listpack") =>
+            {
+                true
+            }
             _ => normal(&expect, words[0]) == normal(&found, words[0]),
         };
         if words[0] == b"EXEC" || words[0] == b"DISCARD" {

@@ -34,8 +34,8 @@ impl Store {
         let (shutdown, trigger) = std::io::pipe().unwrap();
         let (sender, receiver) = mpsc::channel();
         let thread = std::thread::spawn(move || {
-            run(options, Inherited::default(), &shutdown.into(), |addresses| {
-                sender.send(addresses[0]).unwrap()
+            run(&options, Inherited::default(), &shutdown.into(), |addresses| {
+                sender.send(addresses[0]).unwrap();
             })
         });
         match receiver.recv_timeout(DEADLINE) {
