@@ -15,6 +15,7 @@ const SOURCES: &[&str] = &[
     "stack.c",
     "timeout.c",
     "title.c",
+    "userini.c",
     "worker.c",
 ];
 

@@ -49,6 +49,9 @@ void regie_session_close(void);
 /* ini.c */
 void regie_ini_apply(const regie_request *request);
 
+/* userini.c */
+void regie_user_ini_apply(const regie_request *request);
+
 /* functions.c */
 extern const zend_function_entry regie_functions[];
 void regie_functions_startup(void);

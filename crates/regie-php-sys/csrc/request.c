@@ -49,6 +49,7 @@ static int serve(const regie_request *request) {
     zend_first_try {
         regie_fill_request_info(request);
         regie_ini_apply(request);
+        regie_user_ini_apply(request);
         started = php_request_startup() == SUCCESS;
         if (started) {
             enter_folder_of(request);

@@ -150,6 +150,35 @@ fn settings_of_a_request_are_forgotten_after_it() {
 }
 
 #[test]
+fn folders_have_settings_of_their_own() {
+    let pool = Pool::start(Mode::Classic, "ini.php", &["--workers", "1", "--ini", "memory_limit=64M"]);
+    let root = pool.folder.path().join("site");
+    let below = root.join("shop");
+    std::fs::create_dir_all(&below).unwrap();
+    for folder in [&root, &below] {
+        for file in ["ini.php", "executor.php"] {
+            std::fs::copy(php(file), folder.join(file)).unwrap();
+        }
+    }
+    std::fs::write(root.join(".user.ini"), "user_agent=root\npost_max_size=3M\n").unwrap();
+    std::fs::write(below.join(".user.ini"), "user_agent=shop\n").unwrap();
+    let mut connection = Connection::open_as_gateway(&pool.socket());
+    for (folder, expected) in [
+        (&root, r#"["64M","root","root","script","3M"]"#),
+        (&below, r#"["64M","shop","shop","script","3M"]"#),
+        (&root, r#"["64M","root","root","script","3M"]"#),
+    ] {
+        let ask = Ask::get(&folder.join("ini.php"), "/").with("DOCUMENT_ROOT", root.to_str().unwrap());
+        assert_eq!(connection.ask(&ask).text(), expected, "{}", folder.display());
+    }
+    assert_eq!(
+        connection.ask(&pool.get("/")).text(),
+        r#"["64M","","","script","8M"]"#,
+        "and elsewhere nothing"
+    );
+}
+
+#[test]
 fn a_body_that_nobody_reads_does_not_spoil_the_connection() {
     for mode in MODES {
         let pool = Pool::start(mode, "hello.php", &["--workers", "1"]);
@@ -164,6 +193,17 @@ fn a_body_that_nobody_reads_does_not_spoil_the_connection() {
             );
         }
     }
+}
+
+#[test]
+fn a_peer_that_stops_in_mid_request_is_given_up() {
+    let pool = Pool::start(Mode::Classic, "hello.php", &["--workers", "1", "--io-timeout", "2s"]);
+    let mut stalled = Connection::open(&pool.socket());
+    let bytes = pool.get("/?i=1").to_bytes(true);
+    stalled.send(&bytes[..40]).unwrap();
+    // The only worker is with the other; it comes free when the other's time is up.
+    assert_eq!(pool.ask(&pool.get("/?i=2")).text(), "Hello 2");
+    assert!(stalled.next().is_err(), "the stalled connection was closed");
 }
 
 #[test]
