@@ -159,6 +159,11 @@ impl Site {
         self.supervisor.pid()
     }
 
+    /// How it has ended, when it has.
+    pub fn has_ended(&mut self) -> Option<ExitStatus> {
+        self.supervisor.has_ended()
+    }
+
     /// Asks it to stop, as Ctrl-C or a service manager does, and waits.
     ///
     /// # Panics

@@ -3,6 +3,8 @@
 use std::net::TcpListener;
 use std::process::Output;
 
+use nix::sys::signal::{Signal, kill};
+
 use regie_e2e::site::{Background, regie, write_config};
 use regie_e2e::{App, Site, eventually};
 
@@ -31,6 +33,25 @@ fn up_says_what_it_serves_and_ctrl_c_stops_it() {
         assert!(printed.contains(part), "{part} in:\n{printed}");
     }
     assert_eq!(site.stop().code(), Some(0));
+}
+
+#[test]
+fn a_second_signal_does_not_wait_unless_it_came_with_the_first() {
+    let app = hello();
+    let config = "[php.web]\nworkers = 1\n[program.deaf]\nstop_timeout = \"120s\"\n\
+                  command = \"trap '' TERM; echo deaf; while :; do sleep 1; done\"\n";
+    let mut site = Site::up(app.path(), config);
+    eventually("the program has set its trap", || site.printed().contains("| deaf").then_some(()));
+    for _ in 0..2 {
+        kill(site.pid(), Signal::SIGTERM).unwrap();
+    }
+    eventually("it drains", || site.printed().contains("stopping all").then_some(()));
+    assert!(!site.printed().contains("again"), "{}", site.printed());
+    eventually("a later signal ends it at once", || {
+        kill(site.pid(), Signal::SIGTERM).ok()?;
+        site.has_ended()
+    });
+    assert!(site.printed().contains("again: stopping at once"), "{}", site.printed());
 }
 
 #[test]

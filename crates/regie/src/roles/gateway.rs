@@ -114,11 +114,7 @@ fn settings(site: &Site, lane: Option<Arc<Lane>>) -> Settings {
     let worker_script = web.script.as_ref().filter(|_| web.mode() != Mode::Classic && web.url.is_none());
     Settings {
         app_root: Some(site.root()),
-        front_controller: gateway
-            .front_controller
-            .as_ref()
-            .filter(|script| !script.is_empty())
-            .map(|s| format!("/{s}")),
+        front_controller: front_controller(site, worker_script.is_some()),
         worker_script: worker_script.map(|script| site.root().join(script)),
         index: gateway.index.clone(),
         upload_folders: gateway.upload_folders.clone(),
@@ -138,6 +134,16 @@ fn settings(site: &Site, lane: Option<Arc<Lane>>) -> Settings {
         explain_errors: !site.is_production(),
         limits: limits(site),
         ..Settings::new(root)
+    }
+}
+
+/// What answers for paths that are no file. A worker script answers for all, whether or not there is a front
+/// controller in its folder; `""` in the configuration says that nothing does.
+fn front_controller(site: &Site, has_worker: bool) -> Option<String> {
+    match site.loaded.config.gateway.front_controller.as_deref() {
+        Some("") => None,
+        Some(script) => Some(format!("/{script}")),
+        None => has_worker.then(|| "/index.php".to_owned()),
     }
 }
 
@@ -166,6 +172,7 @@ fn pool(site: &Site, web: &Pool) -> PoolSettings {
     PoolSettings {
         queue: QueueLimits { len: gateway.queue_length as usize, timeout: gateway.queue_timeout.0 },
         request_timeout: web.request_timeout.0,
+        stderr: Some(Arc::new(|bytes| drop(std::io::stderr().lock().write_all(bytes)))),
         ..PoolSettings::new(address)
     }
 }

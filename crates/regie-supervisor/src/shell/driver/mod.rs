@@ -60,6 +60,8 @@ struct Driver {
     notify: UnixDatagram,
     notify_address: String,
     signals: SignalFd,
+    /// When a signal last said to stop.
+    told_at: Option<Duration>,
     clients: Clients,
     tickets: BTreeMap<Ticket, u64>,
     next_ticket: u64,
@@ -185,6 +187,7 @@ impl Driver {
             notify,
             notify_address,
             signals,
+            told_at: None,
             clients: Clients::new(listener),
             tickets: BTreeMap::new(),
             next_ticket: 1,
@@ -308,21 +311,33 @@ impl Driver {
     }
 
     fn read_signals(&mut self) {
+        let mut stop = None;
         while let Ok(Some(info)) = self.signals.read_signal() {
             let number = i32::try_from(info.ssi_signo).unwrap_or(0);
             let Ok(signal) = Signal::try_from(number) else { continue };
             match signal {
-                Signal::SIGTERM | Signal::SIGINT | Signal::SIGQUIT => self.told_to_stop(signal),
-                Signal::SIGHUP if info.ssi_code == SI_KERNEL => self.told_to_stop(signal),
+                Signal::SIGTERM | Signal::SIGINT | Signal::SIGQUIT => stop = Some(signal),
+                Signal::SIGHUP if info.ssi_code == SI_KERNEL => stop = Some(signal),
                 Signal::SIGHUP => self.reload_all(None),
                 Signal::SIGUSR1 => self.logs.reopen(),
                 // The dead are looked for in each turn.
                 _ => {}
             }
         }
+        if let Some(signal) = stop {
+            self.told_to_stop(signal);
+        }
     }
 
+    /// A second signal says "at once", unless it came with the first: timeout(1) and terminals signal a process and its
+    /// group in one breath.
     fn told_to_stop(&mut self, signal: Signal) {
+        const ONE_BREATH: Duration = Duration::from_millis(200);
+        let now = self.clock.now();
+        let before = self.told_at.replace(now);
+        if before.is_some_and(|before| now.saturating_sub(before) < ONE_BREATH) {
+            return;
+        }
         let again = self.machine.phase() != StopPhase::Running;
         let how = if again { "again: stopping at once" } else { "stopping" };
         self.logs.event(SELF, format!("{signal} received, {how}"));
