@@ -10,7 +10,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::time::Duration;
 
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::sys::socket::{listen, setsockopt, sockopt};
 use nix::sys::time::TimeVal;
 use nix::unistd::{Gid, Uid, chown};
@@ -84,7 +84,10 @@ pub(crate) fn never_block(socket: BorrowedFd<'_>) -> io::Result<()> {
 /// `fd` is open and belongs to nobody else in this process.
 pub(crate) unsafe fn take_over(fd: i32) -> OwnedFd {
     // SAFETY: as the caller says.
-    unsafe { OwnedFd::from_raw_fd(fd) }
+    let taken = unsafe { OwnedFd::from_raw_fd(fd) };
+    // What PHP executes must not hold our sockets open.
+    let _ = fcntl(&taken, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC));
+    taken
 }
 
 /// A descriptor for the rest of the process's life.

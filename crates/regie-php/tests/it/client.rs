@@ -203,7 +203,8 @@ impl Connection {
             match self.next()? {
                 Got::Stdout(data) => stdout.extend_from_slice(&data),
                 Got::End(_) => break,
-                Got::StdoutEnd => {}
+                // Said while the request was under way; it is said again at the end.
+                Got::StdoutEnd | Got::Goodbye => {}
                 other => panic!("{other:?} within a response"),
             }
         }
