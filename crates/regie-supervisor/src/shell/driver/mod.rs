@@ -334,10 +334,10 @@ impl Driver {
     fn told_to_stop(&mut self, signal: Signal) {
         const ONE_BREATH: Duration = Duration::from_millis(200);
         let now = self.clock.now();
-        let before = self.told_at.replace(now);
-        if before.is_some_and(|before| now.saturating_sub(before) < ONE_BREATH) {
+        if self.told_at.is_some_and(|before| now.saturating_sub(before) < ONE_BREATH) {
             return;
         }
+        self.told_at = Some(now);
         let again = self.machine.phase() != StopPhase::Running;
         let how = if again { "again: stopping at once" } else { "stopping" };
         self.logs.event(SELF, format!("{signal} received, {how}"));
