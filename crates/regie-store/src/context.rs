@@ -116,7 +116,7 @@ impl Ctx<'_> {
         let Some(entry) = self.engine.databases[db].get_mut(key) else { return self.insert(key, value) };
         let old = std::mem::replace(&mut entry.value, value);
         if !self.engine.config.is_lfu() {
-            entry.access = clock;
+            entry.access.set(clock);
         }
         let volatile = entry.is_volatile();
         if volatile && !keep_deadline {

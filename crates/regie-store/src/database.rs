@@ -13,6 +13,7 @@ use crate::blob::Blob;
 use crate::random::Random;
 use crate::table::{Keyed, Table};
 use crate::value::Value;
+use std::cell::Cell;
 
 /// No row in `deadlines`.
 const FOREVER: u32 = u32::MAX;
@@ -23,7 +24,7 @@ pub(crate) struct Entry {
     pub(crate) key: Blob,
     pub(crate) value: Value,
     /// When (LRU) or how often (LFU) it was last used; see `evict`.
-    pub(crate) access: u32,
+    pub(crate) access: Cell<u32>,
     /// The last walk that has recorded it.
     walk: u32,
     /// Its row in `deadlines`.
@@ -136,11 +137,6 @@ impl Database {
         Some(entry)
     }
 
-    /// The entry for marking its use; its value must not be changed.
-    pub(crate) fn touch(&mut self, key: &[u8]) -> Option<&mut Entry> {
-        self.table.get_mut(key)
-    }
-
     /// Accounts for what [`Database::get_mut`] has given out; called at the end of each command.
     pub(crate) fn settle(&mut self) {
         while let Some(key) = self.unsettled.pop() {
@@ -151,7 +147,8 @@ impl Database {
     /// Puts a new key in. It must not be there.
     pub(crate) fn insert(&mut self, key: &[u8], value: Value, access: u32) {
         self.settle();
-        let entry = Entry { key: Blob::from(key), value, access, walk: self.walk, row: FOREVER };
+        let entry =
+            Entry { key: Blob::from(key), value, access: Cell::new(access), walk: self.walk, row: FOREVER };
         self.outside += entry.outside();
         self.table.insert(entry);
     }

@@ -222,7 +222,7 @@ impl Engine {
         let db = session.db;
         let caching = session.tracking.caching.take();
         let (mark, dirty) = (out.mark(), self.dirty);
-        let start = (self.stopwatch)();
+        let start = self.lap.take().unwrap_or_else(self.stopwatch);
         let mut ctx = Ctx {
             engine: self,
             client,
@@ -234,7 +234,8 @@ impl Engine {
         };
         let outcome = run(&mut ctx, arguments);
         let log = ctx.log;
-        let us = (self.stopwatch)().saturating_sub(start);
+        let end = (self.stopwatch)();
+        let us = end.saturating_sub(start);
         let failed = match &outcome {
             Ok(()) => out.bytes.get(mark) == Some(&b'-'),
             Err(failure) => {
@@ -244,6 +245,7 @@ impl Engine {
                 true
             }
         };
+        self.lap = Some(end);
         self.write_log(db, dirty, log, row, arguments);
         if row.flags.has(Flags::READONLY) && !self.tracked_nobody() {
             self.remember_read(client, row, arguments, caching);

@@ -57,6 +57,8 @@ pub struct Engine {
     pub(crate) now_us: i64,
     pub(crate) started_at: i64,
     pub(crate) stopwatch: fn() -> u64,
+    /// When the last command ended, if the next follows at once: its beginning.
+    pub(crate) lap: Option<u64>,
     pub(crate) effects: Effects,
     pub(crate) stats: Stats,
     pub(crate) slowlog: Slowlog,
@@ -158,6 +160,7 @@ impl Engine {
             now_us: settings.now_us,
             started_at: settings.now_us / 1000,
             stopwatch: settings.stopwatch,
+            lap: None,
             effects: Effects::default(),
             stats: Stats::new(crate::commands::table::COMMANDS.len()),
             slowlog: Slowlog::default(),
@@ -197,6 +200,7 @@ impl Engine {
     pub fn set_now(&mut self, now_us: i64) {
         self.now_us = now_us;
         self.now = now_us / 1000;
+        self.lap = None;
     }
 
     /// A new client.

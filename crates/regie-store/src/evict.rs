@@ -84,8 +84,8 @@ impl Engine {
                 };
                 let Some(entry) = entry else { break };
                 let score = match how {
-                    "lru" => u64::from(clock.wrapping_sub(entry.access)),
-                    "lfu" => u64::from(255 - decayed_count(config, entry.access, clock)),
+                    "lru" => u64::from(clock.wrapping_sub(entry.access.get())),
+                    "lfu" => u64::from(255 - decayed_count(config, entry.access.get(), clock)),
                     "ttl" => u64::MAX - databases[db].deadline(entry).unwrap_or(i64::MAX) as u64,
                     _ => random.next() >> 1,
                 };

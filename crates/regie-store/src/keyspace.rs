@@ -35,22 +35,23 @@ impl Engine {
 
     /// The value for reading. Counts as a use of the key and as a hit or miss.
     pub(crate) fn read(&mut self, db: usize, key: &[u8]) -> Option<&Value> {
-        if !self.expire_if_due(db, key) {
-            let clock = self.access_clock();
-            let is_lfu = self.config.is_lfu();
-            if let Some(entry) = self.databases[db].touch(key) {
-                entry.access = if is_lfu {
-                    crate::evict::count_use(&self.config, entry.access, clock, &mut self.random)
-                } else {
-                    clock
-                };
-                self.stats.hits += 1;
-                return self.databases[db].get(key).map(|entry| &entry.value);
-            }
+        self.expire_if_due(db, key);
+        if self.config.events.has(Class::KEY_MISS) && self.databases[db].get(key).is_none() {
+            self.notify(Class::KEY_MISS, "keymiss", db, key);
         }
-        self.stats.misses += 1;
-        self.notify(Class::KEY_MISS, "keymiss", db, key);
-        None
+        let clock = self.access_clock();
+        let Some(entry) = self.databases[db].get(key) else {
+            self.stats.misses += 1;
+            return None;
+        };
+        self.stats.hits += 1;
+        let access = if self.config.is_lfu() {
+            crate::evict::count_use(&self.config, entry.access.get(), clock, &mut self.random)
+        } else {
+            clock
+        };
+        entry.access.set(access);
+        Some(&entry.value)
     }
 
     /// The value for changing it.
@@ -63,11 +64,12 @@ impl Engine {
         let is_lfu = self.config.is_lfu();
         self.unsettled |= 1 << db;
         let entry = self.databases[db].get_mut(key)?;
-        entry.access = if is_lfu {
-            crate::evict::count_use(&self.config, entry.access, clock, &mut self.random)
+        let access = if is_lfu {
+            crate::evict::count_use(&self.config, entry.access.get(), clock, &mut self.random)
         } else {
             clock
         };
+        entry.access.set(access);
         Some(&mut entry.value)
     }
 

@@ -455,7 +455,7 @@ pub(crate) fn object_idletime(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Outcome {
         return Err("ERR An LFU maxmemory policy is selected, idle time not tracked. Please note that when switching between policies at runtime LRU and LFU data will take some time to adjust.".into());
     }
     let clock = ctx.engine.access_clock();
-    match ctx.peek(args[2]).map(|entry| clock.saturating_sub(entry.access)) {
+    match ctx.peek(args[2]).map(|entry| clock.saturating_sub(entry.access.get())) {
         Some(seconds) => ctx.out.integer(seconds.into()),
         None => ctx.out.null(),
     }
@@ -467,7 +467,7 @@ pub(crate) fn object_freq(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Outcome {
         return Err("ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching between policies at runtime LRU and LFU data will take some time to adjust.".into());
     }
     let clock = ctx.engine.access_clock();
-    match ctx.peek(args[2]).map(|entry| entry.access) {
+    match ctx.peek(args[2]).map(|entry| entry.access.get()) {
         Some(access) => {
             let count = evict::decayed_count(&ctx.engine.config, access, clock);
             ctx.out.integer(count.into());
@@ -559,8 +559,8 @@ pub(crate) fn restore(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Outcome {
     }
     ctx.insert(key, value);
     ctx.engine.set_deadline(db, key, deadline);
-    if let (Some(access), Some(entry)) = (access, ctx.database().touch(key)) {
-        entry.access = access;
+    if let (Some(access), Some(entry)) = (access, ctx.database().get(key)) {
+        entry.access.set(access);
     }
     ctx.changed(Class::GENERIC, "restore", key);
     if let Some(deadline) = deadline {

@@ -543,7 +543,7 @@ pub(crate) fn debug(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Outcome {
             let text = format!(
                 "Value at:0x0 refcount:1 encoding:{} serializedlength:1 lru:{} lru_seconds_idle:0",
                 entry.value.encoding(),
-                entry.access
+                entry.access.get()
             );
             ctx.out.simple(&text);
         }

@@ -115,10 +115,20 @@ impl Node {
             self.bytes = grown;
             self.gap = more;
         }
-        let mut element = Vec::with_capacity(size);
-        put(&mut element, text);
-        self.bytes[self.gap - size..self.gap].copy_from_slice(&element);
         self.gap -= size;
+        let element = &mut self.bytes[self.gap..self.gap + size];
+        if text.len() < 255 {
+            element[0] = text.len() as u8;
+            element[1..=text.len()].copy_from_slice(text);
+            element[size - 1] = text.len() as u8;
+        } else {
+            let length = (text.len() as u32).to_le_bytes();
+            element[0] = 255;
+            element[1..5].copy_from_slice(&length);
+            element[5..size - 5].copy_from_slice(text);
+            element[size - 5..size - 1].copy_from_slice(&length);
+            element[size - 1] = 255;
+        }
         self.length += 1;
     }
 

@@ -182,7 +182,6 @@ const TEMPLATES: &[&str] = &[
     "ZCOUNT K R R",
     "ZREMRANGEBYRANK K N N",
     "ZREMRANGEBYSCORE K R R",
-    "ZREMRANGEBYLEX K X X",
     "ZPOPMIN K",
     "ZPOPMAX K 2",
     "ZMPOP 2 K K MIN COUNT 2",

@@ -1,0 +1,102 @@
+#!/bin/sh
+# The store beside Debian's redis-server: redis-benchmark against both, alternated, and the ratios.
+#
+#   bench/store/run.sh [ROUNDS] [REQUESTS]
+#
+# For each test it prints the median of the rounds' requests per second of both, their ratio with its spread, the
+# ratio of processor time per request (which a busy machine disturbs less), and both p99. Last comes the memory that
+# a million keys of 100 bytes take. Needs the packages redis-server and redis-tools.
+set -eu
+rounds=${1:-5}
+requests=${2:-100000}
+here=$(cd "$(dirname "$0")/../.." && pwd)
+work=$(mktemp -d)
+cargo build --quiet --manifest-path "$here/Cargo.toml" --release -p regie-store --example store
+target=${CARGO_TARGET_DIR:-$here/target}
+
+free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
+redis_port=$(free_port)
+store_port=$(free_port)
+redis-server --port "$redis_port" --bind 127.0.0.1 --save '' --dir "$work" --daemonize no >"$work/redis.log" &
+redis=$!
+"$target/release/examples/store" --listen "127.0.0.1:$store_port" >"$work/store.log" 2>&1 </dev/null &
+store=$!
+trap 'kill $redis $store 2>/dev/null; rm -rf "$work"' EXIT INT TERM
+for port in "$redis_port" "$store_port"; do
+    tries=0
+    until redis-cli -p "$port" ping >/dev/null 2>&1; do
+        tries=$((tries + 1))
+        [ "$tries" -lt 500 ] || { echo "nothing answers on port $port" >&2; exit 69; }
+    done
+done
+
+ticks() { awk '{ print $14 + $15 }' "/proc/$1/stat"; }
+
+# one NAME PORT PID OPTIONS…: appends "server requests/s p99 ticks" to the test's file.
+one() {
+    name=$1 port=$2 pid=$3 who=$4
+    shift 4
+    before=$(ticks "$pid")
+    line=$(redis-benchmark -p "$port" -n "$requests" -c 50 --csv "$@" 2>/dev/null | tail -n 1)
+    after=$(ticks "$pid")
+    echo "$line" | awk -F'"' -v who="$who" -v ticks=$((after - before)) '{ print who, $4, $14, ticks }' >>"$work/$name"
+}
+
+both() {
+    name=$1
+    shift
+    round=0
+    while [ "$round" -lt "$rounds" ]; do
+        one "$name" "$redis_port" "$redis" redis "$@"
+        one "$name" "$store_port" "$store" store "$@"
+        round=$((round + 1))
+    done
+    sort -k1,1 -k2,2n "$work/$name" | awk -v name="$name" '
+        { n[$1]++; rate[$1, n[$1]] = $2; p99[$1] += $3; cpu[$1] += $4 }
+        END {
+            middle = int((n["redis"] + 1) / 2)
+            ratio = rate["store", middle] / rate["redis", middle]
+            low = rate["store", 1] / rate["redis", n["redis"]]
+            high = rate["store", n["store"]] / rate["redis", 1]
+            work = cpu["store"] ? cpu["redis"] / cpu["store"] : 0
+            printf "%-14s redis %9.0f/s  store %9.0f/s  ratio %.2f (%.2f to %.2f)  per processor second %.2f  p99 ms %.2f %.2f\n",
+                name, rate["redis", middle], rate["store", middle], ratio, low, high, work,
+                p99["redis"] / n["redis"], p99["store"] / n["store"]
+        }'
+}
+
+for test in set get incr lpush rpop sadd hset zadd spop lrange_100 mset; do
+    both "$test" -t "$test"
+done
+for test in set get incr lpush sadd hset; do
+    both "$test-P16" -t "$test" -P 16
+done
+payload='{"uuid":"6f1c","displayName":"App\\Jobs\\Send","job":"Illuminate\\Queue\\CallQueuedHandler@call","maxTries":null,"data":{"commandName":"App\\Jobs\\Send","command":"O:13:\"App\\Jobs\\Send\":0:{}"},"attempts":0}'
+push="redis.call('rpush', KEYS[1], ARGV[1]) redis.call('rpush', KEYS[2], 1)"
+pop="local job = redis.call('lpop', KEYS[1])
+local reserved = false
+if(job ~= false) then
+    reserved = cjson.decode(job)
+    reserved['attempts'] = reserved['attempts'] + 1
+    reserved = cjson.encode(reserved)
+    redis.call('zadd', KEYS[2], ARGV[1], reserved)
+    redis.call('lpop', KEYS[3])
+end
+return {job, reserved}"
+both queue-push eval "$push" 2 q q:n "$payload"
+both queue-pop eval "$pop" 3 q q:r q:n 1700000000
+
+for port in "$redis_port" "$store_port"; do
+    redis-cli -p "$port" flushall >/dev/null
+done
+sleep 1
+memory() { awk '/VmRSS/ { print $2 }' "/proc/$1/status"; }
+redis_before=$(memory $redis)
+store_before=$(memory $store)
+for port in "$redis_port" "$store_port"; do
+    awk 'BEGIN { v = sprintf("%0100d", 7); sub(/^0/, "x", v); for (i = 0; i < 1000000; i++) printf "SET key:%012d %s\r\n", i, v }' |
+        redis-cli -p "$port" --pipe >/dev/null
+done
+echo "$redis_before $(memory $redis) $store_before $(memory $store)" | awk '{
+    printf "memory of 1,000,000 keys of 100 bytes: redis %d MiB, store %d MiB, ratio %.2f\n", ($2 - $1) / 1024, ($4 - $3) / 1024, ($4 - $3) / ($2 - $1)
+}'
