@@ -49,6 +49,8 @@ struct Shared {
     /// Holds the lock of the seat.
     _file: OwnedFd,
     local: Mutex<Local>,
+    /// Held while a request is put into a queue.
+    pushing: Mutex<()>,
     /// The queues make no sense: this gateway submits nothing more.
     broken: AtomicBool,
     bells: AtomicU64,
@@ -145,6 +147,7 @@ impl Gateway {
             seat,
             _file: file,
             local: Mutex::new(local),
+            pushing: Mutex::default(),
             broken: AtomicBool::new(false),
             bells: AtomicU64::new(0),
         };
@@ -206,8 +209,13 @@ impl Gateway {
             exchange.sent_all = true;
         }
         exchange.slot().queue(turn);
-        let ticket = shared.lane.header().tickets.0.fetch_add(1, Ordering::Relaxed);
-        if let Err(why) = shared.memory().ring(shared.seat, priority).push(at, turn, ticket) {
+        let pushed = {
+            // A ring has one writer, and the threads of this process share the seat.
+            let _alone = shared.pushing.lock().unwrap_or_else(PoisonError::into_inner);
+            let ticket = shared.lane.header().tickets.0.fetch_add(1, Ordering::Relaxed);
+            shared.memory().ring(shared.seat, priority).push(at, turn, ticket)
+        };
+        if let Err(why) = pushed {
             if why == NotQueued::Corrupt {
                 shared.broken.store(true, Ordering::Relaxed);
             }

@@ -190,3 +190,31 @@ fn other_descriptors_are_heard_beside_a_steady_stream() {
         assert!((1..64).contains(&served), "{served}");
     });
 }
+
+#[test]
+fn threads_of_one_gateway_share_its_seat() {
+    let lane = Arc::new(Lane::create(Shape { slots: 64, ..SMALL }).unwrap());
+    let thread = worker(&lane, echo);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    runtime.unwrap().block_on(async {
+        let gateway = gateway(&lane);
+        let clients: Vec<_> = (0..8u8)
+            .map(|client| {
+                let gateway = gateway.clone();
+                tokio::spawn(async move {
+                    for _ in 0..500 {
+                        let exchange = gateway.submit(1, b"x", &[client], true).unwrap();
+                        let body = [client];
+                        let answered = tokio::time::timeout(Duration::from_secs(10), answer(exchange, &body));
+                        assert_eq!(answered.await.expect("in time"), Ok(vec![client]));
+                    }
+                })
+            })
+            .collect();
+        for client in clients {
+            client.await.unwrap();
+        }
+        answer(gateway.submit(1, b"last", &[], true).unwrap(), &[]).await.unwrap();
+    });
+    thread.join().unwrap();
+}

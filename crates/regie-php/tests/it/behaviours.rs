@@ -2,8 +2,8 @@
 //! over four workers, in classic and in worker mode. `{i}` stands for the number of the request, so that an answer that
 //! belongs to another request is noticed.
 
-use crate::client::{Answer, Ask, Connection};
-use crate::pool::{MODES, Mode, Pool};
+use crate::client::{Answer, Ask};
+use crate::pool::{Carrier, Mode, Pool, WAYS};
 
 const PARALLEL: usize = 50;
 const CONNECTIONS: usize = 4;
@@ -198,16 +198,16 @@ const CASES: &[Case] = &[
 ];
 
 #[test]
-fn every_behaviour_in_every_mode_alone_and_in_parallel() {
+fn every_behaviour_in_every_mode_over_both_carriers_alone_and_in_parallel() {
     let failures = std::sync::Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         for half in [0, 1] {
             let failures = &failures;
             scope.spawn(move || {
                 for case in CASES.iter().skip(half).step_by(2) {
-                    for mode in MODES {
-                        if std::panic::catch_unwind(|| check(case, mode)).is_err() {
-                            failures.lock().unwrap().push(format!("{} in {mode:?} mode", case.file));
+                    for way in WAYS {
+                        if std::panic::catch_unwind(|| check(case, way)).is_err() {
+                            failures.lock().unwrap().push(format!("{} {way:?}", case.file));
                         }
                     }
                 }
@@ -218,21 +218,22 @@ fn every_behaviour_in_every_mode_alone_and_in_parallel() {
     assert!(failures.is_empty(), "these failed, see above: {failures:#?}");
 }
 
-fn check(case: &Case, mode: Mode) {
-    let pool = Pool::launch(mode, case.file, case.flags, &[("FROM_PARENT", "parent")]);
+fn check(case: &Case, way: (Mode, Carrier)) {
+    let mode = way.0;
+    let pool = Pool::launch_on(way, case.file, case.flags, &[("FROM_PARENT", "parent")]);
     pool.wait_for_notice("READY=1");
     verify(case, mode, 0, &pool.ask(&request(case, &pool, 0)));
     std::thread::scope(|scope| {
         for lane in 0..CONNECTIONS {
             let pool = &pool;
             scope.spawn(move || {
-                let mut connection = Connection::open_as_gateway(&pool.socket());
+                let mut peer = pool.peer();
                 for i in (lane..PARALLEL).step_by(CONNECTIONS) {
-                    let answer = connection.ask(&request(case, pool, i));
+                    let answer = peer.ask(&request(case, pool, i));
                     verify(case, mode, i, &answer);
                     // A worker that ends with its request says so; the next one is behind a new connection.
                     if answer.goodbye {
-                        connection = Connection::open_as_gateway(&pool.socket());
+                        peer = pool.peer();
                     }
                 }
             });

@@ -6,22 +6,21 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::client::{Ask, Connection};
-use crate::pool::{MODES, Mode, Pool, now, wait_until};
+use crate::client::Ask;
+use crate::pool::{Carrier, Mode, Pool, WAYS, now, wait_until};
 
 /// A connection that dies without an answer.
 fn dies(pool: &Pool, uri: &str) {
-    let mut connection = Connection::open_as_gateway(&pool.socket());
-    let answer = connection.try_ask(&pool.get(uri));
+    let answer = pool.peer().try_ask(&pool.get(uri));
     assert!(answer.is_err(), "{uri}: {answer:?}");
 }
 
 #[test]
 fn a_killed_worker_costs_its_request_and_is_replaced_at_once() {
-    for mode in MODES {
-        let pool = Pool::start(mode, "faults.php", &["--workers", "2"]);
+    for way in WAYS {
+        let pool = Pool::start_on(way, "faults.php", &["--workers", "2"]);
         for (what, signal) in [("kill", "SIGKILL"), ("segv", "SIGSEGV")] {
-            let mut other = Connection::open_as_gateway(&pool.socket());
+            let mut other = pool.peer();
             dies(&pool, &format!("/?do={what}"));
             let died = now();
             wait_until("the replacement", || pool.workers().len() == 2, || pool.log());
@@ -35,22 +34,24 @@ fn a_killed_worker_costs_its_request_and_is_replaced_at_once() {
 
 #[test]
 fn an_endless_recursion_meets_the_guard_page() {
-    let pool = Pool::start(Mode::Classic, "faults.php", &["--ini", "memory_limit=-1"]);
-    dies(&pool, "/?do=recurse");
-    pool.wait_for_log("(SIGSEGV) in GET /?do=recurse");
-    assert!(pool.ask(&pool.get("/")).text().starts_with("fine "));
+    for carrier in [Carrier::FastCgi, Carrier::Lane] {
+        let pool = Pool::start_on((Mode::Classic, carrier), "faults.php", &["--ini", "memory_limit=-1"]);
+        dies(&pool, "/?do=recurse");
+        pool.wait_for_log("(SIGSEGV) in GET /?do=recurse");
+        assert!(pool.ask(&pool.get("/")).text().starts_with("fine "));
+    }
 }
 
 const LIMIT: [&str; 4] = ["--request-timeout", "300ms", "--request-grace", "300ms"];
 
 #[test]
 fn a_request_past_its_time_is_ended_with_504_and_its_stack_is_logged() {
-    for mode in MODES {
-        let pool = Pool::start(mode, "faults.php", &LIMIT);
+    for way in WAYS {
+        let pool = Pool::start_on(way, "faults.php", &LIMIT);
         for (what, frame) in [("sleep", "#0 sleep()"), ("loop", "#0 {closure}() ")] {
             let began = now();
             let answer = pool.ask(&pool.get(&format!("/?do={what}")));
-            assert_eq!(answer.status, 504, "{mode:?} {what}: {answer:?}");
+            assert_eq!(answer.status, 504, "{way:?} {what}: {answer:?}");
             let took = began.elapsed();
             assert!(
                 took > Duration::from_millis(290) && took < Duration::from_millis(1500),
@@ -66,15 +67,13 @@ fn a_request_past_its_time_is_ended_with_504_and_its_stack_is_logged() {
 
 #[test]
 fn a_script_that_does_not_end_is_answered_for_and_killed() {
-    for mode in MODES {
-        let pool = Pool::start(mode, "faults.php", &[&LIMIT[..], &["--workers", "1"]].concat());
+    for way in WAYS {
+        let pool = Pool::start_on(way, "faults.php", &[&LIMIT[..], &["--workers", "1"]].concat());
         let before = pool.workers();
         let answer = pool.ask(&pool.get("/?do=stuck"));
-        assert_eq!(
-            (answer.status, answer.text().as_str()),
-            (504, "The request took too long.\n"),
-            "{mode:?}"
-        );
+        // Over the lane the gateway sees the kill and how long it took, and makes the page itself.
+        let page = if way.1 == Carrier::FastCgi { "The request took too long.\n" } else { "" };
+        assert_eq!((answer.status, answer.text().as_str()), (504, page), "{way:?}");
         pool.wait_for_log("is killed: its request did not end within --request-grace");
         wait_until(
             "the replacement",
@@ -87,32 +86,37 @@ fn a_script_that_does_not_end_is_answered_for_and_killed() {
 
 #[test]
 fn what_was_sent_before_the_limit_stays_as_it_is() {
-    let pool = Pool::start(Mode::Classic, "faults.php", &LIMIT);
-    let answer = pool.ask(&pool.get("/?do=sent"));
-    assert_eq!(answer.status, 200);
-    assert!(answer.text().starts_with("xxxx"));
+    for carrier in [Carrier::FastCgi, Carrier::Lane] {
+        let pool = Pool::start_on((Mode::Classic, carrier), "faults.php", &LIMIT);
+        let answer = pool.ask(&pool.get("/?do=sent"));
+        assert_eq!(answer.status, 200);
+        assert!(answer.text().starts_with("xxxx"));
+    }
 }
 
 #[test]
 fn a_busy_loop_meets_max_execution_time() {
-    for mode in MODES {
-        let pool = Pool::start(mode, "cpu-limit.php", &["--workers", "1"]);
+    for way in WAYS {
+        let pool = Pool::start_on(way, "cpu-limit.php", &["--workers", "1"]);
         let answer = pool.ask(&pool.get("/"));
-        assert!(
-            answer.text().contains("Maximum execution time of 1 second exceeded"),
-            "{mode:?}: {answer:?}"
-        );
+        assert!(answer.text().contains("Maximum execution time of 1 second exceeded"), "{way:?}: {answer:?}");
         assert_eq!(pool.ask(&pool.get("/")).status, answer.status, "and the next request is served");
     }
 }
 
 #[test]
 fn a_script_that_fails_to_boot_is_apologized_for_until_it_boots() {
+    for carrier in [Carrier::FastCgi, Carrier::Lane] {
+        is_apologized_for(carrier);
+    }
+}
+
+fn is_apologized_for(carrier: Carrier) {
     let folder = tempfile::tempdir().unwrap();
     let gate = folder.path().join("down");
     std::fs::write(&gate, "").unwrap();
-    let mut pool = Pool::launch(
-        Mode::Worker,
+    let mut pool = Pool::launch_on(
+        (Mode::Worker, carrier),
         "boot-fails.php",
         &["--workers", "2"],
         &[("FAIL_WHILE", gate.to_str().unwrap())],
@@ -150,26 +154,29 @@ fn a_boot_without_end_is_cut() {
 
 #[test]
 fn a_client_that_goes_away_is_seen_by_php() {
-    for mode in MODES {
-        let pool = Pool::start(mode, "abort.php", &[]);
+    for way in WAYS {
+        let pool = Pool::start_on(way, "abort.php", &[]);
         let result = pool.folder.path().join("seen");
-        let mut connection = Connection::open_as_gateway(&pool.socket());
-        connection.send(&pool.get(&format!("/?to={}", result.display())).to_bytes(true)).unwrap();
-        connection.next().unwrap();
-        drop(connection);
+        pool.leave_early(&pool.get(&format!("/?to={}", result.display())));
         wait_until(
             "the end of the script",
             || result.exists() && !std::fs::read(&result).unwrap().is_empty(),
             || pool.log(),
         );
-        assert_eq!(std::fs::read_to_string(&result).unwrap(), "1 seen", "{mode:?}");
+        assert_eq!(std::fs::read_to_string(&result).unwrap(), "1 seen", "{way:?}");
     }
 }
 
 /// One worker is killed again and again while others are asked: only the killed requests fail.
 #[test]
 fn crashes_under_load_hurt_nobody_else() {
-    let pool = Pool::start(Mode::Classic, "hello.php", &["--workers", "4"]);
+    for carrier in [Carrier::FastCgi, Carrier::Lane] {
+        crashes_on(carrier);
+    }
+}
+
+fn crashes_on(carrier: Carrier) {
+    let pool = Pool::start_on((Mode::Classic, carrier), "hello.php", &["--workers", "4"]);
     let until = now() + Duration::from_secs(2);
     let (mut asked, mut lost) = (0, 0);
     std::thread::scope(|scope| {
@@ -189,11 +196,11 @@ fn crashes_under_load_hurt_nobody_else() {
                 scope.spawn(|| {
                     let (mut asked, mut lost) = (0, 0);
                     while now() < until {
-                        let mut connection = Connection::open(&pool.socket());
+                        let mut peer = pool.peer();
                         let ask: Ask = pool.get("/?i=1");
                         for _ in 0..50 {
                             asked += 1;
-                            match connection.try_ask(&ask) {
+                            match peer.try_ask(&ask) {
                                 Ok(answer) => assert_eq!(answer.text(), "Hello 1"),
                                 Err(_) => {
                                     lost += 1;

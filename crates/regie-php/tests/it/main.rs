@@ -3,6 +3,7 @@
 mod behaviours;
 mod client;
 mod faults;
+mod lane;
 mod lifecycle;
 mod nginx;
 mod pool;

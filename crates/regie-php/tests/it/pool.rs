@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use crate::client::{Answer, Ask, Connection};
+use crate::lane;
 
 /// No wait takes longer in a test that passes.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -24,12 +25,30 @@ pub(crate) enum Mode {
 /// Both.
 pub(crate) const MODES: [Mode; 2] = [Mode::Classic, Mode::Worker];
 
+/// How requests reach the workers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Carrier {
+    FastCgi,
+    Lane,
+}
+
+/// Both modes over both carriers.
+pub(crate) const WAYS: [(Mode, Carrier); 4] = [
+    (Mode::Classic, Carrier::FastCgi),
+    (Mode::Worker, Carrier::FastCgi),
+    (Mode::Classic, Carrier::Lane),
+    (Mode::Worker, Carrier::Lane),
+];
+
 /// A running pool.
 #[derive(Debug)]
 pub(crate) struct Pool {
     pub(crate) child: Child,
     pub(crate) folder: TempDir,
     pub(crate) script: PathBuf,
+    /// When it is asked over the lane.
+    lane: Option<lane::Client>,
+    limit: Option<Duration>,
     notices: UnixDatagram,
     log: Arc<Mutex<String>>,
 }
@@ -47,8 +66,25 @@ impl Pool {
         pool
     }
 
+    /// The same, asked over the lane or not.
+    pub(crate) fn start_on((mode, carrier): (Mode, Carrier), script: &str, flags: &[&str]) -> Self {
+        let pool = Self::launch_on((mode, carrier), script, flags, &[]);
+        pool.wait_for_notice("READY=1");
+        pool
+    }
+
     /// The same, without waiting, and with more environment.
     pub(crate) fn launch(mode: Mode, script: &str, flags: &[&str], env: &[(&str, &str)]) -> Self {
+        Self::launch_on((mode, Carrier::FastCgi), script, flags, env)
+    }
+
+    /// The same, asked over the lane or not.
+    pub(crate) fn launch_on(
+        (mode, carrier): (Mode, Carrier),
+        script: &str,
+        flags: &[&str],
+        env: &[(&str, &str)],
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let script = php(script);
         let notices = UnixDatagram::bind(folder.path().join("notify")).unwrap();
@@ -62,6 +98,12 @@ impl Pool {
         if !flags.contains(&"--workers") {
             command.args(workers);
         }
+        let lane = (carrier == Carrier::Lane).then(lane::Client::new);
+        if let Some(lane) = &lane {
+            lane.hand_to(&mut command);
+        }
+        let limit = flags.iter().position(|flag| *flag == "--request-timeout").map(|at| flags[at + 1]);
+        let limit = limit.and_then(|span| span.strip_suffix("ms")?.parse().ok()).map(Duration::from_millis);
         command
             .args(flags)
             .env("NOTIFY_SOCKET", folder.path().join("notify"))
@@ -79,7 +121,7 @@ impl Pool {
                 log.push('\n');
             }
         });
-        Self { child, folder, script, notices, log }
+        Self { child, folder, script, lane, limit, notices, log }
     }
 
     pub(crate) fn socket(&self) -> PathBuf {
@@ -114,9 +156,28 @@ impl Pool {
         Ask::get(&self.script, uri)
     }
 
-    /// Asks on a connection of its own.
+    /// Asks as a peer of its own.
     pub(crate) fn ask(&self, ask: &Ask) -> Answer {
-        Connection::open_as_gateway(&self.socket()).ask(ask)
+        self.peer().ask(ask)
+    }
+
+    /// Somebody who asks: a connection, or the lane.
+    pub(crate) fn peer(&self) -> Peer<'_> {
+        match &self.lane {
+            Some(lane) => Peer::Lane(self, lane),
+            None => Peer::Connection(Connection::open_as_gateway(&self.socket())),
+        }
+    }
+
+    /// Asks, reads the beginning of the answer, and is gone.
+    pub(crate) fn leave_early(&self, ask: &Ask) {
+        match self.peer() {
+            Peer::Lane(_, lane) => lane.leave_early(&self.socket(), ask),
+            Peer::Connection(mut connection) => {
+                connection.send(&ask.to_bytes(true)).unwrap();
+                connection.next().unwrap();
+            }
+        }
     }
 
     /// Pids of the workers, without the status process.
@@ -146,6 +207,26 @@ impl Pool {
             || "it still runs".into(),
         );
         code
+    }
+}
+
+/// See [`Pool::peer`].
+#[derive(Debug)]
+pub(crate) enum Peer<'a> {
+    Connection(Connection),
+    Lane(&'a Pool, &'a lane::Client),
+}
+
+impl Peer<'_> {
+    pub(crate) fn try_ask(&mut self, ask: &Ask) -> std::io::Result<Answer> {
+        match self {
+            Self::Connection(connection) => connection.try_ask(ask),
+            Self::Lane(pool, lane) => lane.try_ask(&pool.socket(), pool.limit, ask),
+        }
+    }
+
+    pub(crate) fn ask(&mut self, ask: &Ask) -> Answer {
+        self.try_ask(ask).unwrap_or_else(|error| panic!("{error}: {:?}", ask.params))
     }
 }
 
