@@ -196,7 +196,7 @@ fn crashes_on(carrier: Carrier) {
                 scope.spawn(|| {
                     let (mut asked, mut lost) = (0, 0);
                     while now() < until {
-                        let mut peer = pool.peer();
+                        let mut peer = pool.abrupt_peer();
                         let ask: Ask = pool.get("/?i=1");
                         for _ in 0..50 {
                             asked += 1;

@@ -169,6 +169,14 @@ impl Pool {
         }
     }
 
+    /// The same; a connection begins without a handshake, which a worker that is killed would leave unanswered.
+    pub(crate) fn abrupt_peer(&self) -> Peer<'_> {
+        match &self.lane {
+            Some(lane) => Peer::Lane(self, lane),
+            None => Peer::Connection(Connection::open(&self.socket())),
+        }
+    }
+
     /// Asks, reads the beginning of the answer, and is gone.
     pub(crate) fn leave_early(&self, ask: &Ask) {
         match self.peer() {
