@@ -172,6 +172,6 @@ impl Engine {
 
     /// How many clients wait for a key.
     pub(crate) fn blocked_clients(&self) -> usize {
-        self.sessions.values().filter(|session| session.blocked.is_some()).count()
+        self.sessions.values().filter(|session| session.blocked.is_some() || session.is_paused).count()
     }
 }

@@ -25,10 +25,12 @@ impl Engine {
         let now = self.now;
         let session = self.session(client);
         session.used_at = now;
+        session.is_paused = false;
         out.version = session.version;
         let flow = self.process(client, arguments, out);
         self.serve_ready();
         self.settle();
+        self.tracking_broadcast();
         self.mute(client, mark, out);
         flow
     }
@@ -60,7 +62,10 @@ impl Engine {
                 out.simple("QUEUED");
                 return Flow::Next;
             }
-            Ok(Admitted::Later) => return Flow::Later,
+            Ok(Admitted::Later) => {
+                self.session(client).is_paused = true;
+                return Flow::Later;
+            }
             Err(failure) => {
                 self.refuse(client, &failure, out);
                 return Flow::Next;
@@ -167,6 +172,7 @@ impl Engine {
 
     /// Makes room in memory; refuses what needs more when there is none.
     fn check_room(&mut self, client: ClientId, row: &Command, in_transaction: bool) -> Outcome {
+        self.scripts.out_of_memory = false;
         if self.config.maxmemory == 0 {
             return Ok(());
         }

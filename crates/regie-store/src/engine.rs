@@ -87,6 +87,8 @@ pub struct Engine {
     pub(crate) tracked: FastMap<Blob, BTreeSet<ClientId>>,
     /// Clients that track by prefix.
     pub(crate) broadcasting: BTreeMap<Blob, BTreeSet<ClientId>>,
+    /// Keys that have changed since those who track by prefix were last told, and by whom.
+    pub(crate) changed_keys: Vec<(Blob, ClientId)>,
     /// Some client tracks what it reads.
     pub(crate) any_tracking: bool,
     pub(crate) monitors: BTreeSet<ClientId>,
@@ -178,6 +180,7 @@ impl Engine {
             ready: VecDeque::new(),
             tracked: FastMap::default(),
             broadcasting: BTreeMap::new(),
+            changed_keys: Vec::new(),
             any_tracking: false,
             monitors: BTreeSet::new(),
             pause: None,
@@ -395,6 +398,7 @@ impl Engine {
         self.peak_memory = self.peak_memory.max(self.memory());
         self.serve_ready();
         self.settle();
+        self.tracking_broadcast();
     }
 
     /// When [`Engine::tick`] must be called at the latest, in milliseconds since 1970.

@@ -108,6 +108,8 @@ pub(crate) struct Session {
     pub(crate) tracking: Tracking,
     pub(crate) is_monitor: bool,
     pub(crate) is_closing: bool,
+    /// Its command is put off by CLIENT PAUSE.
+    pub(crate) is_paused: bool,
     pub(crate) no_evict: bool,
     pub(crate) created_at: i64,
     pub(crate) used_at: i64,
@@ -135,6 +137,7 @@ impl Session {
             tracking: Tracking::default(),
             is_monitor: false,
             is_closing: false,
+            is_paused: false,
             no_evict: false,
             created_at: now,
             used_at: now,

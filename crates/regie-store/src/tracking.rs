@@ -5,7 +5,6 @@ use crate::command::Command;
 use crate::engine::Engine;
 use crate::session::ClientId;
 use regie_resp::Version;
-use std::collections::BTreeSet;
 
 /// The channel on which a client of version 2 hears of invalidations.
 const CHANNEL: &[u8] = b"__redis__:invalidate";
@@ -48,20 +47,33 @@ impl Engine {
     pub(crate) fn tracking_invalidate(&mut self, key: &[u8], by: ClientId) {
         if let Some(clients) = self.tracked.remove(key) {
             for client in clients {
-                self.invalidate(client, Some(key), by, false);
+                self.invalidate(client, Some(&[key]), by, false);
             }
         }
-        if self.broadcasting.is_empty() {
+        if !self.broadcasting.is_empty() {
+            self.changed_keys.push((Blob::from(key), by));
+        }
+    }
+
+    /// Tells those who track prefixes what a command has changed: one message for each prefix.
+    pub(crate) fn tracking_broadcast(&mut self) {
+        if self.changed_keys.is_empty() {
             return;
         }
-        let clients: BTreeSet<ClientId> = self
-            .broadcasting
-            .iter()
-            .filter(|(prefix, _)| key.starts_with(prefix))
-            .flat_map(|(_, clients)| clients.iter().copied())
-            .collect();
-        for client in clients {
-            self.invalidate(client, Some(key), by, true);
+        let changed = std::mem::take(&mut self.changed_keys);
+        for (prefix, clients) in self.broadcasting.clone() {
+            for client in clients {
+                let no_loop = self.sessions.get(&client).is_some_and(|session| session.tracking.no_loop);
+                let mut keys: Vec<&[u8]> = Vec::new();
+                for (key, by) in &changed {
+                    if key.starts_with(&prefix) && !(no_loop && *by == client) && !keys.contains(&&**key) {
+                        keys.push(key);
+                    }
+                }
+                if !keys.is_empty() {
+                    self.invalidate(client, Some(&keys), 0, true);
+                }
+            }
         }
     }
 
@@ -79,11 +91,11 @@ impl Engine {
         }
     }
 
-    fn invalidate(&mut self, client: ClientId, key: Option<&[u8]>, by: ClientId, broadcast: bool) {
+    fn invalidate(&mut self, client: ClientId, keys: Option<&[&[u8]]>, by: ClientId, broadcast: bool) {
         let Some(session) = self.sessions.get(&client) else { return };
         let tracking = &session.tracking;
         if !tracking.is_on
-            || tracking.broadcast != broadcast && key.is_some()
+            || tracking.broadcast != broadcast && keys.is_some()
             || (tracking.no_loop && by == client)
         {
             return;
@@ -119,10 +131,10 @@ impl Engine {
                 out.bulk(b"message");
                 out.bulk(CHANNEL);
             }
-            match key {
-                Some(key) => {
-                    out.array(1);
-                    out.bulk(key);
+            match keys {
+                Some(keys) => {
+                    out.array(keys.len());
+                    keys.iter().for_each(|key| out.bulk(key));
                 }
                 None => out.null(),
             }

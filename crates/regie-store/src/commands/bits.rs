@@ -47,12 +47,16 @@ pub(crate) fn setbit(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Outcome {
         b"1" => true,
         _ => return Err("ERR bit is not an integer or out of range".into()),
     };
+    let length = ctx.text(args[1])?.map(|text| text.len());
     let bytes = bytes_mut(ctx, args[1], (at / 8) as usize + 1)?;
+    let grown = length != Some(bytes.len());
     let old = bit(bytes, at);
     let mask = 1 << (7 - at % 8);
     let byte = &mut bytes[(at / 8) as usize];
     *byte = if on { *byte | mask } else { *byte & !mask };
-    ctx.changed(Class::STRING, "setbit", args[1]);
+    if grown || old != on {
+        ctx.changed(Class::STRING, "setbit", args[1]);
+    }
     ctx.out.integer(i64::from(old));
     Ok(())
 }
@@ -338,7 +342,9 @@ fn run_fields(ctx: &mut Ctx<'_>, args: &[&[u8]], read_only: bool) -> Outcome {
             .map(|field| ((field.at + u64::from(field.width)).div_ceil(8)) as usize)
             .max()
             .unwrap_or(0);
+        let length = ctx.text(key)?.map(|text| text.len());
         let bytes = bytes_mut(ctx, key, end)?;
+        changes = usize::from(length != Some(bytes.len()));
         for field in &fields {
             let old = read_field(bytes, field);
             let reply = match field.operation {
@@ -347,14 +353,14 @@ fn run_fields(ctx: &mut Ctx<'_>, args: &[&[u8]], read_only: bool) -> Outcome {
                     // A value given for an unsigned field counts as it is written, without a sign.
                     let value = if field.signed { i128::from(value) } else { i128::from(value as u64) };
                     fit(value, field).map(|value| (value, old)).map(|(value, old)| {
+                        changes += usize::from(value != old);
                         write_field(bytes, field, value);
-                        changes += 1;
                         old
                     })
                 }
                 Operation::Add(step) => fit(i128::from(old) + i128::from(step), field).inspect(|value| {
+                    changes += usize::from(*value != old);
                     write_field(bytes, field, *value);
-                    changes += 1;
                 }),
             };
             replies.push(reply);

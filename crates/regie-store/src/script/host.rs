@@ -17,8 +17,9 @@ use std::rc::Rc;
 
 /// Most memory that all scripts may hold.
 const MEMORY: usize = 512 << 20;
-/// How often the time is looked at, in Lua's instructions.
-const INSTRUCTIONS: u32 = 100_000;
+/// How often time and memory are looked at, in Lua's instructions. (A limit in Lua's allocator would make every call
+/// from Rust a protected one, which costs more than the scripts themselves.)
+const INSTRUCTIONS: u32 = 20_000;
 
 /// A script that has been compiled.
 pub(crate) struct Compiled {
@@ -175,7 +176,6 @@ impl Host {
     fn new(stopwatch: fn() -> u64) -> Result<Self> {
         let libraries = StdLib::TABLE | StdLib::STRING | StdLib::MATH | StdLib::OS;
         let lua = Lua::new_with(libraries, LuaOptions::new().catch_rust_panics(false))?;
-        lua.set_memory_limit(MEMORY)?;
         let shared = Rc::new(Shared {
             deadline: Cell::new(0),
             wrote: Cell::new(false),
@@ -183,7 +183,10 @@ impl Host {
             stopwatch,
         });
         let watched = shared.clone();
-        lua.set_hook(HookTriggers::new().every_nth_instruction(INSTRUCTIONS), move |_, _| {
+        lua.set_hook(HookTriggers::new().every_nth_instruction(INSTRUCTIONS), move |lua, _| {
+            if lua.used_memory() > MEMORY {
+                return Err(mlua::Error::RuntimeError("not enough memory".into()));
+            }
             let deadline = watched.deadline.get();
             // A script that has written must end by itself: half of it would be worse than waiting.
             if deadline > 0 && !watched.wrote.get() && (watched.stopwatch)() > deadline {
