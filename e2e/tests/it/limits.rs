@@ -61,6 +61,23 @@ fn a_client_that_leaves_is_seen_by_php() {
 }
 
 #[test]
+fn work_behind_the_answer_holds_the_worker_and_not_the_client() {
+    let app = pages();
+    app.write(
+        "later.php",
+        "<?php echo 'answered'; fastcgi_finish_request(); usleep(1500000); file_put_contents(__DIR__ . '/done', '1');",
+    );
+    let site = Site::up(app.path(), "[php.web]\nworkers = 1\n");
+    let mut client = Connection::open(site.address()).unwrap();
+    let (took, reply) = timed(|| client.ask("GET", "/later.php", &[], b"").unwrap());
+    assert_eq!(reply.text(), "answered");
+    assert!(took < Duration::from_millis(1200), "{took:?}");
+    assert_eq!(app.read("done"), "", "PHP is still at work");
+    assert!(site.get("/").text().starts_with("fine "), "the only worker is free again");
+    assert_eq!(app.read("done"), "1", "and its work was not cut short");
+}
+
+#[test]
 fn a_large_upload_passes_in_constant_memory() {
     const SIZE: usize = 100 << 20;
     const GROWTH_MAX: u64 = 16 << 20;

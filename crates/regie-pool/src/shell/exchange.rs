@@ -5,7 +5,8 @@
 //! sockets and memory stays constant. A small request leaves in one write; a small answer comes in one read and is
 //! complete before its head is given out.
 //!
-//! Ends: a complete answer gives the connection back to the pool. Anything else (an error, a caller who drops the
+//! Ends: a complete answer gives the connection back to the pool, as soon as the worker is done with what PHP does
+//! behind it. Anything else (an error, a caller who drops the
 //! body, a worker that answered without reading the request) closes it, which tells PHP that nobody listens.
 
 use std::fmt;
@@ -158,6 +159,9 @@ pub(crate) struct Exchange {
     pending: BytesMut,
     informational: Option<InformationalSink>,
     informational_seen: usize,
+    /// The worker has said its last word to the caller (the empty record of its output). It may go on working, as PHP
+    /// does behind `fastcgi_finish_request()`, and is free only when the request has ended.
+    answered: bool,
     ended: bool,
     /// Errors of the request's body are told once the worker's answer is clear.
     body_error: Option<BoxError>,
@@ -190,6 +194,7 @@ impl Exchange {
             pending: BytesMut::new(),
             informational,
             informational_seen: 0,
+            answered: false,
             ended: false,
             body_error: None,
         }
@@ -208,9 +213,9 @@ impl Exchange {
             }
             Err(error) => return Err(NoHead::Failed(error)),
         };
-        let body = if self.ended {
+        let body = if self.answered {
             let bytes = std::mem::take(&mut self.pending).freeze();
-            self.finish();
+            self.let_go();
             AnswerBody(Kept::Whole(bytes))
         } else {
             AnswerBody(Kept::Streamed(Some(Box::new(self))))
@@ -234,7 +239,7 @@ impl Exchange {
                     sink(status, headers);
                 }
             }
-            if self.ended {
+            if self.answered {
                 return Poll::Ready(Err(CallError::Malformed("it ended within its head".into())));
             }
             if let Some(error) = self.body_error.take() {
@@ -253,7 +258,7 @@ impl Exchange {
                 self.rearm();
                 return Poll::Ready(Ok(Some(self.pending.split().freeze())));
             }
-            if self.ended {
+            if self.answered {
                 return Poll::Ready(Ok(None));
             }
             if let Some(error) = self.body_error.take() {
@@ -333,11 +338,12 @@ impl Exchange {
                 Step::Piece { kind: Kind::Stdout, request_id: REQUEST_ID, data } => {
                     self.pending.extend_from_slice(data);
                 }
+                Step::StreamEnd { kind: Kind::Stdout, request_id: REQUEST_ID } => self.answered = true,
                 Step::Piece { kind: Kind::Stderr, data, .. } => self.lease.log(data),
                 Step::Record { kind: Kind::EndRequest, request_id: REQUEST_ID, body } => {
                     let end = EndRequest::parse(body).map_err(|e| CallError::Malformed(e.to_string()))?;
                     match end.protocol_status {
-                        ProtocolStatus::Complete => self.ended = true,
+                        ProtocolStatus::Complete => (self.answered, self.ended) = (true, true),
                         ProtocolStatus::Overloaded => return Err(CallError::Refused("it is overloaded")),
                         ProtocolStatus::CannotMultiplex => return Err(CallError::Refused("it is busy")),
                         ProtocolStatus::UnknownRole => {
@@ -352,7 +358,36 @@ impl Exchange {
         Ok(())
     }
 
-    /// The answer is complete: the connection goes back, when it is good for another request.
+    /// The caller has the whole answer: the connection goes back, at once or when the worker is done.
+    fn let_go(mut self) {
+        if self.ended {
+            return self.finish();
+        }
+        tokio::spawn(async move {
+            let ended = std::future::poll_fn(|cx| self.poll_end(cx)).await;
+            if ended.is_ok() {
+                self.finish();
+            }
+        });
+    }
+
+    /// Runs until the request has ended. What the worker still writes is for nobody.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), CallError>> {
+        loop {
+            self.poll_send(cx)?;
+            self.take_records()?;
+            self.pending.clear();
+            if self.ended {
+                return Poll::Ready(Ok(()));
+            }
+            if let Some(error) = self.body_error.take() {
+                return Poll::Ready(Err(CallError::Body(error)));
+            }
+            ready!(self.poll_receive(cx))?;
+        }
+    }
+
+    /// The request has ended: the connection goes back, when it is good for another one.
     fn finish(self) {
         let Self { mut link, lease, outgoing, keep, .. } = self;
         let clean = keep && outgoing.is_sent() && matches!(link.hears_goaway(), Ok(false));
@@ -433,7 +468,7 @@ impl http_body::Body for AnswerBody {
             Ok(Some(data)) => Poll::Ready(Some(Ok(Frame::data(data)))),
             Ok(None) => {
                 if let Some(open) = exchange.take() {
-                    open.finish();
+                    open.let_go();
                 }
                 Poll::Ready(None)
             }
