@@ -4,6 +4,7 @@ pub(crate) mod bits;
 pub(crate) mod clients;
 pub(crate) mod connection;
 pub(crate) mod hashes;
+pub(crate) mod hyperloglog;
 pub(crate) mod introspection;
 pub(crate) mod keys;
 pub(crate) mod lists;

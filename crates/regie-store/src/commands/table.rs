@@ -2,8 +2,8 @@
 //! DOCS, the statistics and `docs/reference/commands.md`. A command that is not here is unknown, as in any Redis.
 
 use super::{
-    bits, clients, connection, hashes, introspection, keys, lists, pubsub, scripting, server, sets,
-    sorted_sets, stream_groups, streams, strings, transactions,
+    bits, clients, connection, hashes, hyperloglog, introspection, keys, lists, pubsub, scripting, server,
+    sets, sorted_sets, stream_groups, streams, strings, transactions,
 };
 use crate::command::{Command, Flags, Keys, Run};
 
@@ -339,6 +339,9 @@ pub(crate) static COMMANDS: &[Command] = &[
     row("xgroup|help", 2, flags(&[LOAD, STALE]), Keys::None, ("stream", "stream"), "5.0.0", "Lists these subcommands.", introspection::help),
     row("xinfo|help", 2, flags(&[LOAD, STALE]), Keys::None, ("stream", "stream"), "5.0.0", "Lists these subcommands.", introspection::help),
     row("command|help", 2, flags(&[LOAD, STALE]), Keys::None, ("server", "connection"), "5.0.0", "Lists these subcommands.", introspection::help),
+    row("pfadd", -2, flags(&[W, OOM, F]), keys(1, 1, 1), ("hyperloglog", "hyperloglog"), "2.8.9", "Adds elements to be counted.", hyperloglog::pfadd),
+    row("pfcount", -2, flags(&[R, REPL]), keys(1, -1, 1), ("hyperloglog", "hyperloglog"), "2.8.9", "Counts distinct elements, nearly.", hyperloglog::pfcount),
+    row("pfmerge", -2, flags(&[W, OOM]), keys(1, -1, 1), ("hyperloglog", "hyperloglog"), "2.8.9", "Unites what was counted.", hyperloglog::pfmerge),
 ];
 
 #[cfg(test)]

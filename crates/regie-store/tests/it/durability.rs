@@ -185,3 +185,61 @@ fn a_rewrite_under_change_loses_nothing() {
     );
     assert_eq!(after, before);
 }
+
+/// A store in a process of its own, which can be killed.
+struct Process(std::process::Child, std::net::SocketAddr);
+
+impl Process {
+    fn start(dir: &Path, policy: &str) -> Self {
+        use std::io::BufRead;
+        let mut child = std::process::Command::new(env!("CARGO"))
+            .args([
+                "run",
+                "--quiet",
+                "-p",
+                "regie-store",
+                "--example",
+                "store",
+                "--",
+                "--listen",
+                "127.0.0.1:0",
+            ])
+            .args(["--dir", dir.to_str().unwrap(), "--appendonly", "yes", "--appendfsync", policy])
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        std::io::BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let address =
+            line.trim().strip_prefix("ready ").expect("the store says where it listens").parse().unwrap();
+        Self(child, address)
+    }
+
+    /// Kills it at once, without a word.
+    fn kill(mut self) {
+        let mut client = crate::server::Client::connect(self.1);
+        let info = client.line("INFO server");
+        let pid = info.lines().find_map(|line| line.strip_prefix("process_id:")).unwrap();
+        let killed = std::process::Command::new("kill").args(["-9", pid.trim()]).status().unwrap();
+        assert!(killed.success());
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn what_was_acknowledged_survives_a_kill() {
+    for policy in ["always", "everysec"] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut expect: i64 = 0;
+        for round in 1..=3 {
+            let process = Process::start(dir.path(), policy);
+            let mut client = crate::server::Client::connect(process.1);
+            assert_eq!(client.line("STRLEN log"), format!(":{expect}"), "{policy}, round {round}");
+            for _ in 0..200 * round {
+                expect += 1;
+                assert_eq!(client.line("APPEND log x"), format!(":{expect}"));
+            }
+            process.kill();
+        }
+    }
+}
