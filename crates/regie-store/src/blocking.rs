@@ -130,7 +130,7 @@ impl Engine {
         if !fits {
             return;
         }
-        if group_is_gone && kind.is_none() {
+        if group_is_gone {
             self.unblock(client);
             let text = "UNBLOCKED the stream key no longer exists";
             self.stats.count_error(text);

@@ -122,6 +122,9 @@ impl Ctx<'_> {
         if volatile && !keep_deadline {
             self.engine.databases[db].set_deadline(key, None);
         }
+        if matches!(old, Value::Stream(_)) {
+            self.engine.key_may_be_ready(db, key);
+        }
         self.discard(old);
     }
 

@@ -3,7 +3,8 @@
 //! A turn takes what the sockets have, runs the commands, writes the log, and only then sends the replies: so with
 //! `appendfsync always` one sync serves every client of the turn, and no reply goes out before it.
 //!
-//! Measured against tokio's current-thread runtime with redis-benchmark (50 clients): see `bench/store/README.md`.
+//! The loop is our own rather than a runtime's because a turn has an order (read, run, log, sync, send) that tasks of
+//! their own would have to be forced into. `bench/store` measures it beside redis-server.
 
 use super::clock;
 use super::connection::{Connection, Hold, Socket};
