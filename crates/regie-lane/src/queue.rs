@@ -102,6 +102,13 @@ impl Ring<'_> {
         Some(self.entry(head).ticket.load(Ordering::Relaxed))
     }
 
+    /// How many entries were passed since the beginning, and how many there are.
+    pub fn position(&self) -> (u64, usize) {
+        let head = self.ends.head.0.load(Ordering::Acquire);
+        let used = self.ends.tail.0.load(Ordering::Acquire).wrapping_sub(head);
+        (head, usize::try_from(used).ok().filter(|used| *used <= self.entries.len()).unwrap_or(0))
+    }
+
     /// Whether there is no entry, not even a past one.
     pub fn is_empty(&self) -> bool {
         self.peek().is_none()
