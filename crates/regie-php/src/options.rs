@@ -15,7 +15,7 @@ pub(crate) struct Options {
     #[arg(long, default_value = "web")]
     pub(crate) pool: String,
 
-    /// Where to listen: unix:/path/to.sock, 127.0.0.1:9000, or [::1]:9000.
+    /// Where to listen: unix:/path/to.sock, 127.0.0.1:9000, or `[::1]:9000`.
     #[arg(long, value_name = "ADDRESS", value_parser = parse_listen, required_unless_present = "listen_fd")]
     pub(crate) listen: Option<Listen>,
 

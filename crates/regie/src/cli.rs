@@ -152,7 +152,7 @@ pub(crate) struct Words {
 
 #[derive(Debug, Args)]
 pub(crate) struct Check {
-    /// As if [app] env were "production"
+    /// As if `[app] env` were "production"
     #[arg(long)]
     pub(crate) production: bool,
     /// Show every effective value and where it comes from

@@ -1,4 +1,4 @@
-//! The lane in memory and processes: [`memory`] and [`sys`] hold all unsafe code.
+//! The lane in memory and processes: [`memory`] and `sys` hold all unsafe code.
 //!
 //! - [`files`]: the descriptors of a lane, made once and handed on.
 //! - [`worker`]: takes requests, reads and answers them. Allocates nothing.
