@@ -104,9 +104,7 @@ impl Ring<'_> {
 
     /// How many entries were passed since the beginning, and how many there are.
     pub fn position(&self) -> (u64, usize) {
-        let head = self.ends.head.0.load(Ordering::Acquire);
-        let used = self.ends.tail.0.load(Ordering::Acquire).wrapping_sub(head);
-        (head, usize::try_from(used).ok().filter(|used| *used <= self.entries.len()).unwrap_or(0))
+        self.look()
     }
 
     /// Whether there is no entry, not even a past one.
@@ -132,12 +130,29 @@ impl Ring<'_> {
         }
     }
 
-    /// The position of the first entry. A count that cannot be means that the queue is damaged: it is empty then.
+    /// The position of the first entry.
     fn first(&self) -> Option<u64> {
-        let head = self.ends.head.0.load(Ordering::Acquire);
-        let tail = self.ends.tail.0.load(Ordering::Acquire);
-        let used = tail.wrapping_sub(head);
-        (used > 0 && used <= self.entries.len() as u64).then_some(head)
+        let (head, used) = self.look();
+        (used > 0).then_some(head)
+    }
+
+    /// Where the head is, and how many entries there are. More than there is room for means that the head has moved
+    /// between the two loads; if it has not, the queue is damaged and counts as empty.
+    fn look(&self) -> (u64, usize) {
+        let mut head = self.ends.head.0.load(Ordering::Acquire);
+        loop {
+            let used = self.ends.tail.0.load(Ordering::Acquire).wrapping_sub(head);
+            match usize::try_from(used) {
+                Ok(used) if used <= self.entries.len() => return (head, used),
+                _ => {}
+            }
+            // The tail that was seen was stored after the head had moved, and Acquire shows that, too.
+            let again = self.ends.head.0.load(Ordering::Acquire);
+            if again == head {
+                return (head, 0);
+            }
+            head = again;
+        }
     }
 
     fn is_queued(&self, entry: &Entry) -> bool {
