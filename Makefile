@@ -43,6 +43,10 @@ bench-http: release ## Requests per second and latency beside nginx + php-fpm
 	@scripts/setup test
 	$(CARGO) run --release -p regie-bench-http --
 
+bench-store: ## The store beside redis-server
+	@scripts/setup test
+	bench/store/run.sh
+
 install: release ## Put the programs into $(DESTDIR)/usr/local/bin
 	install -Dm755 -t $(DESTDIR)/usr/local/bin target/release/regie target/release/regie-php
 

@@ -131,7 +131,7 @@ section! {
         /// Whether what a request left behind in statics and globals is reported.
         paranoid: bool = "false", "true";
         /// Whether the gateway hands requests to the workers through shared memory. FastCGI over a socket otherwise.
-        lane: bool = "false", "true";
+        lane: bool = "true", "false";
         /// An external FastCGI server that serves in place of Régie's own PHP.
         url: Option<Upstream> = (found "Régie's own PHP"), "\"unix:/run/php/php8.2-fpm.sock\"";
     }
