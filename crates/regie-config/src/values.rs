@@ -13,7 +13,8 @@ use regie_core::{ByteSize, Secret, Span};
 use crate::document::{Node, Value};
 use crate::schema::{Origin, Reader, Setting, did_you_mean, quoted};
 
-pub use places::{Listen, Network, Ready, Upstream};
+pub use places::{Listen, Ready, Upstream};
+pub use regie_core::Network;
 pub use words::{
     AccessLog, AppEnv, Appendfsync, Coding, Framework, MaxmemoryPolicy, Mode, Reset, Restart, Signal,
 };

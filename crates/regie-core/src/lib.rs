@@ -2,19 +2,21 @@
 //!
 //! In reading order: how sizes and times are written ([`units`]), values that must not be shown
 //! ([`secret`]), how a process says how it ended ([`exit`]), how what must outlive a process is
-//! handed to it ([`handoff`]), how things stop ([`phase`]), which paths are meant ([`patterns`]), and what was probably meant
+//! handed to it ([`handoff`]), how things stop ([`phase`]), which paths and addresses are meant ([`patterns`], [`network`]), and what was probably meant
 //! ([`nearest`]).
 #![forbid(unsafe_code)]
 
 pub mod exit;
 pub mod handoff;
 pub mod nearest;
+pub mod network;
 pub mod patterns;
 pub mod phase;
 pub mod secret;
 pub mod units;
 
 pub use exit::Exit;
+pub use network::Network;
 pub use patterns::Patterns;
 pub use phase::StopPhase;
 pub use secret::Secret;

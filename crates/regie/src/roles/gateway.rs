@@ -121,9 +121,7 @@ fn settings(site: &Site, lane: Option<Arc<Lane>>) -> Settings {
         deny: Patterns::new(&gateway.deny),
         pool: Some(PoolSettings { lane, ..pool(site, web) }),
         hosts: gateway.hosts.clone(),
-        trusted_proxies: TrustedProxies(
-            gateway.trusted_proxies.iter().filter_map(|network| network.to_string().parse().ok()).collect(),
-        ),
+        trusted_proxies: TrustedProxies(gateway.trusted_proxies.clone()),
         compress: !gateway.compression.is_empty(),
         spool_dir: site.spool_dir(),
         access_log: match gateway.access_log {
