@@ -10,6 +10,7 @@ mod handed;
 mod output;
 mod programs;
 mod roles;
+mod shipped;
 mod site;
 mod sockets;
 mod time;

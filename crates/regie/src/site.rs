@@ -14,7 +14,7 @@ use regie_config::{Faults, Loaded, Options};
 use regie_core::Exit;
 use regie_supervisor::RunAs;
 
-use crate::output;
+use crate::{output, shipped};
 
 /// The state folder in development, beside the application.
 const STATE: &str = ".regie";
@@ -151,7 +151,7 @@ impl Site {
         Ok((!user.uid.is_root()).then_some(user))
     }
 
-    /// Makes the state folders, for the application's user alone. `.regie` keeps itself out of git.
+    /// Makes the state folders and what lies in them from the start, for the application's user alone. `.regie` keeps itself out of git.
     pub(crate) fn make_folders(&self) -> io::Result<()> {
         let owner = self.app_user()?.map(|user| (user.uid, user.gid));
         for folder in [self.state_dir(), self.run_dir(), self.log_dir(), self.spool_dir()] {
@@ -167,7 +167,7 @@ impl Site {
             fs::write(&ignore, "*\n")?;
             give(&ignore, owner)?;
         }
-        Ok(())
+        shipped::write(&self.run_dir(), owner)
     }
 }
 

@@ -1,0 +1,3 @@
+<?php
+// Runs Laravel's jobs in the pool's worker mode.
+exit("not yet\n");
