@@ -1,6 +1,7 @@
 //! What a command is: a row of the table in `commands/table.rs`. From the rows come dispatch, checks of arity and
 //! rights, COMMAND and COMMAND DOCS, the statistics' slots, and the page of the guide.
 
+use crate::command_keys::KeySpec;
 use crate::context::Ctx;
 use crate::failure::Outcome;
 use std::collections::HashMap;
@@ -31,14 +32,17 @@ impl Flags {
     /// Allowed before AUTH.
     pub(crate) const NO_AUTH: Self = Self(1 << 11);
     pub(crate) const FAST: Self = Self(1 << 12);
-    /// Its keys do not stand at fixed places.
-    pub(crate) const MOVABLE_KEYS: Self = Self(1 << 13);
     /// Allowed while a script runs too long.
     pub(crate) const ALLOW_BUSY: Self = Self(1 << 14);
     /// Not within MULTI.
     pub(crate) const NO_MULTI: Self = Self(1 << 15);
     /// Put off while writes are paused, although it writes nothing itself.
     pub(crate) const MAY_REPLICATE: Self = Self(1 << 16);
+    /// Refused while a replica loads in the background; this server never does.
+    pub(crate) const NO_ASYNC_LOADING: Self = Self(1 << 17);
+    /// It may name no key at all.
+    pub(crate) const NO_MANDATORY_KEYS: Self = Self(1 << 18);
+    pub(crate) const ASKING: Self = Self(1 << 19);
 
     pub(crate) const fn has(self, other: Self) -> bool {
         self.0 & other.0 != 0
@@ -53,7 +57,7 @@ impl std::ops::BitOr for Flags {
 }
 
 /// Names of the flags in the order in which COMMAND shows them.
-pub(crate) const FLAG_NAMES: [(Flags, &str); 15] = [
+pub(crate) const FLAG_NAMES: [(Flags, &str); 18] = [
     (Flags::WRITE, "write"),
     (Flags::READONLY, "readonly"),
     (Flags::DENYOOM, "denyoom"),
@@ -67,74 +71,12 @@ pub(crate) const FLAG_NAMES: [(Flags, &str); 15] = [
     (Flags::SKIP_SLOWLOG, "skip_slowlog"),
     (Flags::NO_AUTH, "no_auth"),
     (Flags::FAST, "fast"),
-    (Flags::MOVABLE_KEYS, "movablekeys"),
+    (Flags::ASKING, "asking"),
+    (Flags::NO_MANDATORY_KEYS, "no_mandatory_keys"),
+    (Flags::NO_ASYNC_LOADING, "no_async_loading"),
+    (Flags::NO_MULTI, "no_multi"),
     (Flags::ALLOW_BUSY, "allow_busy"),
 ];
-
-/// Where a command's keys stand.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Keys {
-    None,
-    /// First, last (from the end when negative) and step.
-    Range(i32, i32, i32),
-    /// A count at this place, keys behind it.
-    Counted(usize),
-    /// A destination at 1, and a count at 2 with keys behind it.
-    StoreCounted,
-    /// Behind the word STREAMS: the first half of what follows.
-    Streams,
-    /// SORT: the first argument, and that of STORE.
-    Sort,
-}
-
-impl Keys {
-    /// First, last and step as COMMAND shows them.
-    pub(crate) fn shown(self) -> (i64, i64, i64) {
-        match self {
-            Self::Range(first, last, step) => (first.into(), last.into(), step.into()),
-            Self::StoreCounted | Self::Sort => (1, 1, 1),
-            Self::None | Self::Counted(_) | Self::Streams => (0, 0, 0),
-        }
-    }
-
-    /// Indexes of the keys among `arguments`; `None` if they make no sense.
-    pub(crate) fn find(self, arguments: &[&[u8]]) -> Option<Vec<usize>> {
-        let counted = |at: usize| -> Option<Vec<usize>> {
-            let count: usize = std::str::from_utf8(arguments.get(at)?).ok()?.parse().ok()?;
-            (count >= 1 && at + count < arguments.len()).then(|| (at + 1..=at + count).collect())
-        };
-        let store = || arguments.iter().rposition(|argument| argument.eq_ignore_ascii_case(b"STORE"));
-        match self {
-            Self::None => Some(Vec::new()),
-            Self::Range(first, last, step) => {
-                let last = if last < 0 { arguments.len() as i32 + last } else { last };
-                if first <= 0 || last >= arguments.len() as i32 {
-                    return None;
-                }
-                Some((first..=last).step_by(step.max(1) as usize).map(|index| index as usize).collect())
-            }
-            Self::Counted(at) => counted(at),
-            Self::StoreCounted => {
-                let mut keys = counted(2)?;
-                keys.insert(0, 1);
-                Some(keys)
-            }
-            Self::Streams => {
-                let start =
-                    arguments.iter().position(|argument| argument.eq_ignore_ascii_case(b"STREAMS"))? + 1;
-                let count = arguments.len() - start;
-                count.is_multiple_of(2).then(|| (start..start + count / 2).collect())
-            }
-            Self::Sort => {
-                let mut keys = vec![1];
-                if let Some(at) = store().filter(|at| *at > 1 && at + 1 < arguments.len()) {
-                    keys.push(at + 1);
-                }
-                Some(keys)
-            }
-        }
-    }
-}
 
 /// A row of the table.
 #[derive(Debug)]
@@ -144,17 +86,25 @@ pub(crate) struct Command {
     /// How many arguments with the name; at least so many when negative.
     pub(crate) arity: i32,
     pub(crate) flags: Flags,
-    pub(crate) keys: Keys,
+    pub(crate) keys: &'static [KeySpec],
     /// Categories of ACL rules, without those that follow from the flags.
     pub(crate) categories: &'static str,
     pub(crate) group: &'static str,
     pub(crate) since: &'static str,
     pub(crate) help: &'static str,
+    /// What COMMAND tells proxies about its replies and where to send it.
+    pub(crate) tips: &'static str,
     /// `None` for a container, whose subcommands have rows of their own.
     pub(crate) run: Option<Run>,
 }
 
 impl Command {
+    /// The row with tips.
+    pub(crate) const fn tips(mut self, tips: &'static str) -> Self {
+        self.tips = tips;
+        self
+    }
+
     pub(crate) fn accepts(&self, count: usize) -> bool {
         if self.arity >= 0 {
             count == self.arity as usize

@@ -10,6 +10,7 @@ mod acl;
 mod blob;
 mod blocking;
 mod command;
+mod command_keys;
 mod commands;
 mod config;
 mod context;

@@ -32,8 +32,8 @@ impl Engine {
         if !tracking.is_on || tracking.broadcast || !wanted {
             return;
         }
-        let Some(keys) = row.keys.find(arguments) else { return };
-        for index in keys {
+        let Some(places) = row.places(arguments) else { return };
+        for (index, _) in places {
             self.tracked.entry(Blob::from(arguments[index])).or_default().insert(client);
         }
         let limit: usize = self.config.get("tracking-table-max-keys").parse().unwrap_or(0);

@@ -1,6 +1,7 @@
 //! COMMAND: the table, told to clients.
 
-use crate::command::{self, Command, FLAG_NAMES, Flags, Keys};
+use crate::command::{self, Command, FLAG_NAMES, Flags};
+use crate::command_keys::{Begin, Find, KeySpec, Place};
 use crate::commands::table::COMMANDS;
 use crate::context::{Ctx, is};
 use crate::dispatch::resolve;
@@ -20,14 +21,12 @@ fn flags(row: &Command) -> Vec<&'static str> {
 }
 
 fn write_info(ctx: &mut Ctx<'_>, row: &'static Command) {
-    let (first, last, step) = row.keys.shown();
+    let (first, last, step) = row.key_range();
     ctx.out.array(10);
     ctx.out.bulk(row.name.as_bytes());
     ctx.out.integer(row.arity.into());
     let mut names = flags(row);
-    if matches!(row.keys, Keys::Counted(_) | Keys::Streams | Keys::StoreCounted | Keys::Sort)
-        && !names.contains(&"movablekeys")
-    {
+    if row.has_movable_keys() {
         names.push("movablekeys");
     }
     ctx.out.set(names.len());
@@ -38,12 +37,58 @@ fn write_info(ctx: &mut Ctx<'_>, row: &'static Command) {
     let categories = row.all_categories();
     ctx.out.set(categories.len());
     categories.iter().for_each(|name| ctx.out.simple(&format!("@{name}")));
-    ctx.out.array(0);
-    ctx.out.array(0);
+    ctx.out.array(row.tips.split_whitespace().count());
+    row.tips.split_whitespace().for_each(|tip| ctx.out.bulk(tip.as_bytes()));
+    ctx.out.array(row.keys.len());
+    row.keys.iter().for_each(|spec| write_spec(ctx, spec));
     let subs: Vec<&'static Command> = subcommands(row.name).collect();
     ctx.out.array(subs.len());
     for sub in subs {
         write_info(ctx, sub);
+    }
+}
+
+/// A map of numbers under names.
+fn write_numbers(ctx: &mut Ctx<'_>, kind: &str, numbers: &[(&str, i32)]) {
+    ctx.out.map(2);
+    ctx.out.bulk(b"type");
+    ctx.out.bulk(kind.as_bytes());
+    ctx.out.bulk(b"spec");
+    ctx.out.map(numbers.len());
+    for (name, number) in numbers {
+        ctx.out.bulk(name.as_bytes());
+        ctx.out.integer((*number).into());
+    }
+}
+
+fn write_spec(ctx: &mut Ctx<'_>, spec: &KeySpec) {
+    ctx.out.map(3);
+    ctx.out.bulk(b"flags");
+    ctx.out.set(spec.access.names().count());
+    spec.access.names().for_each(|name| ctx.out.simple(name));
+    ctx.out.bulk(b"begin_search");
+    match spec.begin {
+        Begin::Index(index) => write_numbers(ctx, "index", &[("index", index)]),
+        Begin::Unknown => write_numbers(ctx, "unknown", &[]),
+        Begin::Keyword(word, from) => {
+            ctx.out.map(2);
+            ctx.out.bulk(b"type");
+            ctx.out.bulk(b"keyword");
+            ctx.out.bulk(b"spec");
+            ctx.out.map(2);
+            ctx.out.bulk(b"keyword");
+            ctx.out.bulk(word.as_bytes());
+            ctx.out.bulk(b"startfrom");
+            ctx.out.integer(from.into());
+        }
+    }
+    ctx.out.bulk(b"find_keys");
+    match spec.find {
+        Find::Range { last, step, limit } => {
+            write_numbers(ctx, "range", &[("lastkey", last), ("keystep", step), ("limit", limit)]);
+        }
+        Find::Counted => write_numbers(ctx, "keynum", &[("keynumidx", 0), ("firstkey", 1), ("keystep", 1)]),
+        Find::Unknown => write_numbers(ctx, "unknown", &[]),
     }
 }
 
@@ -124,36 +169,37 @@ pub(crate) fn list(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Outcome {
     Ok(())
 }
 
-fn key_places(args: &[&[u8]]) -> Outcome<(&'static Command, Vec<usize>)> {
+fn key_places(args: &[&[u8]]) -> Outcome<Vec<Place>> {
     let id = resolve(&args[2..]).map_err(|_| "ERR Invalid command specified")?;
     let row = command::row(id);
-    if row.keys == Keys::None {
+    if !row.has_keys() {
         return Err("ERR The command has no key arguments".into());
     }
     if !row.accepts(args.len() - 2) {
         return Err("ERR Invalid number of arguments specified for command".into());
     }
-    let places = row.keys.find(&args[2..]).ok_or("ERR Invalid arguments specified for command")?;
-    Ok((row, places))
+    match row.places(&args[2..]) {
+        Some(places) if !places.is_empty() => Ok(places),
+        _ if row.flags.has(Flags::NO_MANDATORY_KEYS) => Ok(Vec::new()),
+        _ => Err("ERR Invalid arguments specified for command".into()),
+    }
 }
 
 pub(crate) fn getkeys(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Outcome {
-    let (_, places) = key_places(args)?;
+    let places = key_places(args)?;
     ctx.out.array(places.len());
-    places.iter().for_each(|place| ctx.out.bulk(args[2 + place]));
+    places.iter().for_each(|(place, _)| ctx.out.bulk(args[2 + place]));
     Ok(())
 }
 
 pub(crate) fn getkeysandflags(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Outcome {
-    let (row, places) = key_places(args)?;
+    let places = key_places(args)?;
     ctx.out.array(places.len());
-    for place in places {
+    for (place, access) in places {
         ctx.out.array(2);
         ctx.out.bulk(args[2 + place]);
-        let flags: &[&str] =
-            if row.flags.has(Flags::WRITE) { &["RW", "access", "update"] } else { &["RO", "access"] };
-        ctx.out.set(flags.len());
-        flags.iter().for_each(|flag| ctx.out.simple(flag));
+        ctx.out.set(access.names().count());
+        access.names().for_each(|name| ctx.out.simple(name));
     }
     Ok(())
 }

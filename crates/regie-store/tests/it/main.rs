@@ -1,5 +1,6 @@
 //! The store as its clients see it: the real server over real sockets, and beside Debian's redis-server.
 
+mod command_table;
 mod commands;
 mod differential;
 mod durability;
