@@ -2,7 +2,9 @@
 
 use crate::glob;
 use crate::notify::Class;
+use crate::protect::{self, Protected};
 use crate::structures::hash::Bounds;
+use std::collections::BTreeMap;
 
 /// What a setting may hold.
 #[derive(Debug, Clone, Copy)]
@@ -22,6 +24,8 @@ pub(crate) enum Kind {
     OutputLimits,
     /// Percentiles from 0 to 100.
     Percentiles,
+    /// `protected-keys`: see `protect`.
+    Protected,
 }
 
 /// Whether CONFIG SET may change it.
@@ -85,6 +89,7 @@ pub(crate) static SETTINGS: &[Row] = &[
     row("maxmemory-policy", Kind::Choice(POLICIES), "noeviction"),
     row("maxmemory-samples", Kind::Number(1, i32::MAX as i64), "5"),
     row("maxmemory-eviction-tenacity", Kind::Number(0, 100), "10"),
+    row("protected-keys", Kind::Protected, protect::DEFAULT),
     row("lfu-log-factor", INT, "10"),
     row("lfu-decay-time", INT, "1"),
     row("requirepass", Kind::Text, ""),
@@ -186,15 +191,51 @@ pub(crate) static SETTINGS: &[Row] = &[
     inert("crash-log-enabled", Kind::Yes, "yes"),
 ];
 
+/// Settings that a database may have for itself, as `db.1.maxmemory-policy`. Without a database, `maxmemory` is the
+/// limit of all databases together and leaves each one's own limit as it is; the others then hold for every database.
+pub(crate) const PER_DATABASE: [&str; 4] =
+    ["maxmemory", "maxmemory-policy", "maxmemory-samples", "appendfsync"];
+
+/// When the log is synced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Fsync {
+    /// The system decides.
+    No,
+    /// Each second.
+    EverySecond,
+    /// Before the reply.
+    Always,
+}
+
+/// What holds for one database.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// Bytes of its own data; 0: no limit of its own.
+    pub(crate) maxmemory: u64,
+    /// Index into [`POLICIES`].
+    pub(crate) policy: usize,
+    pub(crate) samples: usize,
+    pub(crate) fsync: Fsync,
+}
+
+/// Databases that the settings have room for.
+pub(crate) const MOST_DATABASES: usize = 64;
+
 /// The values of all settings, and those that are read often in a form that is quick to read.
 #[derive(Debug, Clone)]
 pub(crate) struct Config {
     values: Vec<String>,
     /// Settings given at the start or changed since, for CONFIG REWRITE.
     pub(crate) changed: Vec<bool>,
+    /// What is set for one database alone: by database and setting.
+    own: BTreeMap<(usize, usize), String>,
+    /// What holds for each database.
+    pub(crate) limits: [Limits; MOST_DATABASES],
+    /// Whether any limit of memory is set.
+    pub(crate) is_limited: bool,
+    /// The limit of everything together; 0: none.
     pub(crate) maxmemory: u64,
-    pub(crate) policy: usize,
-    pub(crate) samples: usize,
+    pub(crate) protected: Protected,
     pub(crate) lfu_log_factor: u32,
     pub(crate) lfu_decay_time: u32,
     pub(crate) hash: Bounds,
@@ -223,9 +264,11 @@ impl Default for Config {
         let mut config = Self {
             values: SETTINGS.iter().map(|row| row.default.to_owned()).collect(),
             changed: vec![false; SETTINGS.len()],
+            own: BTreeMap::new(),
+            limits: [Limits { maxmemory: 0, policy: 0, samples: 0, fsync: Fsync::No }; MOST_DATABASES],
+            is_limited: false,
             maxmemory: 0,
-            policy: 0,
-            samples: 0,
+            protected: Protected::default(),
             lfu_log_factor: 0,
             lfu_decay_time: 0,
             hash: bounds,
@@ -264,11 +307,76 @@ impl Config {
         normalise(SETTINGS[index].kind, text)
     }
 
-    /// Sets a value that was checked.
+    /// Sets a value that was checked, for all databases.
     pub(crate) fn set(&mut self, index: usize, text: String) {
         self.values[index] = text;
         self.changed[index] = true;
+        if SETTINGS[index].name != "maxmemory" {
+            self.own.retain(|(_, setting), _| *setting != index);
+        }
         self.refresh();
+    }
+
+    /// Sets a value by its name, which may name a database; an error names what is wrong.
+    pub(crate) fn set_by_name(&mut self, name: &str, text: &str) -> Result<(), String> {
+        let own = find_own(name);
+        let index = own
+            .map(|(_, index)| index)
+            .or_else(|| find(name))
+            .ok_or_else(|| format!("unknown setting '{name}'"))?;
+        let wrong = |why: String| format!("setting '{name}': {why}");
+        let text = match SETTINGS[index].kind {
+            Kind::OutputLimits => merge_output_limits(&self.values[index], text)
+                .ok_or_else(|| wrong("not groups of class, hard limit, soft limit and seconds".into()))?,
+            _ => Self::check(index, text).map_err(wrong)?,
+        };
+        match own {
+            Some((db, index)) if db < self.number("databases") as usize => self.set_own(db, index, text),
+            Some((db, _)) => return Err(wrong(format!("there is no database {db}"))),
+            None => self.set(index, text),
+        }
+        Ok(())
+    }
+
+    /// Sets a value that was checked, for one database.
+    pub(crate) fn set_own(&mut self, db: usize, index: usize, text: String) {
+        self.own.insert((db, index), text);
+        self.refresh();
+    }
+
+    /// What is set for one database alone, with names as CONFIG SET takes them.
+    pub(crate) fn own(&self) -> impl Iterator<Item = (String, &str)> {
+        self.own.iter().map(|((db, index), text)| (own_name(*db, *index), text.as_str()))
+    }
+
+    /// The value that holds for a database.
+    pub(crate) fn value_of(&self, db: usize, index: usize) -> &str {
+        match self.own.get(&(db, index)) {
+            Some(text) => text,
+            None if SETTINGS[index].name == "maxmemory" => "0",
+            None => &self.values[index],
+        }
+    }
+
+    fn limits_of(&self, db: usize) -> Limits {
+        let value = |name: &str| find(name).map_or("", |index| self.value_of(db, index));
+        let policy = value("maxmemory-policy");
+        Limits {
+            maxmemory: value("maxmemory").parse().unwrap_or(0),
+            policy: POLICIES.iter().position(|name| *name == policy).unwrap_or(7),
+            samples: value("maxmemory-samples").parse().unwrap_or(5),
+            fsync: match value("appendfsync") {
+                "always" => Fsync::Always,
+                "everysec" => Fsync::EverySecond,
+                _ => Fsync::No,
+            },
+        }
+    }
+
+    /// The strictest rule of the databases whose bits are set.
+    pub(crate) fn fsync(&self, databases: u64) -> Fsync {
+        let chosen = |(db, limits): (usize, &Limits)| (databases >> db & 1 == 1).then_some(limits.fsync);
+        self.limits.iter().enumerate().filter_map(chosen).max().unwrap_or(Fsync::No)
     }
 
     fn refresh(&mut self) {
@@ -277,8 +385,9 @@ impl Config {
             value: config.number(&format!("{kind}-max-listpack-value")) as usize,
         };
         self.maxmemory = self.number("maxmemory") as u64;
-        self.policy = POLICIES.iter().position(|policy| *policy == self.get("maxmemory-policy")).unwrap_or(7);
-        self.samples = self.number("maxmemory-samples") as usize;
+        self.limits = std::array::from_fn(|db| self.limits_of(db));
+        self.is_limited = self.maxmemory > 0 || self.limits.iter().any(|limits| limits.maxmemory > 0);
+        self.protected = Protected::parse(self.get("protected-keys")).unwrap_or_default();
         self.lfu_log_factor = self.number("lfu-log-factor") as u32;
         self.lfu_decay_time = self.number("lfu-decay-time") as u32;
         self.hash = bounds(self, "hash");
@@ -297,25 +406,49 @@ impl Config {
         self.journal = self.get("appendonly") == "yes";
     }
 
-    /// Whether the policy counts uses instead of times.
-    pub(crate) fn is_lfu(&self) -> bool {
-        POLICIES[self.policy].ends_with("lfu")
+    /// Whether a database's policy counts uses instead of times.
+    pub(crate) fn is_lfu(&self, db: usize) -> bool {
+        POLICIES[self.limits[db].policy].ends_with("lfu")
     }
 
     /// Names and values that match one of the patterns, for CONFIG GET.
-    pub(crate) fn matching(&self, patterns: &[&[u8]]) -> Vec<(&'static str, &str)> {
-        let mut found: Vec<(&'static str, &str)> = Vec::new();
+    pub(crate) fn matching(&self, patterns: &[&[u8]]) -> Vec<(String, &str)> {
+        let mut found: Vec<(String, &str)> = Vec::new();
         for (index, row) in SETTINGS.iter().enumerate() {
             for name in [row.name, row.alias] {
                 if !name.is_empty()
                     && patterns.iter().any(|pattern| glob::matches(pattern, name.as_bytes(), true))
                 {
-                    found.push((name, &self.values[index]));
+                    found.push((name.to_owned(), &self.values[index]));
                 }
+            }
+        }
+        for (name, value) in self.own() {
+            if patterns.iter().any(|pattern| glob::matches(pattern, name.as_bytes(), true)) {
+                found.push((name, value));
+            }
+        }
+        // One that is asked for by its whole name is shown even if the database has no value of its own.
+        for pattern in patterns {
+            if let Some((db, index)) = find_own(&String::from_utf8_lossy(pattern))
+                && !self.own.contains_key(&(db, index))
+            {
+                found.push((own_name(db, index), self.value_of(db, index)));
             }
         }
         found
     }
+}
+
+fn own_name(db: usize, index: usize) -> String {
+    format!("db.{db}.{}", SETTINGS[index].name)
+}
+
+/// The database and the setting of a name like `db.1.maxmemory-policy`.
+pub(crate) fn find_own(name: &str) -> Option<(usize, usize)> {
+    let (db, setting) = name.strip_prefix("db.")?.split_once('.')?;
+    let db = db.parse().ok().filter(|db| *db < MOST_DATABASES)?;
+    find(setting).filter(|index| PER_DATABASE.contains(&SETTINGS[*index].name)).map(|index| (db, index))
 }
 
 fn normalise(kind: Kind, text: &str) -> Result<String, String> {
@@ -359,6 +492,9 @@ fn normalise(kind: Kind, text: &str) -> Result<String, String> {
             if fits { Ok(words.join(" ")) } else { Err("Invalid save parameters".into()) }
         }
         Kind::OutputLimits => Ok(text.to_owned()),
+        Kind::Protected => {
+            Protected::parse(text).map(|_| text.split_whitespace().collect::<Vec<_>>().join(" "))
+        }
         Kind::Percentiles => {
             let fits = text
                 .split_whitespace()
@@ -438,8 +574,35 @@ mod tests {
     #[test]
     fn the_policy_is_read() {
         let mut config = Config::default();
-        assert!(!config.is_lfu());
+        assert!(!config.is_lfu(0));
         config.set(find("maxmemory-policy").unwrap(), "allkeys-lfu".into());
-        assert!(config.is_lfu());
+        assert!(config.is_lfu(0));
+    }
+
+    #[test]
+    fn a_database_may_have_its_own_settings() {
+        let mut config = Config::default();
+        let (db, index) = find_own("db.1.appendfsync").unwrap();
+        config.set_own(db, index, "always".into());
+        assert_eq!((config.fsync(0b01), config.fsync(0b11)), (Fsync::EverySecond, Fsync::Always));
+        assert_eq!(config.matching(&[b"db.1.*"]), [("db.1.appendfsync".to_owned(), "always")]);
+        assert_eq!(config.matching(&[b"db.2.appendfsync"]), [("db.2.appendfsync".to_owned(), "everysec")]);
+        config.set(index, "no".into());
+        assert_eq!((config.fsync(u64::MAX), config.own().count()), (Fsync::No, 0));
+        for name in ["db.1.port", "db.99.maxmemory", "db.x.maxmemory", "db.1"] {
+            assert_eq!(find_own(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_limit_of_all_is_none_of_one() {
+        let mut config = Config::default();
+        let (db, index) = find_own("db.1.maxmemory").unwrap();
+        config.set_own(db, index, "1000".into());
+        config.set(index, "5000".into());
+        assert_eq!(
+            (config.maxmemory, config.limits[0].maxmemory, config.limits[1].maxmemory),
+            (5000, 0, 1000)
+        );
     }
 }

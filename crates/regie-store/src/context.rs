@@ -115,7 +115,8 @@ impl Ctx<'_> {
         let clock = self.engine.access_clock();
         let Some(entry) = self.engine.databases[db].get_mut(key) else { return self.insert(key, value) };
         let old = std::mem::replace(&mut entry.value, value);
-        if !self.engine.config.is_lfu() {
+        entry.mark.set(entry.mark.get() & !crate::protect::mark::LOCK);
+        if !self.engine.config.is_lfu(db) {
             entry.access.set(clock);
         }
         let volatile = entry.is_volatile();

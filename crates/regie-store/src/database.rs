@@ -10,6 +10,7 @@
 //! ([`Database::before_change`]), so that the walk shows every key as it was when the walk began.
 
 use crate::blob::Blob;
+use crate::protect::mark;
 use crate::random::Random;
 use crate::table::{Keyed, Table};
 use crate::value::Value;
@@ -29,6 +30,8 @@ pub(crate) struct Entry {
     walk: u32,
     /// Its row in `deadlines`.
     row: u32,
+    /// What is known about its protection from eviction: the bits of `protect::mark`.
+    pub(crate) mark: Cell<u8>,
 }
 
 impl Keyed for Entry {
@@ -63,6 +66,8 @@ pub(crate) struct Recorded<'a> {
     pub(crate) key: &'a [u8],
     pub(crate) value: &'a Value,
     pub(crate) deadline: Option<i64>,
+    /// It was made by a command that takes a lock.
+    pub(crate) is_lock: bool,
 }
 
 /// Receives what the walk records.
@@ -83,6 +88,10 @@ pub(crate) struct Database {
     unsettled: Vec<Blob>,
     /// Which deadline the cycle of expiry looks at next.
     pub(crate) cursor: usize,
+    /// Where the search for something to evict goes on: a cursor of the table, and a row of `deadlines`.
+    pub(crate) sweep: (u64, usize),
+    /// When that search last found nothing, in milliseconds.
+    pub(crate) swept_in_vain_at: i64,
 }
 
 impl Database {
@@ -94,6 +103,8 @@ impl Database {
             walk: 0,
             unsettled: Vec::new(),
             cursor: 0,
+            sweep: (0, 0),
+            swept_in_vain_at: 0,
         }
     }
 
@@ -147,8 +158,14 @@ impl Database {
     /// Puts a new key in. It must not be there.
     pub(crate) fn insert(&mut self, key: &[u8], value: Value, access: u32) {
         self.settle();
-        let entry =
-            Entry { key: Blob::from(key), value, access: Cell::new(access), walk: self.walk, row: FOREVER };
+        let entry = Entry {
+            key: Blob::from(key),
+            value,
+            access: Cell::new(access),
+            walk: self.walk,
+            row: FOREVER,
+            mark: Cell::new(0),
+        };
         self.outside += entry.outside();
         self.table.insert(entry);
     }
@@ -226,10 +243,34 @@ impl Database {
         if entry.walk == number {
             return;
         }
-        let deadline = self.deadline(entry);
-        recorder.record(Recorded { database, key: &entry.key, value: &entry.value, deadline });
+        recorder.record(self.recorded(database, entry));
         if let Some(entry) = self.table.find_mut(hash, |entry| &*entry.key == key) {
             entry.walk = number;
+        }
+    }
+
+    fn recorded<'a>(&self, database: usize, entry: &'a Entry) -> Recorded<'a> {
+        Recorded {
+            database,
+            key: &entry.key,
+            value: &entry.value,
+            deadline: self.deadline(entry),
+            is_lock: entry.mark.get() & mark::LOCK != 0,
+        }
+    }
+
+    /// Says whether a key was made by a command that takes a lock.
+    pub(crate) fn mark_lock(&self, key: &[u8], is_lock: bool) {
+        if let Some(entry) = self.get(key) {
+            let bits = entry.mark.get() & !mark::LOCK;
+            entry.mark.set(if is_lock { bits | mark::LOCK } else { bits });
+        }
+    }
+
+    /// Forgets what was known of names: the setting has changed.
+    pub(crate) fn forget_names(&mut self) {
+        for entry in self.table.iter() {
+            entry.mark.set(entry.mark.get() & mark::LOCK);
         }
     }
 
@@ -239,8 +280,7 @@ impl Database {
         let mut seen = Vec::new();
         let next = self.table.scan(cursor, |entry| {
             if entry.walk != number {
-                let deadline = self.deadline(entry);
-                recorder.record(Recorded { database, key: &entry.key, value: &entry.value, deadline });
+                recorder.record(self.recorded(database, entry));
                 seen.push(entry.key.clone());
             }
         });

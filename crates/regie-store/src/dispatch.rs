@@ -173,10 +173,11 @@ impl Engine {
     /// Makes room in memory; refuses what needs more when there is none.
     fn check_room(&mut self, client: ClientId, row: &Command, in_transaction: bool) -> Outcome {
         self.scripts.out_of_memory = false;
-        if self.config.maxmemory == 0 {
+        if !self.config.is_limited {
             return Ok(());
         }
-        let room = self.make_room();
+        let db = self.session(client).db;
+        let room = self.make_room(db);
         let queues = in_transaction && !matches!(row.name, "exec" | "discard" | "reset");
         let executes = row.name == "exec"
             && self.session(client).transaction.as_ref().is_some_and(|transaction| {

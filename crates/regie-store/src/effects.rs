@@ -53,4 +53,8 @@ pub struct Effects {
     pub sleep_us: u64,
     /// What the walk under way has recorded since the last turn.
     pub snapshot: Vec<u8>,
+    /// The databases that `journal` changes, a bit each.
+    pub journal_databases: u64,
+    /// Lines for the operator.
+    pub notices: Vec<String>,
 }

@@ -105,6 +105,7 @@ pub struct Engine {
     pub(crate) disk: DiskState,
     pub(crate) run_id: String,
     pub(crate) peak_memory: usize,
+    pub(crate) shortage: crate::evict::Shortage,
 }
 
 /// What the shell tells of the disk, for INFO.
@@ -138,10 +139,11 @@ impl Engine {
     /// An empty engine; an error names the setting that is wrong.
     pub fn new(settings: Settings) -> Result<Self, String> {
         let mut config = Config::default();
-        for (name, value) in settings.config {
-            let index = crate::config::find(&name).ok_or_else(|| format!("unknown setting '{name}'"))?;
-            let value = Config::check(index, &value).map_err(|why| format!("setting '{name}': {why}"))?;
-            config.set(index, value);
+        // What is set for all databases comes first, so that the order of the two does not matter.
+        let (own, common): (Vec<_>, Vec<_>) =
+            settings.config.into_iter().partition(|(name, _)| name.starts_with("db."));
+        for (name, value) in common.into_iter().chain(own) {
+            config.set_by_name(&name, &value)?;
         }
         let mut random = Random::new(settings.seed);
         let count: usize = config.get("databases").parse().unwrap_or(16);
@@ -196,6 +198,7 @@ impl Engine {
                 ..DiskState::default()
             },
             peak_memory: 0,
+            shortage: crate::evict::Shortage::default(),
         })
     }
 
@@ -243,6 +246,11 @@ impl Engine {
         self.config.get(name)
     }
 
+    /// The strictest `appendfsync` of the databases whose bits are set.
+    pub(crate) fn fsync(&self, databases: u64) -> crate::config::Fsync {
+        self.config.fsync(databases)
+    }
+
     /// Whether this client has not said its password yet: less is accepted from it.
     #[must_use]
     pub fn is_unauthenticated(&self, client: ClientId) -> bool {
@@ -280,6 +288,7 @@ impl Engine {
             && e.garbage.is_empty()
             && e.disk.is_empty()
             && e.snapshot.is_empty()
+            && e.notices.is_empty()
             && e.sleep_us == 0)
     }
 
@@ -459,6 +468,7 @@ impl Engine {
             regie_resp::write_integer(&mut digits, db as i64);
             append(&mut self.effects.journal, &[b"SELECT", &digits]);
         }
+        self.effects.journal_databases |= 1 << db;
         append(&mut self.effects.journal, arguments);
     }
 

@@ -1,20 +1,49 @@
 //! Which key goes when memory is short: the eight policies of Redis, by sampling.
 //!
+//! There is a limit of everything together, and each database may have one of its own; each database has a policy.
+//! Over its own limit a database gives up its own keys. Over the common limit, keys go from the databases whose policy
+//! lets them; where policies differ, the database with the most data that has something to give goes first.
+//!
 //! LRU keeps the second of the last use in a key's 32 bits. LFU keeps a logarithmic count of uses (8 bits) and the
 //! minute of its last decay (16 bits), as Redis does, so that OBJECT FREQ means the same.
+//!
+//! **Protected keys** (see `protect`) are never taken. A sample that holds only those is followed by a sweep: it goes
+//! on where the last one ended, over a bounded number of keys, until it finds one that may go. When a sweep has been in
+//! vain, the next comes [`PAUSE_MS`] later, so that reads stay quick in a store that is full of protected keys. Then
+//! writes are refused with OOM, and the operator is told once.
 
 use crate::config::{Config, POLICIES};
+use crate::database::{Database, Entry};
 use crate::engine::Engine;
 use crate::failure::{OUT_OF_MEMORY, Outcome};
 use crate::notify::Class;
+use crate::protect::Protected;
 use crate::random::Random;
 
 /// What a new key's count of uses is.
 const LFU_FIRST: u32 = 5;
+/// Keys that are looked at for each that a sample shall hold: more than one where some are protected.
+const TRIES: usize = 4;
+/// Keys that a sweep looks at.
+const SWEEP: usize = 50_000;
+/// Milliseconds between sweeps that find nothing.
+const PAUSE_MS: i64 = 100;
+/// Milliseconds between two lines to the operator.
+const NOTICE_MS: i64 = 10_000;
+
+/// Why there is no room, for INFO and the operator.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Shortage {
+    /// Writes are being refused.
+    pub(crate) is_refusing: bool,
+    /// There is a policy that would let keys go, and all that it may take are protected.
+    pub(crate) only_protected: bool,
+    noticed_at: i64,
+}
 
 /// The state of a key that has just been made. `clock` is [`Engine::access_clock`].
-pub(crate) fn first_use(config: &Config, clock: u32) -> u32 {
-    if config.is_lfu() { (minutes(clock) << 8) | LFU_FIRST } else { clock }
+pub(crate) fn first_use(is_lfu: bool, clock: u32) -> u32 {
+    if is_lfu { (minutes(clock) << 8) | LFU_FIRST } else { clock }
 }
 
 fn minutes(clock: u32) -> u32 {
@@ -40,6 +69,13 @@ pub(crate) fn count_use(config: &Config, access: u32, clock: u32, random: &mut R
     (minutes(clock) << 8) | count
 }
 
+/// A key that may go; the highest score goes first.
+struct Candidate {
+    score: u64,
+    db: usize,
+    key: Vec<u8>,
+}
+
 impl Engine {
     /// The second that marks a use.
     pub(crate) fn access_clock(&self) -> u32 {
@@ -48,60 +84,185 @@ impl Engine {
 
     /// Bytes of everything that counts against `maxmemory`.
     pub(crate) fn memory(&self) -> usize {
-        let data: usize = self.databases.iter().map(crate::database::Database::memory).sum();
+        let data: usize = self.databases.iter().map(Database::memory).sum();
         data + self.shell_memory + self.scripts.memory()
     }
 
-    /// Makes room if there is too little; an error if that is not possible.
-    pub(crate) fn make_room(&mut self) -> Outcome {
-        let limit = self.config.maxmemory;
-        if limit == 0 || self.is_loading {
+    /// Makes room for a write to `db` if there is too little; an error if that is not possible.
+    pub(crate) fn make_room(&mut self, db: usize) -> Outcome {
+        if !self.config.is_limited || self.is_loading {
             return Ok(());
         }
         self.settle();
-        while self.memory() as u64 > limit {
-            if !self.evict_one() {
-                return Err(OUT_OF_MEMORY);
-            }
+        let own = self.config.limits[db].maxmemory;
+        while own > 0 && self.databases[db].memory() as u64 > own {
+            let Some(candidate) = self.candidate_of(db) else { return self.refuse_room(&[db]) };
+            self.evict(&candidate);
         }
+        let all = self.config.maxmemory;
+        while all > 0 && self.memory() as u64 > all {
+            let Some(candidate) = self.candidate() else {
+                let every: Vec<usize> = (0..self.databases.len()).collect();
+                return self.refuse_room(&every);
+            };
+            self.evict(&candidate);
+        }
+        self.shortage.is_refusing = false;
         Ok(())
     }
 
-    /// Evicts the best of a sample over all databases; false if there is nothing that may go.
-    fn evict_one(&mut self) -> bool {
-        let policy = POLICIES[self.config.policy];
-        let Some((scope, how)) = policy.split_once('-') else { return false };
+    /// Tells the operator that there is no room, and refuses.
+    fn refuse_room(&mut self, databases: &[usize]) -> Outcome {
+        let gives = |db: &&usize| self.may_give(**db);
+        let only_protected = databases.iter().any(|db| gives(&db));
+        let begins = !self.shortage.is_refusing || self.shortage.only_protected != only_protected;
+        self.shortage.is_refusing = true;
+        self.shortage.only_protected = only_protected;
+        if begins && self.now - self.shortage.noticed_at >= NOTICE_MS {
+            self.shortage.noticed_at = self.now;
+            let whose = match databases {
+                [db] => format!("of database {db} ({} bytes)", self.config.limits[*db].maxmemory),
+                _ => format!("({} bytes)", self.config.maxmemory),
+            };
+            let why = if only_protected {
+                "only protected keys are left (queues, streams, locks, sessions; see protected-keys)"
+            } else {
+                "its policy evicts nothing that is there"
+            };
+            self.effects.notices.push(format!(
+                "the memory limit {whose} is reached and {why}: writes are refused with OOM until it is raised or keys go"
+            ));
+        }
+        Err(OUT_OF_MEMORY)
+    }
+
+    /// Whether the policy of a database would let any of its keys go if none were protected.
+    fn may_give(&self, db: usize) -> bool {
+        let database = &self.databases[db];
+        match POLICIES[self.config.limits[db].policy].split_once('-') {
+            Some(("volatile", _)) => database.volatile_len() > 0,
+            Some(_) => database.len() > 0,
+            None => false,
+        }
+    }
+
+    /// The best key to evict over all databases.
+    fn candidate(&mut self) -> Option<Candidate> {
+        let mut givers: Vec<usize> = (0..self.databases.len()).filter(|db| self.may_give(*db)).collect();
+        let how = |engine: &Self, db: usize| POLICIES[engine.config.limits[db].policy].split_once('-');
+        while let Some(biggest) = givers.iter().copied().max_by_key(|db| self.databases[*db].memory()) {
+            // Scores of different policies cannot be compared.
+            let policy = how(self, biggest).map(|(_, how)| how);
+            let (alike, others): (Vec<usize>, Vec<usize>) =
+                givers.iter().partition(|db| how(self, **db).map(|(_, how)| how) == policy);
+            let found = alike.into_iter().filter_map(|db| self.candidate_of(db)).max_by_key(|c| c.score);
+            if found.is_some() {
+                return found;
+            }
+            givers = others;
+        }
+        None
+    }
+
+    /// The best of a sample of one database; `None` if nothing of it may go.
+    fn candidate_of(&mut self, db: usize) -> Option<Candidate> {
+        if !self.may_give(db) {
+            return None;
+        }
+        let limits = self.config.limits[db];
+        let (scope, how) = POLICIES[limits.policy].split_once('-')?;
         let volatile_only = scope == "volatile";
         let clock = self.access_clock();
-        let mut best: Option<(u64, usize, Vec<u8>)> = None;
-        for db in 0..self.databases.len() {
-            for _ in 0..self.config.samples {
-                let Self { databases, random, config, .. } = self;
-                let entry = if volatile_only {
-                    databases[db].random_volatile(random)
-                } else {
-                    databases[db].table.random(random)
-                };
-                let Some(entry) = entry else { break };
-                let score = match how {
-                    "lru" => u64::from(clock.wrapping_sub(entry.access.get())),
-                    "lfu" => u64::from(255 - decayed_count(config, entry.access.get(), clock)),
-                    "ttl" => u64::MAX - databases[db].deadline(entry).unwrap_or(i64::MAX) as u64,
-                    _ => random.next() >> 1,
-                };
-                if best.as_ref().is_none_or(|(best, ..)| score > *best) {
-                    best = Some((score, db, entry.key.to_vec()));
-                }
+        let Self { databases, random, config, .. } = self;
+        let database = &databases[db];
+        let mut best: Option<(u64, &Entry)> = None;
+        let mut seen = 0;
+        for _ in 0..limits.samples * TRIES {
+            let entry =
+                if volatile_only { database.random_volatile(random) } else { database.table.random(random) };
+            let Some(entry) = entry else { break };
+            if config.protected.covers(entry) {
+                continue;
+            }
+            let score = match how {
+                "lru" => u64::from(clock.wrapping_sub(entry.access.get())),
+                "lfu" => u64::from(255 - decayed_count(config, entry.access.get(), clock)),
+                "ttl" => u64::MAX - database.deadline(entry).unwrap_or(i64::MAX) as u64,
+                _ => random.next() >> 1,
+            };
+            if best.as_ref().is_none_or(|(best, _)| score > *best) {
+                best = Some((score, entry));
+            }
+            seen += 1;
+            if seen == limits.samples {
+                break;
             }
         }
-        let Some((_, db, key)) = best else { return false };
-        if let Some(entry) = self.take_key(db, &key) {
+        match best {
+            Some((score, entry)) => Some(Candidate { score, db, key: entry.key.to_vec() }),
+            None => self.sweep(db, volatile_only).map(|key| Candidate { score: 0, db, key }),
+        }
+    }
+
+    /// Goes on looking through a database for a key that may go.
+    fn sweep(&mut self, db: usize, volatile_only: bool) -> Option<Vec<u8>> {
+        let Self { databases, config, now, .. } = self;
+        let database = &mut databases[db];
+        if *now - database.swept_in_vain_at < PAUSE_MS {
+            return None;
+        }
+        let found = if volatile_only {
+            sweep_volatile(database, &config.protected)
+        } else {
+            sweep_all(database, &config.protected)
+        };
+        if found.is_none() {
+            database.swept_in_vain_at = *now;
+        }
+        found
+    }
+
+    fn evict(&mut self, candidate: &Candidate) {
+        let Candidate { db, key, .. } = candidate;
+        if let Some(entry) = self.take_key(*db, key) {
             self.free(entry.value);
         }
         self.stats.evicted += 1;
-        self.log(db, &[b"DEL", &key]);
-        self.key_changed(db, &key, 0);
-        self.notify(Class::EVICTED, "evicted", db, &key);
-        true
+        self.log(*db, &[b"DEL", key]);
+        self.key_changed(*db, key, 0);
+        self.notify(Class::EVICTED, "evicted", *db, key);
     }
+}
+
+fn sweep_volatile(database: &mut Database, protected: &Protected) -> Option<Vec<u8>> {
+    for _ in 0..SWEEP.min(database.volatile_len()) {
+        let row = if database.sweep.1 < database.volatile_len() { database.sweep.1 } else { 0 };
+        database.sweep.1 = row + 1;
+        if let Some(entry) = database.entry_at(row)
+            && !protected.covers(entry)
+        {
+            return Some(entry.key.to_vec());
+        }
+    }
+    None
+}
+
+/// At most one whole circle, in which each bucket counts as a key at least.
+fn sweep_all(database: &mut Database, protected: &Protected) -> Option<Vec<u8>> {
+    let (mut looked, mut ends) = (0, 0);
+    while looked < SWEEP && ends < 2 {
+        let (mut here, mut found) = (0, None);
+        database.sweep.0 = database.table.scan(database.sweep.0, |entry| {
+            here += 1;
+            if found.is_none() && !protected.covers(entry) {
+                found = Some(entry.key.to_vec());
+            }
+        });
+        if found.is_some() {
+            return found;
+        }
+        looked += here.max(1);
+        ends += usize::from(database.sweep.0 == 0);
+    }
+    None
 }

@@ -45,7 +45,7 @@ impl Engine {
             return None;
         };
         self.stats.hits += 1;
-        let access = if self.config.is_lfu() {
+        let access = if self.config.is_lfu(db) {
             crate::evict::count_use(&self.config, entry.access.get(), clock, &mut self.random)
         } else {
             clock
@@ -61,7 +61,7 @@ impl Engine {
         }
         self.before_change(db, key);
         let clock = self.access_clock();
-        let is_lfu = self.config.is_lfu();
+        let is_lfu = self.config.is_lfu(db);
         self.unsettled |= 1 << db;
         let entry = self.databases[db].get_mut(key)?;
         let access = if is_lfu {
@@ -80,7 +80,7 @@ impl Engine {
 
     /// Puts a new key in; it must not be there.
     pub(crate) fn insert(&mut self, db: usize, key: &[u8], value: Value) {
-        let access = crate::evict::first_use(&self.config, self.access_clock());
+        let access = crate::evict::first_use(self.config.is_lfu(db), self.access_clock());
         let waits = matches!(value, Value::List(_) | Value::SortedSet(_) | Value::Stream(_));
         self.databases[db].insert(key, value, access);
         if waits {

@@ -25,6 +25,7 @@ mod journal;
 mod keyspace;
 mod notify;
 mod number;
+mod protect;
 mod pubsub;
 mod random;
 mod rdb;

@@ -4,12 +4,15 @@
 //! comes to it or, if a command is about to change it first, just before. [`Engine::walk`] goes on for a slice; what
 //! was recorded lies in [`crate::Effects::snapshot`], as records that [`Engine::restore`] reads.
 //!
-//! A record is the database, the deadline, the key and the value in RDB's encoding (see `rdb`).
+//! A record is the database (with [`LOCK`]), the deadline, the key and the value in RDB's encoding (see `rdb`).
 
 use crate::database::{Database, Recorded, Recorder};
 use crate::effects::{Garbage, Trash};
 use crate::engine::Engine;
 use crate::rdb;
+
+/// Beside the number of the database: the key was made by a command that takes a lock.
+const LOCK: u8 = 0x80;
 
 /// Writes records.
 #[derive(Debug, Default)]
@@ -22,7 +25,7 @@ impl Recorder for Records {
     fn record(&mut self, entry: Recorded<'_>) {
         self.keys += 1;
         let out = &mut self.bytes;
-        out.push(entry.database as u8);
+        out.push(entry.database as u8 | if entry.is_lock { LOCK } else { 0 });
         out.extend_from_slice(&entry.deadline.unwrap_or(-1).to_le_bytes());
         rdb::write_string(out, entry.key);
         rdb::write_value(out, entry.value);
@@ -148,12 +151,16 @@ impl Engine {
     }
 
     fn restore_one(&mut self, reader: &mut rdb::Reader<'_>) -> Option<()> {
-        let db = usize::from(reader.byte()?);
+        let first = reader.byte()?;
+        let db = usize::from(first & !LOCK);
         let deadline = i64::from_le_bytes(reader.take(8)?.try_into().ok()?);
         let key = reader.string()?;
         let value = reader.value(&self.config, self.databases.get(db)?.table.seed())?;
         if deadline < 0 || deadline > self.now {
             self.restore_entry(db, &key, value, (deadline >= 0).then_some(deadline));
+            if first & LOCK != 0 {
+                self.databases[db].mark_lock(&key, true);
+            }
         }
         Some(())
     }

@@ -451,7 +451,7 @@ pub(crate) fn object_refcount(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Outcome {
 }
 
 pub(crate) fn object_idletime(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Outcome {
-    if ctx.engine.config.is_lfu() {
+    if ctx.engine.config.is_lfu(ctx.db) {
         return Err("ERR An LFU maxmemory policy is selected, idle time not tracked. Please note that when switching between policies at runtime LRU and LFU data will take some time to adjust.".into());
     }
     let clock = ctx.engine.access_clock();
@@ -463,7 +463,7 @@ pub(crate) fn object_idletime(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Outcome {
 }
 
 pub(crate) fn object_freq(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Outcome {
-    if !ctx.engine.config.is_lfu() {
+    if !ctx.engine.config.is_lfu(ctx.db) {
         return Err("ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching between policies at runtime LRU and LFU data will take some time to adjust.".into());
     }
     let clock = ctx.engine.access_clock();
@@ -507,7 +507,7 @@ pub(crate) fn restore(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Outcome {
                     return Err("ERR Invalid IDLETIME value, must be >= 0".into());
                 }
                 let clock = ctx.engine.access_clock();
-                access = (!ctx.engine.config.is_lfu()).then(|| clock.saturating_sub(seconds as u32));
+                access = (!ctx.engine.config.is_lfu(ctx.db)).then(|| clock.saturating_sub(seconds as u32));
             }
             () if is(args[at], "FREQ") && at + 1 < args.len() => {
                 at += 1;
@@ -516,7 +516,8 @@ pub(crate) fn restore(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Outcome {
                     return Err("ERR Invalid FREQ value, must be >= 0 and <= 255".into());
                 }
                 let clock = ctx.engine.access_clock();
-                access = ctx.engine.config.is_lfu().then_some(((clock / 60) & 0xffff) << 8 | count as u32);
+                access =
+                    ctx.engine.config.is_lfu(ctx.db).then_some(((clock / 60) & 0xffff) << 8 | count as u32);
             }
             () => return Err(SYNTAX),
         }

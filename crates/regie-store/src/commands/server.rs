@@ -106,6 +106,14 @@ fn section(engine: &Engine, name: &str) -> String {
             put("maxmemory", &engine.config.maxmemory);
             put("maxmemory_human", &human(engine.config.maxmemory as usize));
             put("maxmemory_policy", &engine.config.get("maxmemory-policy"));
+            for (name, value) in engine.config.own().filter(|(name, _)| name.contains("maxmemory")) {
+                put(&name.replace(['.', '-'], "_"), &value);
+            }
+            put("maxmemory_refusing_writes", &u8::from(engine.shortage.is_refusing));
+            put(
+                "maxmemory_only_protected_left",
+                &u8::from(engine.shortage.is_refusing && engine.shortage.only_protected),
+            );
             put("mem_clients_normal", &engine.shell_memory);
             put("lazyfree_pending_objects", &0);
             put("lazyfreed_objects", &engine.stats.lazily_freed);
@@ -287,20 +295,22 @@ pub(crate) fn config_set(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Outcome {
     if !args.len().is_multiple_of(2) {
         return Err(crate::failure::wrong_arity("config|set"));
     }
-    let mut changes: Vec<(usize, String)> = Vec::new();
+    let mut changes: Vec<(Option<usize>, usize, String)> = Vec::new();
     for pair in args[2..].chunks(2) {
         let name = shown(pair[0]);
         let refused = |why: &str| -> Failure {
             format!("ERR CONFIG SET failed (possibly related to argument '{name}') - {why}").into()
         };
-        let index = config::find(&name).ok_or_else(|| {
+        let own = config::find_own(&name).filter(|(db, _)| *db < ctx.engine.databases.len());
+        let index = own.map(|(_, index)| index).or_else(|| config::find(&name)).ok_or_else(|| {
             Failure::from(format!("ERR Unknown option or number of arguments for CONFIG SET - '{name}'"))
         })?;
+        let db = own.map(|(db, _)| db);
         let row = &SETTINGS[index];
         if row.change == Change::AtStart {
             return Err(refused("can't set immutable config"));
         }
-        if changes.iter().any(|(other, _)| *other == index) {
+        if changes.iter().any(|(other_db, other, _)| (*other_db, *other) == (db, index)) {
             return Err(refused("duplicate parameter"));
         }
         let text = String::from_utf8_lossy(pair[1]).into_owned();
@@ -309,9 +319,13 @@ pub(crate) fn config_set(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Outcome {
                 .ok_or_else(|| refused("Invalid client-output-buffer-limit parameters"))?,
             _ => Config::check(index, &text).map_err(|why| refused(&why))?,
         };
-        changes.push((index, text));
+        changes.push((db, index, text));
     }
-    for (index, text) in changes {
+    for (db, index, text) in changes {
+        if let Some(db) = db {
+            ctx.engine.config.set_own(db, index, text);
+            continue;
+        }
         let name = SETTINGS[index].name;
         let before = ctx.engine.config.value(index).to_owned();
         ctx.engine.config.set(index, text.clone());
@@ -324,9 +338,14 @@ pub(crate) fn config_set(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Outcome {
                 let limit = ctx.engine.config.slowlog_length;
                 ctx.engine.slowlog.entries.truncate(limit);
             }
-            "maxmemory" => drop(ctx.engine.make_room()),
+            "protected-keys" if before != text => {
+                ctx.engine.databases.iter_mut().for_each(crate::database::Database::forget_names);
+            }
             _ => {}
         }
+    }
+    for db in 0..ctx.engine.databases.len() {
+        drop(ctx.engine.make_room(db));
     }
     ctx.out.ok();
     Ok(())

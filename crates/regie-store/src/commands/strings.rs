@@ -1,6 +1,6 @@
 //! Strings.
 
-use crate::context::{Ctx, integer, is};
+use crate::context::{Ctx, Log, integer, is};
 use crate::failure::{Failure, NOT_FLOAT, NOT_INTEGER, Outcome, SYNTAX, WRONG_TYPE, wrong_arity};
 use crate::notify::Class;
 use crate::number::{add_decimal, parse_double};
@@ -54,6 +54,18 @@ fn store(ctx: &mut Ctx<'_>, key: &[u8], value: &[u8], expiry: Expiry) {
     }
 }
 
+/// The key was made by a command that takes a lock: eviction leaves it (see `protect`), and so that it does after a
+/// restart too, the log says how it was made.
+fn mark_lock(ctx: &mut Ctx<'_>, key: &[u8]) {
+    let db = ctx.db;
+    ctx.engine.databases[db].mark_lock(key, true);
+    if let Log::Instead(commands) = &mut ctx.log
+        && let Some(command) = commands.last_mut()
+    {
+        command.push(b"NX".to_vec());
+    }
+}
+
 pub(crate) fn get(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Outcome {
     ctx.reply_text(args[1])
 }
@@ -104,6 +116,9 @@ pub(crate) fn set(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Outcome {
         return Ok(());
     }
     store(ctx, key, value, expiry_wanted.unwrap_or(Expiry::Remove));
+    if only_new {
+        mark_lock(ctx, key);
+    }
     if !get {
         ctx.out.ok();
     } else if matches!(ctx.log, crate::context::Log::Itself) {
@@ -122,6 +137,7 @@ pub(crate) fn setnx(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Outcome {
         return Ok(());
     }
     store(ctx, args[1], args[2], Expiry::Remove);
+    mark_lock(ctx, args[1]);
     ctx.out.integer(1);
     Ok(())
 }

@@ -7,12 +7,14 @@
 //!
 //! **`always`**: one write and one sync at the end of a turn of the loop, before any reply. **`everysec`**: a write at
 //! the end of the turn, a sync each second on a thread of its own; when that thread is a second behind, the loop waits
-//! for it, so that no more than about a second can be lost. **`no`**: the system decides.
+//! for it, so that no more than about a second can be lost. **`no`**: the system decides. Each database may have its
+//! own rule; they share the log, so the strictest rule among the databases that were written to holds.
 //!
 //! A write that fails refuses further writes of clients with MISCONF; it is tried again each turn, and when it
 //! succeeds everything goes on. With `always` the clients of the turn that could not be written are cut off without a
 //! reply, because an answer would be a promise.
 
+use crate::config::Fsync;
 use crate::effects::DiskRequest;
 use crate::engine::{DiskState, Engine};
 use crate::journal::{self, Broken, Frames};
@@ -168,6 +170,8 @@ pub(crate) struct Disk {
     log: Option<Log>,
     /// Commands of this turn.
     turn: Vec<u8>,
+    /// The databases that were written to since the last sync, a bit each.
+    unsynced_databases: u64,
     /// Frames that could not be written yet.
     unwritten: Vec<u8>,
     snapshot: Option<Snapshot>,
@@ -191,6 +195,7 @@ impl Disk {
             manifest: Manifest::default(),
             log: None,
             turn: Vec::new(),
+            unsynced_databases: 0,
             unwritten: Vec::new(),
             snapshot: None,
             syncer,
@@ -295,9 +300,10 @@ impl Disk {
     }
 
     /// Takes what a turn has produced.
-    pub(crate) fn write(&mut self, commands: &[u8], records: &[u8]) {
+    pub(crate) fn write(&mut self, commands: &[u8], databases: u64, records: &[u8]) {
         if self.log.is_some() {
             self.turn.extend_from_slice(commands);
+            self.unsynced_databases |= databases;
         }
         if let Some(snapshot) = &mut self.snapshot
             && !records.is_empty()
@@ -345,9 +351,9 @@ impl Disk {
             self.unwritten.clear();
             return true;
         };
-        let policy = engine.setting("appendfsync");
-        let always = policy == "always";
-        if policy == "everysec" {
+        let policy = engine.fsync(self.unsynced_databases);
+        let always = policy == Fsync::Always;
+        if policy == Fsync::EverySecond {
             let behind = clock::now_us() / 1000 - self.sync_asked_at > 2000;
             if behind && self.syncer.is_busy() {
                 self.state.delayed_syncs += 1;
@@ -359,6 +365,9 @@ impl Disk {
         match result {
             Ok(()) => {
                 log.unsynced = !always;
+                if always {
+                    self.unsynced_databases = 0;
+                }
                 if self.fault.take().is_some() {
                     report("the log can be written again");
                     engine.set_disk(self.state.clone(), None);
@@ -386,7 +395,7 @@ impl Disk {
         let now = clock::now_us() / 1000;
         if let Some(log) = &mut self.log
             && log.unsynced
-            && engine.setting("appendfsync") == "everysec"
+            && engine.fsync(self.unsynced_databases) == Fsync::EverySecond
             && now - self.sync_asked_at >= 1000
             && !self.syncer.is_busy()
         {
@@ -394,6 +403,7 @@ impl Disk {
                 report("a sync of the log has failed");
             }
             log.unsynced = false;
+            self.unsynced_databases = 0;
             self.sync_asked_at = now;
             self.syncer.begin(&log.file);
         }
@@ -484,7 +494,7 @@ impl Disk {
         loop {
             let done = engine.walk(1 << 20);
             let records = engine.take_snapshot();
-            self.write(&[], &records);
+            self.write(&[], 0, &records);
             if done {
                 break;
             }

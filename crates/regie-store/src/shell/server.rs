@@ -516,7 +516,10 @@ impl Server {
     }
 
     fn carry_out(&mut self, effects: Effects) {
-        self.disk.write(&effects.journal, &effects.snapshot);
+        self.disk.write(&effects.journal, effects.journal_databases, &effects.snapshot);
+        for notice in &effects.notices {
+            (self.report)(notice);
+        }
         if effects.sleep_us > 0 {
             std::thread::sleep(std::time::Duration::from_micros(effects.sleep_us));
             self.engine.set_now(clock::now_us());

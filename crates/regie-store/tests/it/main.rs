@@ -5,5 +5,6 @@ mod commands;
 mod differential;
 mod durability;
 mod frameworks;
+mod memory;
 mod reference;
 mod server;
