@@ -8,6 +8,7 @@ const SOURCES: &[&str] = &[
     "functions.c",
     "ini.c",
     "layout.c",
+    "message.c",
     "paranoid.c",
     "request.c",
     "reset.c",

@@ -99,7 +99,7 @@ PHP_FUNCTION(headers_send) {
 
 PHP_FUNCTION(frankenphp_finish_request) {
     ZEND_PARSE_PARAMETERS_NONE();
-    if (!regie.responding) RETURN_FALSE;
+    if (!regie.responding || regie.message) RETURN_FALSE;
     php_output_end_all();
     php_header();
     RETURN_BOOL(regie.call->finish());

@@ -18,6 +18,7 @@ typedef struct regie_state {
     const regie_callbacks *call;
     const regie_request *request; /* in hand, or null */
     int32_t responding;           /* a peer waits for the response to `request` */
+    int32_t message;              /* `request` is a message: see message.c */
     int32_t fatal;                /* as in regie_outcome */
     int32_t looping;              /* worker mode: the script has called frankenphp_handle_request() */
     int32_t script_runs;          /* worker mode: the script is being executed */
@@ -39,6 +40,13 @@ void regie_end_request(int32_t exit_status);
 /* worker.c */
 int32_t regie_run_worker(int32_t *exit_status);
 int regie_handle_request(zend_fcall_info *fci, zend_fcall_info_cache *fcc);
+void regie_call(zend_fcall_info *fci, zend_fcall_info_cache *fcc, zval *result);
+void regie_leave_request(void);
+
+/* message.c */
+void regie_handle_message(const regie_request *request, zend_fcall_info *fci, zend_fcall_info_cache *fcc);
+void regie_message_script_ends(void);
+void regie_message_script_ended(int32_t exit_status);
 
 /* reset.c */
 void regie_reset_remember(void);

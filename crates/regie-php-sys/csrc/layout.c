@@ -11,6 +11,7 @@ SIZE(regie_request, 176);
 AT(regie_request, params, 144);
 AT(regie_request, content_length, 160);
 AT(regie_request, protocol, 168);
+AT(regie_request, message, 172);
 SIZE(regie_outcome, 16);
 SIZE(regie_trace, 8192);
 AT(regie_trace, text, 8);

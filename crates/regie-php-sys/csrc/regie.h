@@ -37,7 +37,7 @@ typedef struct regie_request {
     size_t params_len;
     int64_t content_length;
     int32_t protocol; /* 1000 or 1001, as PHP counts */
-    int32_t reserved;
+    int32_t message;  /* 1: the body is a message for the worker script's callback; see message.c */
 } regie_request;
 
 /* What C tells about a request that is over. */

@@ -8,6 +8,7 @@
 void regie_end_request(int32_t exit_status) {
     regie_outcome outcome = {exit_status, regie.fatal, zend_memory_peak_usage(1)};
     regie.responding = 0;
+    regie.message = 0;
     regie.request = NULL;
     regie.call->done(&outcome);
 }

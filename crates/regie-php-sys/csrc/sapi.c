@@ -32,8 +32,8 @@ void regie_log(int32_t level, const char *format, ...) {
 /* --- output ---------------------------------------------------------------------------------------------------- */
 
 static size_t sapi_write(const char *bytes, size_t size) {
-    if (!regie.responding) {
-        /* At boot and after the loop nobody waits for it: it goes to the log. */
+    if (!regie.responding || regie.message) {
+        /* At boot and after the loop nobody waits for it, and a message's answer is another: it goes to the log. */
         regie.call->log(REGIE_LOG_INFO, bytes, size);
         return size;
     }
@@ -44,7 +44,7 @@ static size_t sapi_write(const char *bytes, size_t size) {
 }
 
 static void sapi_flush_output(void *server_context) {
-    if (!regie.responding || SG(request_info).no_headers) return;
+    if (!regie.responding || regie.message || SG(request_info).no_headers) return;
     if (!SG(headers_sent)) {
         sapi_send_headers();
         SG(headers_sent) = 1;
@@ -99,7 +99,7 @@ static int sapi_send_head(sapi_headers_struct *headers) {
 
 /* 103 and its like: the headers as they stand, and the final ones follow later. */
 int32_t regie_send_informational(int32_t status) {
-    if (!regie.responding || SG(headers_sent)) return 0;
+    if (!regie.responding || regie.message || SG(headers_sent)) return 0;
     int before = SG(sapi_headers).http_response_code;
     char *line_before = SG(sapi_headers).http_status_line;
     SG(sapi_headers).http_response_code = status;

@@ -6,6 +6,7 @@
  *        │                        │ enter the request: superglobals, output, SAPI    │
  *        │                        │ callback()                                       │
  *        │                        └ end the response, close the session ─────────────┘
+ *        │ A message (message.c) goes the same way, without superglobals.
  *        │ exit(), die(): the script ends inside the callback; its shutdown functions, destructors and output still
  *        └ belong to the request; then the script runs again, at once
  *   a fatal error leaves the engine in doubt: the response is ended, and the process makes room for a new one
@@ -81,7 +82,7 @@ static void look_at_opcache(void) {
 }
 
 /* What follows a request, or the boot. */
-static void leave_request(void) {
+void regie_leave_request(void) {
     php_output_end_all();
     shutdown_module(ZEND_STRL("filter"));
     regie_session_close();
@@ -114,6 +115,7 @@ static void renew_superglobals(void) {
 static void enter_request(const regie_request *request) {
     regie.request = request;
     regie.responding = request != regie.settings->boot;
+    regie.message = 0;
     regie.fatal = 0;
     EG(exit_status) = 0;
     regie_fill_request_info(request);
@@ -143,16 +145,20 @@ static void enter_request(const regie_request *request) {
 
 static int signals_set;
 
-static void call_back(zend_fcall_info *fci, zend_fcall_info_cache *fcc) {
-    zval result;
-    ZVAL_UNDEF(&result);
-    fci->retval = &result;
+void regie_call(zend_fcall_info *fci, zend_fcall_info_cache *fcc, zval *result) {
+    ZVAL_UNDEF(result);
+    fci->retval = result;
     /* The handler stands since the first time; to arm the timer is enough. */
     zend_set_timeout(EG(timeout_seconds), !signals_set);
     signals_set = 1;
     zend_call_function(fci, fcc);
-    zval_ptr_dtor(&result);
     zend_unset_timeout();
+}
+
+static void call_back(zend_fcall_info *fci, zend_fcall_info_cache *fcc) {
+    zval result;
+    regie_call(fci, fcc, &result);
+    zval_ptr_dtor(&result);
     /* exit() unwinds the script by itself; anything else uncaught is shown as a fatal error, and ends the script. */
     if (EG(exception) && !zend_is_unwind_exit(EG(exception)) && !zend_is_graceful_exit(EG(exception))) {
         zend_exception_error(EG(exception), E_ERROR);
@@ -166,7 +172,7 @@ int regie_handle_request(zend_fcall_info *fci, zend_fcall_info_cache *fcc) {
     regie_request request;
     if (!regie.looping) {
         zend_unset_timeout();
-        leave_request();
+        regie_leave_request();
         regie.looping = 1;
         regie_reset_remember();
         regie_text nothing = {NULL, 0};
@@ -177,12 +183,16 @@ int regie_handle_request(zend_fcall_info *fci, zend_fcall_info_cache *fcc) {
         enter_request(regie.settings->boot);
         return 0;
     }
-    enter_request(&request);
-    if (regie.settings->paranoid) regie_paranoid_begin();
-    call_back(fci, fcc);
+    if (request.message) {
+        regie_handle_message(&request, fci, fcc);
+    } else {
+        enter_request(&request);
+        if (regie.settings->paranoid) regie_paranoid_begin();
+        call_back(fci, fcc);
+    }
     if (EG(exception)) return 1; /* exit(): the rest of the script's end belongs to this request */
     if (regie.settings->paranoid) regie_paranoid_end();
-    leave_request();
+    regie_leave_request();
     regie_end_request(0);
     look_at_opcache();
     return 1;
@@ -193,6 +203,7 @@ static int run_script(void) {
     const regie_request *boot = regie.settings->boot;
     regie.request = boot;
     regie.responding = 0;
+    regie.message = 0;
     regie.looping = 0;
     regie.fatal = 0;
     regie.script_runs = 1;
@@ -218,6 +229,7 @@ static int run_script(void) {
 
 static void end_script(void) {
     regie.script_runs = 0;
+    if (regie.message) regie_message_script_ends();
     regie_reset_forget();
     regie_paranoid_forget();
     zend_first_try { php_request_shutdown(NULL); }
@@ -235,6 +247,7 @@ int32_t regie_run_worker(int32_t *exit_status) {
         /* How PHP ends a script after any fatal error. */
         if (status == 255 && !regie.fatal) regie.fatal = 1;
         if (regie.responding) {
+            if (regie.message) regie_message_script_ended(status);
             regie_end_request(status);
         }
         if (!started) return REGIE_ENDED_ENGINE;

@@ -58,8 +58,8 @@ pub struct Request {
     pub content_length: i64,
     /// 1000 for HTTP/1.0, 1001 for anything later.
     pub protocol: i32,
-    /// Zero.
-    pub reserved: i32,
+    /// 1 when the body is a message for the worker script's callback.
+    pub message: i32,
 }
 
 /// What the engine tells about a request that is over.
@@ -206,6 +206,7 @@ const _: () = {
     assert!(offset_of!(Request, params) == 144);
     assert!(offset_of!(Request, content_length) == 160);
     assert!(offset_of!(Request, protocol) == 168);
+    assert!(offset_of!(Request, message) == 172);
     assert!(size_of::<Outcome>() == 16);
     assert!(size_of::<Trace>() == 8192);
     assert!(offset_of!(Trace, text) == 8);

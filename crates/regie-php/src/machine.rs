@@ -11,7 +11,7 @@
 //! - A worker that dies is replaced at once. Only one that fails to boot waits: failures² × 100 ms, at most 1 s.
 //! - A rolling replacement forks the new worker first, into one of the spare seats, and asks an old one to leave when
 //!   the new one is ready.
-//! - Time limit of a request: at T the signal that raises a fatal error; at T + grace the one that answers in PHP's
+//! - Time limit of a request, which it brings along or has of the pool: at T the signal that raises a fatal error; at T + grace the one that answers in PHP's
 //!   place; [`LAST_WORD_US`] later the kill.
 
 use crate::scoreboard::State;
@@ -28,7 +28,6 @@ const BACKOFF_MAX_US: u64 = 1_000_000;
 /// The limits, in microseconds; 0 means none.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
-    pub(crate) request_us: u64,
     pub(crate) grace_us: u64,
     pub(crate) boot_us: u64,
     pub(crate) stop_us: u64,
@@ -40,6 +39,8 @@ pub(crate) struct View {
     pub(crate) state: State,
     pub(crate) sequence: u32,
     pub(crate) began_us: u64,
+    /// When the limit of the request in hand passes; 0 for never.
+    pub(crate) due_us: u64,
 }
 
 /// How a worker ended.
@@ -260,16 +261,11 @@ impl Machine {
             next.is_due(now_us + REPEAT_US);
             effects.push(Effect::AskToLeave(index));
         }
-        if limits.request_us == 0 || !seat.ready {
-            return;
-        }
-        if view.began_us == 0 {
+        if view.began_us == 0 || view.due_us == 0 || !seat.ready {
             seat.limit = Limit::None;
-            // A request that begins now is not due before this.
-            next.is_due(now_us + limits.request_us);
             return;
         }
-        let due_us = view.began_us + limits.request_us;
+        let due_us = view.due_us;
         seat.limit = match seat.limit {
             Limit::Raised(sequence) | Limit::GivenUp(sequence) if sequence != view.sequence => Limit::None,
             same => same,
@@ -376,7 +372,12 @@ impl Next {
 mod tests {
     use super::*;
 
-    const LIMITS: Limits = Limits { request_us: 1_000, grace_us: 500, boot_us: 5_000, stop_us: 10_000 };
+    const LIMITS: Limits = Limits { grace_us: 500, boot_us: 5_000, stop_us: 10_000 };
+
+    /// A worker in a request with a limit of a millisecond.
+    fn running(sequence: u32, began_us: u64) -> View {
+        View { state: State::Running, sequence, began_us, due_us: began_us + 1_000 }
+    }
 
     /// A machine with what its seats show.
     struct Rig {
@@ -386,7 +387,7 @@ mod tests {
     }
 
     fn rig(workers: usize) -> Rig {
-        let nothing = View { state: State::Empty, sequence: 0, began_us: 0 };
+        let nothing = View { state: State::Empty, sequence: 0, began_us: 0, due_us: 0 };
         Rig {
             machine: Machine::new(workers, LIMITS, false),
             views: vec![nothing; workers + spare_seats(workers)],
@@ -402,7 +403,7 @@ mod tests {
             for effect in &effects {
                 if let Effect::Fork(seat) = effect {
                     self.machine.forked(self.now_us, *seat);
-                    self.views[*seat] = View { state: State::Idle, sequence: 0, began_us: 0 };
+                    self.views[*seat] = View { state: State::Idle, sequence: 0, began_us: 0, due_us: 0 };
                 }
             }
             effects
@@ -453,7 +454,7 @@ mod tests {
         let mut rig = rig(1);
         rig.look();
         rig.look();
-        rig.views[0] = View { state: State::Running, sequence: 7, began_us: rig.now_us };
+        rig.views[0] = running(7, rig.now_us);
         assert_eq!(rig.look(), []);
         let began_us = rig.now_us;
         for (after_us, expected) in [
@@ -475,10 +476,10 @@ mod tests {
         let mut rig = rig(1);
         rig.look();
         rig.look();
-        rig.views[0] = View { state: State::Running, sequence: 7, began_us: rig.now_us };
+        rig.views[0] = running(7, rig.now_us);
         rig.now_us += 1_000;
         assert_eq!(rig.look(), [Effect::RaiseLimit(0, 7)]);
-        rig.views[0] = View { state: State::Running, sequence: 8, began_us: rig.now_us };
+        rig.views[0] = running(8, rig.now_us);
         rig.now_us += 600;
         assert_eq!(rig.look(), [], "the next request has its own time");
         rig.now_us += 400;

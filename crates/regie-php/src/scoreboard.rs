@@ -82,6 +82,8 @@ pub(crate) struct Board {
     pub(crate) all_busy: AtomicU64,
     /// Highest use of PHP's memory in a request.
     pub(crate) memory_peak: AtomicU64,
+    /// When the master looks again by itself; a worker whose limit passes before that tells it.
+    pub(crate) looks_us: AtomicU64,
 }
 
 /// For one worker.
@@ -99,6 +101,8 @@ pub(crate) struct Slot {
     pub(crate) born_us: AtomicU64,
     /// When the request in hand began; 0 when there is none.
     pub(crate) began_us: AtomicU64,
+    /// When its time limit passes; 0 for never.
+    pub(crate) due_us: AtomicU64,
     /// How long the last one took.
     pub(crate) took_us: AtomicU64,
     /// Requests served by this process.
@@ -146,7 +150,8 @@ impl Slot {
     pub(crate) fn renew(&self, now_us: u64) {
         self.set_state(State::Starting);
         self.born_us.store(now_us, Relaxed);
-        for field in [&self.began_us, &self.took_us, &self.requests, &self.memory, &self.cpu_us] {
+        for field in [&self.began_us, &self.due_us, &self.took_us, &self.requests, &self.memory, &self.cpu_us]
+        {
             field.store(0, Relaxed);
         }
         self.method.set(b"");

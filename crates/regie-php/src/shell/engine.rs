@@ -19,6 +19,16 @@ pub(crate) fn ini_folder(options: &Options) -> Option<PathBuf> {
     folder.is_dir().then_some(folder)
 }
 
+/// Settings of which PHP's command line has its own values, whatever php.ini says.
+const CLI_INI: [(&str, &str); 6] = [
+    ("html_errors", "0"),
+    ("implicit_flush", "1"),
+    ("max_execution_time", "0"),
+    ("max_input_time", "-1"),
+    ("output_buffering", "0"),
+    ("register_argc_argv", "1"),
+];
+
 /// Lines that win over php.ini, in order: what we want unless told otherwise, then `--ini`.
 fn ini_lines(options: &Options, is_root: bool) -> String {
     let mut lines = String::new();
@@ -29,6 +39,10 @@ fn ini_lines(options: &Options, is_root: bool) -> String {
     line("opcache.enable", "1");
     if options.sapi_name == "cli" {
         line("opcache.enable_cli", "1");
+        // What PHP's own command line insists on.
+        for (name, value) in CLI_INI {
+            line(name, value);
+        }
     }
     // Its answer to a worker that holds the cache is to kill it in mid-request; ours is a new generation of the pool.
     if options.mode == Mode::Worker {
@@ -83,7 +97,11 @@ pub(crate) fn settings(options: &Options, script: Option<&Path>, is_root: bool) 
         env.push(param("FRANKENPHP_WORKER", "1"));
     }
     let env = Vec::leak(env);
-    let boot = Box::leak(Box::new(boot_request(&path, worker_script, env)));
+    let boot = Box::leak(Box::new(if options.sapi_name == "cli" {
+        command_line_request(&path, worker_script, env)
+    } else {
+        boot_request(&path, worker_script, env)
+    }));
     let pointer = |text: &'static CStr| text.as_ptr();
     let optional = |path: Option<PathBuf>| {
         path.map_or(std::ptr::null(), |path| pointer(keep_text(&path.to_string_lossy())))
@@ -129,10 +147,26 @@ fn boot_request(path: &str, script: Text, env: &[Param]) -> Request {
     .map(|(name, value)| param(name, value))
     .collect();
     params.extend_from_slice(env);
+    request(script, params, text("GET"), text(&name))
+}
+
+/// What `$_SERVER` describes in a pool for jobs: a script that was started by hand. Frameworks look here, too, to tell
+/// whether there is a visitor.
+fn command_line_request(path: &str, script: Text, env: &[Param]) -> Request {
+    let mut params: Vec<Param> = ["PHP_SELF", "SCRIPT_NAME", "SCRIPT_FILENAME", "PATH_TRANSLATED"]
+        .iter()
+        .map(|name| param(name, path))
+        .chain([param("DOCUMENT_ROOT", "")])
+        .collect();
+    params.extend_from_slice(env);
+    request(script, params, Text::ABSENT, Text::ABSENT)
+}
+
+fn request(script: Text, params: Vec<Param>, method: Text, uri: Text) -> Request {
     let params = Vec::leak(params);
     Request {
-        method: text("GET"),
-        uri: text(&name),
+        method,
+        uri,
         query: text(""),
         content_type: Text::ABSENT,
         script,
@@ -144,7 +178,7 @@ fn boot_request(path: &str, script: Text, env: &[Param]) -> Request {
         params_len: params.len(),
         content_length: 0,
         protocol: 1001,
-        reserved: 0,
+        message: 0,
     }
 }
 

@@ -4,7 +4,7 @@
 use std::ffi::CString;
 use std::fmt::Write as _;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{Ordering::Relaxed, Ordering::SeqCst, fence};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -16,6 +16,7 @@ use nix::sys::signalfd::SignalFd;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, Uid, fork, pipe2, read};
 use regie_core::handoff::Handoff;
+use regie_core::units::Span;
 use regie_lane::{Janitor, Lane};
 use regie_php_sys::{self as sys, STAGE_FATAL, STAGE_GIVE_UP};
 
@@ -79,6 +80,7 @@ pub(crate) fn run(options: Options) -> Result<(), Fatal> {
         worker_script: start.worker_script,
         master_pid: std::process::id(),
         started_us: clock::monotonic_us(),
+        request_us: u64::try_from(options.request_timeout.0.as_micros()).unwrap_or(u64::MAX),
         is_watched: options.status_path.is_some() || options.status_listen.is_some(),
         bell,
         options,
@@ -174,7 +176,7 @@ impl Master {
                 self.apply(effect);
             }
             if !acted {
-                self.wait(next_us);
+                self.wait(&views, next_us);
             }
         }
     }
@@ -203,6 +205,7 @@ impl Master {
 
     fn raise_limit(&self, seat: usize, sequence: u32) {
         let slot = &self.pool.slots[seat];
+        let limit_us = slot.due_us.load(Relaxed).saturating_sub(slot.began_us.load(Relaxed));
         self.pool.board.timed_out.fetch_add(1, Relaxed);
         log::master(
             Level::Warning,
@@ -212,7 +215,7 @@ impl Master {
                 slot.method.get(),
                 slot.uri.get(),
                 slot.script.get(),
-                self.pool.options.request_timeout
+                Span(Duration::from_micros(limit_us))
             ),
         );
         self.with_pid(seat, |pid| nudge::send_time_limit(pid.as_raw(), sequence, STAGE_FATAL));
@@ -317,7 +320,17 @@ impl Master {
 
     // --- waiting ------------------------------------------------------------------------------------------------
 
-    fn wait(&mut self, next_us: Option<u64>) {
+    fn wait(&mut self, seen: &[View], next_us: Option<u64>) {
+        // Workers tell of a limit that passes before `looks_us`, unless they have noted it before this; see
+        // `Worker::watch_limit`.
+        let looks_us = next_us.unwrap_or(u64::MAX);
+        self.pool.board.looks_us.store(looks_us, Relaxed);
+        fence(SeqCst);
+        let noted_since = self.pool.slots.iter().zip(seen).any(|(slot, seen)| {
+            let due_us = slot.due_us.load(Relaxed);
+            due_us != seen.due_us && (1..looks_us).contains(&due_us)
+        });
+        let next_us = if noted_since { Some(0) } else { next_us };
         let timeout = match next_us {
             None => PollTimeout::NONE,
             Some(at_us) => {
@@ -513,7 +526,12 @@ impl Master {
 }
 
 fn view(slot: &Slot) -> View {
-    View { state: slot.state(), sequence: slot.sequence.load(Relaxed), began_us: slot.began_us.load(Relaxed) }
+    View {
+        state: slot.state(),
+        sequence: slot.sequence.load(Relaxed),
+        began_us: slot.began_us.load(Relaxed),
+        due_us: slot.due_us.load(Relaxed),
+    }
 }
 
 fn report_crash(slot: &Slot, pid: Pid, code: Option<i32>, signal: Option<Signal>, now_us: u64) {

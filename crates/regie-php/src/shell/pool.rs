@@ -29,6 +29,8 @@ pub(crate) struct Pool {
     /// Whether somebody may ask for the status.
     pub(crate) is_watched: bool,
     pub(crate) started_us: u64,
+    /// Wall-clock limit of a request that brings none along; 0 for none.
+    pub(crate) request_us: u64,
     /// Wakes the master.
     pub(crate) bell: OwnedFd,
 }

@@ -18,6 +18,13 @@ const COUNT_MAX: usize = 1024;
 /// Two NULs for each, and what [`Store::push`] derives.
 const TEXT_MAX: usize = PARAMS_MAX + 2 * COUNT_MAX + 16 * 1024;
 
+/// `1` makes the request a message; see `message.c`.
+const MESSAGE: &[u8] = b"REGIE_MESSAGE";
+/// The time limit of the request, in place of the pool's; 0 for none.
+const TIMEOUT_MS: &[u8] = b"REGIE_TIMEOUT_MS";
+/// What a message is called in the log.
+pub(crate) const MESSAGE_ID: &[u8] = b"REGIE_ID";
+
 /// Bytes of mapping that a store needs.
 pub(crate) const STORE_SIZE: usize = TEXT_MAX + COUNT_MAX * size_of::<Param>() + 64;
 
@@ -138,6 +145,18 @@ impl Store {
         bytes(self.text(name))
     }
 
+    /// Whether the request is a message for the worker script's callback. No client can say so: its headers become
+    /// `HTTP_…`.
+    pub(crate) fn is_message(&self) -> bool {
+        self.get(MESSAGE) == Some(b"1")
+    }
+
+    /// The time limit that the request brings along: none, or microseconds, 0 for no limit at all.
+    pub(crate) fn own_limit_us(&self) -> Option<u64> {
+        let text = std::str::from_utf8(self.get(TIMEOUT_MS)?).ok()?;
+        Some(text.parse::<u64>().ok()?.saturating_mul(1000))
+    }
+
     /// The parameters as a request. `script` is the file to run.
     pub(crate) fn request(&self, script: Text) -> Request {
         let length = self.get(b"CONTENT_LENGTH").unwrap_or_default();
@@ -157,7 +176,7 @@ impl Store {
             params_len: self.len,
             content_length,
             protocol: if http_1_0 { 1000 } else { 1001 },
-            reserved: 0,
+            message: i32::from(self.is_message()),
         }
     }
 }

@@ -71,11 +71,10 @@ pub(crate) fn scoreboard(seats: usize) -> nix::Result<(&'static Board, &'static 
     unsafe { Ok((&area.zeroed::<Board>(1)[0], area.zeroed::<Slot>(seats))) }
 }
 
-/// The limits of `options`, as the machine counts.
+/// The limits of `options`, as the machine counts. That of a request is the worker's to tell.
 pub(crate) fn limits(options: &Options) -> Limits {
     let us = |span: regie_core::units::Span| u64::try_from(span.0.as_micros()).unwrap_or(u64::MAX);
     Limits {
-        request_us: us(options.request_timeout),
         grace_us: us(options.request_grace),
         boot_us: us(options.boot_timeout),
         stop_us: us(options.stop_timeout),

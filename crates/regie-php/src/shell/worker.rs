@@ -13,7 +13,7 @@
 
 use std::fmt::Write as _;
 use std::os::fd::RawFd;
-use std::sync::atomic::{AtomicPtr, Ordering::Relaxed};
+use std::sync::atomic::{AtomicPtr, Ordering::Relaxed, Ordering::SeqCst, fence};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -28,7 +28,7 @@ use super::lane::{Arrived, LaneDesk};
 use super::listen::TICK;
 use super::log::Line;
 use super::pool::Pool;
-use super::request::{DoesNotFit, PARAMS_MAX, STORE_SIZE, Store};
+use super::request::{DoesNotFit, MESSAGE_ID, PARAMS_MAX, STORE_SIZE, Store};
 use super::{nudge, report};
 use crate::options::Mode;
 use crate::scoreboard::{Slot, State};
@@ -277,13 +277,38 @@ impl Worker {
 
     fn note(&self, request: &Request) {
         let slot = self.slot;
-        slot.method.set(self.store.get(b"REQUEST_METHOD").unwrap_or_default());
-        slot.uri.set(self.store.get(b"REQUEST_URI").unwrap_or_default());
+        let (method, uri) = if request.message == 1 {
+            (&b"message"[..], self.store.get(MESSAGE_ID))
+        } else {
+            (self.store.get(b"REQUEST_METHOD").unwrap_or_default(), self.store.get(b"REQUEST_URI"))
+        };
+        slot.method.set(method);
+        slot.uri.set(uri.unwrap_or_default());
         slot.user.set(self.store.get(b"REMOTE_USER").unwrap_or_default());
         // SAFETY: the script is a text of the store or of the pool.
         slot.script.set(unsafe { super::request::foreign(request.script.ptr, request.script.len) });
         slot.content_length.store(request.content_length, Relaxed);
         slot.set_state(State::Running);
+        self.watch_limit();
+    }
+
+    /// Says when the time of the request in hand is up. The master sleeps until the earliest limit that it knows, so
+    /// one that passes before that is told to it; the two fences (see `Master::wait`) make sure that it is either
+    /// seen there or told here.
+    fn watch_limit(&self) {
+        let limit_us = match self.store.own_limit_us() {
+            Some(own_us) if self.store.is_message() => own_us,
+            _ => self.pool.request_us,
+        };
+        if limit_us == 0 {
+            return;
+        }
+        let due_us = self.slot.began_us.load(Relaxed).saturating_add(limit_us);
+        self.slot.due_us.store(due_us, Relaxed);
+        fence(SeqCst);
+        if due_us < self.pool.board.looks_us.load(Relaxed) {
+            self.pool.tell_master();
+        }
     }
 
     /// The file to run, with the path put right behind it. None: answered with 403 or 404.
@@ -480,6 +505,7 @@ impl Worker {
                 self.slot.cpu_us.store(clock::cpu_us().saturating_sub(self.cpu_us), Relaxed);
             }
         }
+        self.slot.due_us.store(0, Relaxed);
         let began_us = self.slot.began_us.swap(0, Relaxed);
         self.slot.took_us.store(clock::monotonic_us().saturating_sub(began_us), Relaxed);
         // SAFETY: called in a worker, on its only thread.

@@ -5,6 +5,7 @@ mod client;
 mod faults;
 mod lane;
 mod lifecycle;
+mod messages;
 mod nginx;
 mod pool;
 mod protocol;
