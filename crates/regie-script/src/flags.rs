@@ -48,6 +48,14 @@ impl ScriptFlags {
         NAMES.into_iter().enumerate().filter(move |&(place, _)| *self.flag(place)).map(|(_, name)| name)
     }
 
+    /// The flags of a body, from its `#!` line.
+    ///
+    /// # Errors
+    /// What is wrong with that line.
+    pub fn parse(body: &[u8]) -> Result<Self, ScriptError> {
+        Self::of_body(body).map(|(flags, _)| flags)
+    }
+
     /// The flags of a body and where its code begins: after the `#!` line, with its line feed, so that line numbers
     /// stay.
     pub(crate) fn of_body(body: &[u8]) -> Result<(Self, usize), ScriptError> {

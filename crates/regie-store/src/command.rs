@@ -44,8 +44,13 @@ impl Flags {
     pub(crate) const NO_MANDATORY_KEYS: Self = Self(1 << 18);
     pub(crate) const ASKING: Self = Self(1 << 19);
 
+    /// Whether one of `other` holds.
     pub(crate) const fn has(self, other: Self) -> bool {
         self.0 & other.0 != 0
+    }
+
+    pub(crate) const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
     }
 }
 

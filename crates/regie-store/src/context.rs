@@ -8,6 +8,7 @@ use crate::engine::Engine;
 use crate::failure::{NOT_FLOAT, NOT_INTEGER, Outcome, WRONG_TYPE};
 use crate::notify::Class;
 use crate::number::{parse_double, parse_integer};
+use crate::script::Meanwhile;
 use crate::session::{Blocked, ClientId, OwnedArguments, Session, Waiting};
 use crate::structures::hash::Hash;
 use crate::structures::list::List;
@@ -25,6 +26,8 @@ pub(crate) struct Ctx<'a> {
     /// The client's database.
     pub(crate) db: usize,
     pub(crate) out: &'a mut Encoder,
+    /// Who serves others while a script takes long.
+    pub(crate) outside: &'a mut dyn Meanwhile,
     /// Within MULTI or a script: a blocking command answers at once.
     pub(crate) may_not_block: bool,
     /// Within a script.

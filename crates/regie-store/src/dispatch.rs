@@ -4,6 +4,7 @@ use crate::command::{self, Command, CommandId, Flags};
 use crate::context::{Ctx, Log};
 use crate::engine::{Engine, Flow};
 use crate::failure::{Failure, Outcome, shown, wrong_arity};
+use crate::script::{Meanwhile, Nobody, busy, effective_flags};
 use crate::session::{ClientId, OwnedArguments, Replies};
 use regie_resp::{Encoder, Version};
 
@@ -18,8 +19,24 @@ impl Engine {
     /// Runs a command of a client at the time set with [`Engine::set_now`], and writes its reply.
     #[must_use]
     pub fn execute(&mut self, client: ClientId, arguments: &[&[u8]], out: &mut Encoder) -> Flow {
+        self.execute_with(client, arguments, out, &mut Nobody)
+    }
+
+    /// As [`Engine::execute`]; while a script takes long, `outside` serves the other clients.
+    #[must_use]
+    pub fn execute_with(
+        &mut self,
+        client: ClientId,
+        arguments: &[&[u8]],
+        out: &mut Encoder,
+        outside: &mut dyn Meanwhile,
+    ) -> Flow {
         if arguments.is_empty() {
             return Flow::Next;
+        }
+        let is_inside = self.scripts.running.is_some();
+        if !is_inside {
+            self.journal_before = self.effects.journal.len();
         }
         let mark = out.mark();
         let now = self.now;
@@ -27,10 +44,12 @@ impl Engine {
         session.used_at = now;
         session.is_paused = false;
         out.version = session.version;
-        let flow = self.process(client, arguments, out);
-        self.serve_ready();
-        self.settle();
-        self.tracking_broadcast();
+        let flow = self.process(client, arguments, out, outside);
+        if !is_inside {
+            self.serve_ready();
+            self.settle();
+            self.tracking_broadcast();
+        }
         self.mute(client, mark, out);
         flow
     }
@@ -52,7 +71,13 @@ impl Engine {
         }
     }
 
-    fn process(&mut self, client: ClientId, arguments: &[&[u8]], out: &mut Encoder) -> Flow {
+    fn process(
+        &mut self,
+        client: ClientId,
+        arguments: &[&[u8]],
+        out: &mut Encoder,
+        outside: &mut dyn Meanwhile,
+    ) -> Flow {
         let id = match self.admit(client, arguments) {
             Ok(Admitted::Run(id)) => id,
             Ok(Admitted::Queue) => {
@@ -71,7 +96,7 @@ impl Engine {
                 return Flow::Next;
             }
         };
-        self.call(client, id, arguments, out, Manner::default());
+        self.call(client, id, arguments, out, Manner::default(), outside);
         let session = self.session(client);
         if session.is_closing {
             Flow::Close
@@ -104,13 +129,13 @@ impl Engine {
         row: &Command,
         arguments: &[&[u8]],
     ) -> Outcome<Admitted> {
-        let flags = row.flags;
         if !row.accepts(arguments.len()) {
             return Err(wrong_arity(row.name));
         }
         if row.name == "debug" {
             self.check_debug(client)?;
         }
+        let flags = if row.group == "scripting" { effective_flags(self, row, arguments) } else { row.flags };
         let session = self.session(client);
         if !session.is_authenticated && !flags.has(Flags::NO_AUTH) {
             return Err("NOAUTH Authentication required.".into());
@@ -124,7 +149,7 @@ impl Engine {
         let writes = flags.has(Flags::WRITE)
             || (row.name == "exec"
                 && self.session(client).transaction.as_ref().is_some_and(|transaction| transaction.writes));
-        self.check_room(client, row, in_transaction)?;
+        self.check_room(client, row, flags, in_transaction)?;
         if writes && let Some(fault) = &self.disk_fault {
             return Err(fault.clone().into());
         }
@@ -148,7 +173,10 @@ impl Engine {
             )
             .into());
         }
-        if self.must_pause(client, row, writes) {
+        if !flags.has(Flags::ALLOW_BUSY) {
+            busy(self)?;
+        }
+        if self.must_pause(client, row, flags, writes) {
             return Ok(Admitted::Later);
         }
         if in_transaction && !matches!(row.name, "exec" | "discard" | "multi" | "watch" | "quit" | "reset") {
@@ -171,7 +199,10 @@ impl Engine {
     }
 
     /// Makes room in memory; refuses what needs more when there is none.
-    fn check_room(&mut self, client: ClientId, row: &Command, in_transaction: bool) -> Outcome {
+    fn check_room(&mut self, client: ClientId, row: &Command, flags: Flags, in_transaction: bool) -> Outcome {
+        if self.scripts.running.is_some() {
+            return Ok(());
+        }
         self.scripts.out_of_memory = false;
         if !self.config.is_limited {
             return Ok(());
@@ -187,15 +218,13 @@ impl Engine {
                 })
             });
         self.scripts.out_of_memory = room.is_err();
-        if room.is_err()
-            && (row.flags.has(Flags::DENYOOM) || executes || (queues && row.flags.has(Flags::DENYOOM)))
-        {
+        if room.is_err() && (flags.has(Flags::DENYOOM) || executes || (queues && flags.has(Flags::DENYOOM))) {
             return room;
         }
         Ok(())
     }
 
-    fn must_pause(&self, client: ClientId, row: &Command, writes: bool) -> bool {
+    fn must_pause(&self, client: ClientId, row: &Command, flags: Flags, writes: bool) -> bool {
         let Some((until, writes_only)) = self.pause else { return false };
         if until <= self.now
             || self.sessions.get(&client).is_some_and(|s| s.transaction.is_some() && row.name != "exec")
@@ -207,7 +236,7 @@ impl Engine {
         {
             return false;
         }
-        !writes_only || writes || row.flags.has(Flags::MAY_REPLICATE)
+        !writes_only || writes || flags.has(Flags::MAY_REPLICATE)
     }
 
     /// Runs a command that was admitted, with its statistics, its log and its reply.
@@ -218,6 +247,7 @@ impl Engine {
         arguments: &[&[u8]],
         out: &mut Encoder,
         manner: Manner,
+        outside: &mut dyn Meanwhile,
     ) {
         let row = command::row(id);
         let Some(run) = row.run else { return };
@@ -225,7 +255,9 @@ impl Engine {
             self.feed_monitors(client, arguments, manner.in_script);
         }
         let session = self.session(client);
-        session.last_command = row.name;
+        if !manner.in_script {
+            session.last_command = row.name;
+        }
         let db = session.db;
         let caching = session.tracking.caching.take();
         let (mark, dirty) = (out.mark(), self.dirty);
@@ -235,6 +267,7 @@ impl Engine {
             client,
             db,
             out,
+            outside,
             may_not_block: manner.in_transaction || manner.in_script,
             in_script: manner.in_script,
             log: Log::Itself,
@@ -320,7 +353,7 @@ impl Engine {
     }
 
     /// Shows a command to those who watch all.
-    fn feed_monitors(&mut self, client: ClientId, arguments: &[&[u8]], in_script: bool) {
+    pub(crate) fn feed_monitors(&mut self, client: ClientId, arguments: &[&[u8]], in_script: bool) {
         let session = self.session(client);
         let from = if in_script { "lua".to_owned() } else { session.peer.address.clone() };
         let db = session.db;
@@ -344,7 +377,7 @@ impl Engine {
         let arguments: Vec<&[u8]> = arguments.iter().map(Vec::as_slice).collect();
         let Ok(id) = resolve(&arguments) else { return true };
         let mut out = Encoder::new(self.session(client).version);
-        self.call(client, id, &arguments, &mut out, Manner::default());
+        self.call(client, id, &arguments, &mut out, Manner::default(), &mut Nobody);
         if self.session(client).blocked.is_some() {
             return false;
         }

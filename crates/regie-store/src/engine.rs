@@ -9,7 +9,7 @@
 use crate::blob::Blob;
 use crate::config::Config;
 use crate::database::{Database, Entry};
-use crate::effects::{Effects, Garbage, Trash};
+use crate::effects::{DiskRequest, Effects, Garbage, Trash};
 use crate::random::Random;
 use crate::session::{ClientId, Peer, Session};
 use crate::snapshot::Walk;
@@ -97,6 +97,8 @@ pub struct Engine {
     pub(crate) active_expiry: bool,
     pub(crate) walk: Option<Walk>,
     pub(crate) scripts: crate::script::Scripts,
+    /// Bytes of the log's records that commands before the current one have left in the effects.
+    pub(crate) journal_before: usize,
     pub(crate) users: crate::acl::Users,
     /// Bytes of the shell's buffers, as it last told.
     pub(crate) shell_memory: usize,
@@ -189,6 +191,7 @@ impl Engine {
             active_expiry: true,
             walk: None,
             scripts: crate::script::Scripts::default(),
+            journal_before: 0,
             users,
             shell_memory: 0,
             disk_fault: None,
@@ -290,6 +293,32 @@ impl Engine {
             && e.snapshot.is_empty()
             && e.notices.is_empty()
             && e.sleep_us == 0)
+    }
+
+    /// While a script takes long: the log's records of the commands that came before it in this turn, and the lines for
+    /// the operator. What the script itself has left stays until it has ended.
+    #[must_use]
+    pub fn take_settled(&mut self) -> Effects {
+        let rest = self.effects.journal.split_off(self.journal_before);
+        self.journal_before = 0;
+        Effects {
+            journal: std::mem::replace(&mut self.effects.journal, rest),
+            journal_databases: self.effects.journal_databases,
+            notices: std::mem::take(&mut self.effects.notices),
+            ..Effects::default()
+        }
+    }
+
+    /// Whether a command has asked for the end of the server.
+    #[must_use]
+    pub fn wants_shutdown(&self) -> bool {
+        self.effects.disk.iter().any(|request| matches!(request, DiskRequest::Shutdown { .. }))
+    }
+
+    /// The server ends in the middle of a command: nothing of it goes into the log.
+    pub(crate) fn abandon_command(&mut self) {
+        self.effects.journal.truncate(self.journal_before);
+        self.is_logging = false;
     }
 
     /// Tells how many bytes the shell's buffers hold.

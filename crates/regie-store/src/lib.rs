@@ -43,5 +43,6 @@ mod value;
 pub use effects::{DiskRequest, Effects, Garbage};
 pub use engine::{DiskState, Engine, Flow, Settings};
 pub use reference::reference;
+pub use script::{Meanwhile, Nobody};
 pub use session::{ClientId, Peer};
 pub use shell::{Inherited, Options, RecoveryError, RunError, run};

@@ -4,12 +4,18 @@
 //! comes to it or, if a command is about to change it first, just before. [`Engine::walk`] goes on for a slice; what
 //! was recorded lies in [`crate::Effects::snapshot`], as records that [`Engine::restore`] reads.
 //!
-//! A record is the database (with [`LOCK`]), the deadline, the key and the value in RDB's encoding (see `rdb`).
+//! A record is the database (with [`LOCK`]), the deadline, the key and the value in RDB's encoding (see `rdb`), or a
+//! library of functions: the byte [`LIBRARY`] and its code.
 
 use crate::database::{Database, Recorded, Recorder};
 use crate::effects::{Garbage, Trash};
 use crate::engine::Engine;
 use crate::rdb;
+use crate::script::load_library;
+
+/// What stands in place of the database's number before a library: RDB's opcode for one. No database has such a number, with
+/// [`LOCK`] or without.
+const LIBRARY: u8 = 245;
 
 /// Beside the number of the database: the key was made by a command that takes a lock.
 const LOCK: u8 = 0x80;
@@ -75,8 +81,13 @@ impl Engine {
             database.begin_walk(next);
         }
         let count = self.databases.len();
+        let mut recorder = Records::default();
+        for code in self.scripts.library_codes() {
+            recorder.bytes.push(LIBRARY);
+            rdb::write_string(&mut recorder.bytes, code);
+        }
         self.walk = Some(Walk {
-            recorder: Records::default(),
+            recorder,
             picture: (0..count).collect(),
             cursors: vec![Some(0); count],
             retired: Vec::new(),
@@ -122,6 +133,7 @@ impl Engine {
             let seed = database.table.seed();
             drop(database.take(seed));
         }
+        self.scripts.lua().flush_libraries();
         self.restore(&records)
             .map(drop)
             .map_err(|why| format!("ERR Error trying to load the RDB dump: {why}"))
@@ -152,6 +164,10 @@ impl Engine {
 
     fn restore_one(&mut self, reader: &mut rdb::Reader<'_>) -> Option<()> {
         let first = reader.byte()?;
+        if first == LIBRARY {
+            let code = reader.string()?;
+            return load_library(self, &code, true).ok().map(drop);
+        }
         let db = usize::from(first & !LOCK);
         let deadline = i64::from_le_bytes(reader.take(8)?.try_into().ok()?);
         let key = reader.string()?;

@@ -3,6 +3,7 @@
 pub(crate) mod bits;
 pub(crate) mod clients;
 pub(crate) mod connection;
+pub(crate) mod functions;
 pub(crate) mod hashes;
 pub(crate) mod hyperloglog;
 pub(crate) mod introspection;

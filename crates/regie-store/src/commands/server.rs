@@ -101,8 +101,15 @@ fn section(engine: &Engine, name: &str) -> String {
                 "used_memory_dataset",
                 &engine.databases.iter().map(super::super::database::Database::memory).sum::<usize>(),
             );
+            let scripts = engine.scripts.figures();
+            put("used_memory_vm_eval", &scripts.eval_memory);
+            put("used_memory_lua", &scripts.eval_memory);
+            put("number_of_cached_scripts", &scripts.scripts);
+            put("number_of_functions", &scripts.functions);
+            put("number_of_libraries", &scripts.libraries);
+            put("used_memory_vm_functions", &scripts.functions_memory);
+            put("used_memory_vm_total", &engine.scripts.memory());
             put("used_memory_scripts", &engine.scripts.memory());
-            put("number_of_cached_scripts", &engine.scripts.count());
             put("maxmemory", &engine.config.maxmemory);
             put("maxmemory_human", &human(engine.config.maxmemory as usize));
             put("maxmemory_policy", &engine.config.get("maxmemory-policy"));
@@ -644,6 +651,9 @@ pub(crate) fn shutdown(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Outcome {
             () if is(word, "ABORT") && args.len() == 2 => return Err("ERR No shutdown in progress.".into()),
             () => return Err(SYNTAX),
         }
+    }
+    if !skip {
+        crate::script::busy(ctx.engine)?;
     }
     ask_disk(ctx, DiskRequest::Shutdown { save: save && !skip });
     ctx.session().is_closing = true;

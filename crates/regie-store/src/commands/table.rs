@@ -2,8 +2,8 @@
 //! DOCS, the statistics and `docs/reference/commands.md`. A command that is not here is unknown, as in any Redis.
 
 use super::{
-    bits, clients, connection, hashes, hyperloglog, introspection, keys, lists, pubsub, scripting, server,
-    sets, sorted_sets, stream_groups, streams, strings, transactions,
+    bits, clients, connection, functions, hashes, hyperloglog, introspection, keys, lists, pubsub, scripting,
+    server, sets, sorted_sets, stream_groups, streams, strings, transactions,
 };
 use crate::command::{Command, Flags, Run};
 use crate::command_keys::{Access, Begin, Find, KeySpec};
@@ -354,10 +354,23 @@ pub(crate) static COMMANDS: &[Command] = &[
     row("evalsha", -3, flags(&[NOSC, STALE, NOMON, NOKEYS, REPL]), &[counted(CHANGE, 2)], ("scripting", "scripting"), "2.6.0", "Runs a script that the server knows.", scripting::evalsha),
     row("evalsha_ro", -3, flags(&[R, NOSC, STALE, NOMON, NOKEYS]), &[counted(READ, 2)], ("scripting", "scripting"), "7.0.0", "Runs a script that the server knows and that may not write.", scripting::evalsha_ro),
     container("script", "scripting", "2.6.0", "Manages scripts."),
+    row("script|debug", 3, NOSC, &[], ("scripting", "scripting"), "3.2.0", "Turns the debugger on or off.", scripting::debug),
     row("script|exists", -3, NOSC, &[], ("scripting", "scripting"), "2.6.0", "Says which scripts the server knows.", scripting::exists).tips("request_policy:all_shards response_policy:agg_logical_and"),
     row("script|flush", -2, NOSC, &[], ("scripting", "scripting"), "2.6.0", "Forgets all scripts.", scripting::flush).tips("request_policy:all_nodes response_policy:all_succeeded"),
     row("script|kill", 2, flags(&[NOSC, BUSY]), &[], ("scripting", "scripting"), "2.6.0", "Ends the script that runs.", scripting::kill).tips("request_policy:all_shards response_policy:one_succeeded"),
     row("script|load", 3, flags(&[NOSC, STALE]), &[], ("scripting", "scripting"), "2.6.0", "Makes a script known.", scripting::load).tips("request_policy:all_nodes response_policy:all_succeeded"),
+    row("fcall", -3, flags(&[NOSC, STALE, NOMON, NOKEYS, REPL]), &[counted(CHANGE, 2)], ("scripting", "scripting"), "7.0.0", "Runs a function.", functions::fcall),
+    row("fcall_ro", -3, flags(&[R, NOSC, STALE, NOMON, NOKEYS]), &[counted(READ, 2)], ("scripting", "scripting"), "7.0.0", "Runs a function that may not write.", functions::fcall_ro),
+    container("function", "scripting", "7.0.0", "Manages functions."),
+    row("function|delete", 3, flags(&[W, NOSC]), &[], ("scripting", "scripting"), "7.0.0", "Deletes a library.", functions::delete).tips("request_policy:all_shards response_policy:all_succeeded"),
+    row("function|dump", 2, NOSC, &[], ("scripting", "scripting"), "7.0.0", "Gives all libraries in one string.", functions::dump),
+    row("function|flush", -2, flags(&[W, NOSC]), &[], ("scripting", "scripting"), "7.0.0", "Deletes all libraries.", functions::flush).tips("request_policy:all_shards response_policy:all_succeeded"),
+    row("function|help", 2, flags(&[LOAD, STALE]), &[], ("scripting", "scripting"), "7.0.0", "Lists these subcommands.", introspection::help),
+    row("function|kill", 2, flags(&[NOSC, BUSY]), &[], ("scripting", "scripting"), "7.0.0", "Ends the function that runs.", functions::kill).tips("request_policy:all_shards response_policy:one_succeeded"),
+    row("function|list", -2, NOSC, &[], ("scripting", "scripting"), "7.0.0", "Lists libraries and their functions.", functions::list).tips("nondeterministic_output_order"),
+    row("function|load", -3, flags(&[W, OOM, NOSC]), &[], ("scripting", "scripting"), "7.0.0", "Loads a library.", functions::load).tips("request_policy:all_shards response_policy:all_succeeded"),
+    row("function|restore", -3, flags(&[W, OOM, NOSC]), &[], ("scripting", "scripting"), "7.0.0", "Loads the libraries of a dump.", functions::restore).tips("request_policy:all_shards response_policy:all_succeeded"),
+    row("function|stats", 2, flags(&[NOSC, BUSY]), &[], ("scripting", "scripting"), "7.0.0", "Tells which function runs, and how many there are.", functions::stats).tips("nondeterministic_output request_policy:all_shards response_policy:special"),
     row("xack", -4, flags(&[W, F]), &[at(UPDATE, 1)], ("stream", "stream"), "5.0.0", "Acknowledges entries for a group.", stream_groups::xack),
     row("xadd", -5, flags(&[W, OOM, F]), &[at(UPDATE, 1)], ("stream", "stream"), "5.0.0", "Appends an entry.", streams::xadd).tips("nondeterministic_output"),
     row("xautoclaim", -6, flags(&[W, F]), &[at(TRIM, 1)], ("stream", "stream"), "6.2.0", "Takes over entries that others have held too long.", stream_groups::xautoclaim).tips("nondeterministic_output"),

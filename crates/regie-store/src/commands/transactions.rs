@@ -70,7 +70,7 @@ pub(crate) fn exec(ctx: &mut Ctx<'_>, _args: &[&[u8]]) -> Outcome {
         let admitted =
             resolve(&arguments).and_then(|id| ctx.engine.check_rights(client, id, &arguments).map(|()| id));
         match admitted {
-            Ok(id) => ctx.engine.call(client, id, &arguments, ctx.out, manner),
+            Ok(id) => ctx.engine.call(client, id, &arguments, ctx.out, manner, ctx.outside),
             Err(failure) => ctx.out.error(failure.0.as_bytes()),
         }
     }

@@ -11,6 +11,7 @@ use super::connection::{Connection, Hold, Socket};
 use super::disk::{Disk, RecoveryError};
 use crate::effects::{DiskRequest, Effects};
 use crate::engine::{Engine, Flow, Settings};
+use crate::script::Meanwhile;
 use crate::session::{ClientId, Peer};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use regie_resp::{Limits, Parsed};
@@ -91,11 +92,11 @@ enum Listener {
     Unix(UnixListener),
 }
 
+/// Everything but the engine, which is handed to it: so it can serve others from within a script.
 struct Server {
-    engine: Engine,
     epoll: Epoll,
     listeners: Vec<Listener>,
-    connections: Vec<Option<Connection>>,
+    connections: Vec<Option<Box<Connection>>>,
     free: Vec<usize>,
     by_client: HashMap<ClientId, usize, foldhash::fast::FixedState>,
     /// Connections with something to send.
@@ -105,6 +106,8 @@ struct Server {
     disk: Disk,
     garbage: mpsc::Sender<Vec<crate::effects::Garbage>>,
     stopping: bool,
+    /// Others were served from within a script in this turn.
+    was_inside: bool,
     limits: Limits,
     report: fn(&str),
 }
@@ -148,7 +151,6 @@ pub fn run(
         })
         .collect();
     let mut server = Server {
-        engine,
         epoll,
         listeners,
         connections: Vec::new(),
@@ -159,12 +161,13 @@ pub fn run(
         disk,
         garbage,
         stopping: false,
+        was_inside: false,
         limits: Limits::DEFAULT,
         report,
     };
     ready(&addresses);
-    server.serve()?;
-    server.finish();
+    server.turn_until_stopped(&mut engine)?;
+    server.finish(&mut engine);
     if let Some(path) = &options.unix {
         let _ = std::fs::remove_file(path);
     }
@@ -199,12 +202,12 @@ fn open(options: &Options, inherited: Inherited) -> Result<Vec<Listener>, RunErr
 }
 
 impl Server {
-    fn serve(&mut self) -> Result<(), RunError> {
+    fn turn_until_stopped(&mut self, engine: &mut Engine) -> Result<(), RunError> {
         let mut events = vec![EpollEvent::empty(); EVENTS];
         let mut scratch = vec![0u8; CHUNK];
         let mut last_tick = 0;
         while !self.stopping {
-            let wait = self.wait_ms();
+            let wait = self.wait_ms(engine);
             let count = match self
                 .epoll
                 .wait(&mut events, EpollTimeout::try_from(wait).unwrap_or(EpollTimeout::ZERO))
@@ -214,77 +217,74 @@ impl Server {
                 Err(errno) => return Err(errno.into()),
             };
             let now_us = clock::now_us();
-            self.engine.set_now(now_us);
+            engine.set_now(now_us);
             for event in &events[..count] {
-                self.handle(event.data(), event.events(), &mut scratch);
+                self.handle(engine, event.data(), event.events(), &mut scratch);
             }
-            if now_us / 1000 >= self.engine.next_deadline() || now_us - last_tick >= 100_000 {
+            if now_us / 1000 >= engine.next_deadline() || now_us - last_tick >= 100_000 {
                 last_tick = now_us;
-                self.tick(now_us);
+                self.tick(engine, now_us);
             }
-            self.settle();
+            self.settle(engine);
         }
         Ok(())
     }
 
     /// How long the loop may sleep: not at all while a walk has work to do.
-    fn wait_ms(&self) -> i32 {
-        if self.engine.is_walking() && self.disk.wants_more() {
+    fn wait_ms(&self, engine: &Engine) -> i32 {
+        if engine.is_walking() && self.disk.wants_more() {
             return 0;
         }
         let now = clock::now_us() / 1000;
-        (self.engine.next_deadline() - now).clamp(0, 100) as i32
+        (engine.next_deadline() - now).clamp(0, 100) as i32
     }
 
-    fn tick(&mut self, now_us: i64) {
-        self.engine.tick(now_us);
-        let memory = self.connections.iter().flatten().map(Connection::memory).sum();
-        self.engine.set_shell_memory(memory);
-        self.close_idle(now_us / 1000);
-        self.disk.tick(&mut self.engine, self.report);
-        self.limits = Limits {
-            bulk: self.engine.setting("proto-max-bulk-len").parse().unwrap_or(0),
-            ..Limits::DEFAULT
-        };
-        if !self.engine.is_paused() {
+    fn tick(&mut self, engine: &mut Engine, now_us: i64) {
+        engine.tick(now_us);
+        let memory = self.connections.iter().flatten().map(|connection| connection.memory()).sum();
+        engine.set_shell_memory(memory);
+        self.close_idle(engine, now_us / 1000);
+        self.disk.tick(engine, self.report);
+        self.limits =
+            Limits { bulk: engine.setting("proto-max-bulk-len").parse().unwrap_or(0), ..Limits::DEFAULT };
+        if !engine.is_paused() {
             for index in std::mem::take(&mut self.paused) {
-                self.resume(index);
+                self.resume(engine, index);
             }
         }
     }
 
-    fn close_idle(&mut self, now: i64) {
-        let seconds: i64 = self.engine.setting("timeout").parse().unwrap_or(0);
+    fn close_idle(&mut self, engine: &mut Engine, now: i64) {
+        let seconds: i64 = engine.setting("timeout").parse().unwrap_or(0);
         if seconds == 0 {
             return;
         }
         for index in 0..self.connections.len() {
             let Some(connection) = &self.connections[index] else { continue };
-            let idle =
-                self.engine.idle_since(connection.client).is_some_and(|since| now - since > seconds * 1000);
+            let idle = engine.idle_since(connection.client).is_some_and(|since| now - since > seconds * 1000);
             if idle {
-                self.close(index);
+                self.close(engine, index);
             }
         }
     }
 
-    fn handle(&mut self, token: u64, flags: EpollFlags, scratch: &mut [u8]) {
+    fn handle(&mut self, engine: &mut Engine, token: u64, flags: EpollFlags, scratch: &mut [u8]) {
         if token == SHUTDOWN {
             self.stopping = true;
         } else if token >= FIRST_LISTENER {
-            self.accept((token - FIRST_LISTENER) as usize);
+            self.accept(engine, (token - FIRST_LISTENER) as usize);
         } else {
             let index = token as usize;
             if flags.intersects(EpollFlags::EPOLLOUT) {
                 self.list(index);
             }
             if flags.intersects(EpollFlags::EPOLLIN | EpollFlags::EPOLLHUP | EpollFlags::EPOLLERR) {
-                self.receive(index, scratch);
+                self.receive(engine, index, scratch);
             }
         }
     }
 
-    fn accept(&mut self, listener: usize) {
+    fn accept(&mut self, engine: &mut Engine, listener: usize) {
         for _ in 0..ACCEPTS {
             let accepted = match &self.listeners[listener] {
                 Listener::Tcp(socket) => socket.accept().map(|(socket, peer)| {
@@ -302,7 +302,7 @@ impl Server {
                 }),
             };
             match accepted {
-                Ok((socket, address, local_address)) => self.welcome(socket, address, local_address),
+                Ok((socket, address, local_address)) => self.welcome(engine, socket, address, local_address),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
@@ -314,7 +314,7 @@ impl Server {
         }
     }
 
-    fn welcome(&mut self, mut socket: Socket, address: String, local_address: String) {
+    fn welcome(&mut self, engine: &mut Engine, mut socket: Socket, address: String, local_address: String) {
         let nonblocking = match &socket {
             Socket::Tcp(socket) => socket.set_nonblocking(true),
             Socket::Unix(socket) => socket.set_nonblocking(true),
@@ -322,9 +322,9 @@ impl Server {
         if nonblocking.is_err() {
             return;
         }
-        let most: usize = self.engine.setting("maxclients").parse().unwrap_or(usize::MAX);
-        if self.engine.clients() >= most {
-            self.engine.count_rejected();
+        let most: usize = engine.setting("maxclients").parse().unwrap_or(usize::MAX);
+        if engine.clients() >= most {
+            engine.count_rejected();
             let text = b"-ERR max number of clients reached\r\n";
             let _ = match &mut socket {
                 Socket::Tcp(socket) => io::Write::write(socket, text),
@@ -338,58 +338,58 @@ impl Server {
             descriptor: socket.descriptor(),
             is_unix: matches!(socket, Socket::Unix(_)),
         };
-        let client = self.engine.connect(peer);
+        let client = engine.connect(peer);
         let index = self.free.pop().unwrap_or_else(|| {
             self.connections.push(None);
             self.connections.len() - 1
         });
         if self.epoll.add(socket.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, index as u64)).is_err() {
-            self.engine.disconnect(client);
+            engine.disconnect(client);
             self.free.push(index);
             return;
         }
         self.by_client.insert(client, index);
-        self.connections[index] = Some(Connection::new(socket, client));
+        self.connections[index] = Some(Box::new(Connection::new(socket, client)));
     }
 
-    fn receive(&mut self, index: usize, scratch: &mut [u8]) {
+    fn receive(&mut self, engine: &mut Engine, index: usize, scratch: &mut [u8]) {
         let Some(connection) = &mut self.connections[index] else { return };
         // A long argument that is half here is read straight to its place.
         let count = match connection.socket.read(scratch) {
-            Ok(0) => return self.close(index),
+            Ok(0) => return self.close(engine, index),
             Ok(count) => count,
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
                 return;
             }
-            Err(_) => return self.close(index),
+            Err(_) => return self.close(engine, index),
         };
-        self.engine.count_bytes_in(count);
+        engine.count_bytes_in(count);
         match connection.hold {
             Hold::Closing => return,
             Hold::Blocked | Hold::Paused => {
                 connection.input.extend_from_slice(&scratch[..count]);
-                return self.check_input(index);
+                return self.check_input(engine, index);
             }
             Hold::No => {}
         }
         if connection.input.is_empty() {
-            let used = self.run_commands(index, &scratch[..count]);
+            let used = self.run_commands(engine, index, &scratch[..count]);
             if let Some(connection) = &mut self.connections[index] {
                 connection.input.extend_from_slice(&scratch[used..count]);
             }
         } else {
             connection.input.extend_from_slice(&scratch[..count]);
-            self.run_input(index);
+            self.run_input(engine, index);
         }
-        self.check_input(index);
+        self.check_input(engine, index);
         self.list(index);
     }
 
     /// Runs the commands in a connection's own buffer.
-    fn run_input(&mut self, index: usize) {
+    fn run_input(&mut self, engine: &mut Engine, index: usize) {
         let Some(connection) = &mut self.connections[index] else { return };
         let mut input = std::mem::take(&mut connection.input);
-        let used = self.run_commands(index, &input);
+        let used = self.run_commands(engine, index, &input);
         if used == input.len() {
             input.clear();
             if input.capacity() > CHUNK {
@@ -404,84 +404,98 @@ impl Server {
     }
 
     /// A client may not make the server keep more than its limit.
-    fn check_input(&mut self, index: usize) {
+    fn check_input(&mut self, engine: &mut Engine, index: usize) {
         let Some(connection) = &self.connections[index] else { return };
-        let limit = if self.engine.is_unauthenticated(connection.client) {
+        let limit = if engine.is_unauthenticated(connection.client) {
             1 << 20
         } else {
-            self.engine.setting("client-query-buffer-limit").parse().unwrap_or(usize::MAX)
+            engine.setting("client-query-buffer-limit").parse().unwrap_or(usize::MAX)
         };
         if connection.input.len() > limit {
-            self.close(index);
+            self.close(engine, index);
         }
     }
 
-    /// Runs the whole commands at the beginning of `data`; how many bytes they took.
-    fn run_commands(&mut self, index: usize, data: &[u8]) -> usize {
-        let Some(connection) = &mut self.connections[index] else { return data.len() };
+    /// Runs the whole commands at the beginning of `data`; how many bytes they took. The connection stands aside
+    /// meanwhile: a script that takes long serves the others.
+    fn run_commands(&mut self, engine: &mut Engine, index: usize, data: &[u8]) -> usize {
+        let Some(mut connection) = self.connections[index].take() else { return data.len() };
         let mut at = 0;
-        while at < data.len() {
-            let limits = if self.engine.is_unauthenticated(connection.client) {
-                &Limits::UNAUTHENTICATED
-            } else {
-                &self.limits
+        while at < data.len() && connection.hold == Hold::No {
+            at += match self.run_command(engine, &mut connection, &data[at..]) {
+                Some(consumed) => consumed,
+                None => break,
             };
-            match connection.parser.parse(&data[at..], limits) {
-                Ok(Parsed::Incomplete { .. }) => break,
-                Err(error) => {
-                    connection.out.error(format!("ERR {error}").as_bytes());
-                    connection.hold = Hold::Closing;
-                    return data.len();
-                }
-                Ok(Parsed::Command { consumed }) => {
-                    let buffer = &data[at..];
-                    let count = connection.parser.count();
-                    let mut few: [&[u8]; 16] = [&[]; 16];
-                    let many: Vec<&[u8]>;
-                    let arguments = if count <= few.len() {
-                        for (slot, argument) in few.iter_mut().zip(connection.parser.arguments(buffer)) {
-                            *slot = argument;
-                        }
-                        &few[..count]
-                    } else {
-                        many = connection.parser.arguments(buffer).collect();
-                        &many[..]
-                    };
-                    let flow = self.engine.execute(connection.client, arguments, &mut connection.out);
-                    if flow == Flow::Later {
-                        connection.parser.next();
-                        connection.hold = Hold::Paused;
-                        self.paused.push(index);
-                        break;
-                    }
-                    connection.parser.next();
-                    at += consumed;
-                    match flow {
-                        Flow::Next | Flow::Later => {}
-                        Flow::Blocked => {
-                            connection.hold = Hold::Blocked;
-                            break;
-                        }
-                        Flow::Close => {
-                            connection.hold = Hold::Closing;
-                            return data.len();
-                        }
-                    }
-                }
-            }
         }
+        if connection.hold == Hold::Closing {
+            at = data.len();
+        }
+        if connection.hold == Hold::Paused {
+            self.paused.push(index);
+        }
+        if self.was_inside {
+            connection.is_listed = false;
+        }
+        self.connections[index] = Some(connection);
         at
     }
 
+    /// Runs the command at the beginning of `data`; how many bytes it took, `None` if it is not whole or is put off.
+    fn run_command(
+        &mut self,
+        engine: &mut Engine,
+        connection: &mut Connection,
+        data: &[u8],
+    ) -> Option<usize> {
+        let limits = if engine.is_unauthenticated(connection.client) {
+            &Limits::UNAUTHENTICATED
+        } else {
+            &self.limits
+        };
+        let consumed = match connection.parser.parse(data, limits) {
+            Ok(Parsed::Incomplete { .. }) => return None,
+            Ok(Parsed::Command { consumed }) => consumed,
+            Err(error) => {
+                connection.out.error(format!("ERR {error}").as_bytes());
+                connection.hold = Hold::Closing;
+                return None;
+            }
+        };
+        let count = connection.parser.count();
+        let mut few: [&[u8]; 16] = [&[]; 16];
+        let many: Vec<&[u8]>;
+        let arguments = if count <= few.len() {
+            for (slot, argument) in few.iter_mut().zip(connection.parser.arguments(data)) {
+                *slot = argument;
+            }
+            &few[..count]
+        } else {
+            many = connection.parser.arguments(data).collect();
+            &many[..]
+        };
+        let flow = engine.execute_with(connection.client, arguments, &mut connection.out, self);
+        connection.parser.next();
+        match flow {
+            Flow::Next => {}
+            Flow::Later => {
+                connection.hold = Hold::Paused;
+                return None;
+            }
+            Flow::Blocked => connection.hold = Hold::Blocked,
+            Flow::Close => connection.hold = Hold::Closing,
+        }
+        Some(consumed)
+    }
+
     /// Goes on with a client that was held.
-    fn resume(&mut self, index: usize) {
+    fn resume(&mut self, engine: &mut Engine, index: usize) {
         let Some(connection) = &mut self.connections[index] else { return };
         if connection.hold == Hold::Closing {
             return;
         }
         connection.hold = Hold::No;
         if !connection.input.is_empty() {
-            self.run_input(index);
+            self.run_input(engine, index);
         }
         self.list(index);
     }
@@ -496,33 +510,44 @@ impl Server {
     }
 
     /// Does what the commands of this turn have asked for, then sends.
-    fn settle(&mut self) {
-        if self.engine.is_walking() && self.disk.wants_more() {
-            let done = self.engine.walk(WALK_SLICE);
+    fn settle(&mut self, engine: &mut Engine) {
+        if engine.is_walking() && self.disk.wants_more() {
+            let done = engine.walk(WALK_SLICE);
             self.disk.walked(done);
         }
-        while self.engine.has_effects() {
-            let effects = self.engine.take_effects();
-            self.carry_out(effects);
+        while engine.has_effects() {
+            let effects = engine.take_effects();
+            self.carry_out(engine, effects);
         }
-        let may_answer = self.disk.end_of_turn(&mut self.engine, self.report);
+        self.answer(engine);
+        self.was_inside = false;
+    }
+
+    /// Writes the log, then sends what it allows.
+    fn answer(&mut self, engine: &mut Engine) {
+        let may_answer = self.disk.end_of_turn(engine, self.report);
         for index in std::mem::take(&mut self.to_send) {
             if may_answer {
-                self.send(index);
+                self.send(engine, index);
             } else {
-                self.cut(index);
+                self.cut(engine, index);
             }
         }
     }
 
-    fn carry_out(&mut self, effects: Effects) {
+    /// Takes what goes to the disk and to the operator.
+    fn note(&mut self, effects: &Effects) {
         self.disk.write(&effects.journal, effects.journal_databases, &effects.snapshot);
         for notice in &effects.notices {
             (self.report)(notice);
         }
+    }
+
+    fn carry_out(&mut self, engine: &mut Engine, effects: Effects) {
+        self.note(&effects);
         if effects.sleep_us > 0 {
             std::thread::sleep(std::time::Duration::from_micros(effects.sleep_us));
-            self.engine.set_now(clock::now_us());
+            engine.set_now(clock::now_us());
         }
         for (client, bytes) in effects.deliveries {
             let Some(&index) = self.by_client.get(&client) else { continue };
@@ -535,12 +560,12 @@ impl Server {
         }
         for client in effects.closes {
             if let Some(&index) = self.by_client.get(&client) {
-                self.close(index);
+                self.close(engine, index);
             }
         }
         for client in effects.resumed {
             if let Some(&index) = self.by_client.get(&client) {
-                self.resume(index);
+                self.resume(engine, index);
             }
         }
         if !effects.garbage.is_empty() {
@@ -550,23 +575,23 @@ impl Server {
             match request {
                 DiskRequest::Shutdown { save } => {
                     if save {
-                        self.disk.snapshot_now(&mut self.engine, self.report);
+                        self.disk.snapshot_now(engine, self.report);
                     }
                     self.stopping = true;
                 }
-                request => self.disk.request(request, &mut self.engine, self.report),
+                request => self.disk.request(request, engine, self.report),
             }
         }
     }
 
-    fn send(&mut self, index: usize) {
+    fn send(&mut self, engine: &mut Engine, index: usize) {
         let Some(connection) = &mut self.connections[index] else { return };
         connection.is_listed = false;
         let before = connection.pending();
-        let Ok(all) = connection.flush() else { return self.close(index) };
-        self.engine.count_bytes_out(before - connection.pending());
+        let Ok(all) = connection.flush() else { return self.close(engine, index) };
+        engine.count_bytes_out(before - connection.pending());
         if all && connection.hold == Hold::Closing {
-            return self.close(index);
+            return self.close(engine, index);
         }
         if all == connection.waits_to_write {
             connection.waits_to_write = !all;
@@ -575,15 +600,15 @@ impl Server {
             let _ = self.epoll.modify(connection.socket.as_fd(), &mut event);
         }
         if !all {
-            self.check_output(index);
+            self.check_output(engine, index);
         }
     }
 
     /// Closes a client that does not read fast enough for its class's limits.
-    fn check_output(&mut self, index: usize) {
+    fn check_output(&mut self, engine: &mut Engine, index: usize) {
         let Some(connection) = &mut self.connections[index] else { return };
-        let class = if self.engine.is_subscriber(connection.client) { "pubsub" } else { "normal" };
-        let limits = self.engine.setting("client-output-buffer-limit");
+        let class = if engine.is_subscriber(connection.client) { "pubsub" } else { "normal" };
+        let limits = engine.setting("client-output-buffer-limit");
         let mut words = limits.split_whitespace().skip_while(|word| *word != class).skip(1);
         let mut number = || words.next().and_then(|word| word.parse::<u64>().ok()).unwrap_or(0);
         let (hard, soft, seconds) = (number() as usize, number() as usize, number());
@@ -600,30 +625,47 @@ impl Server {
                 "client {} closed: {pending} bytes wait to be read by it",
                 connection.client
             ));
-            self.close(index);
+            self.close(engine, index);
         }
     }
 
     /// Closes a client after what can be sent at once.
-    fn close(&mut self, index: usize) {
+    fn close(&mut self, engine: &mut Engine, index: usize) {
         if let Some(connection) = &mut self.connections[index] {
             let _ = connection.flush();
         }
-        self.cut(index);
+        self.cut(engine, index);
     }
 
     /// Closes a client without a word more.
-    fn cut(&mut self, index: usize) {
+    fn cut(&mut self, engine: &mut Engine, index: usize) {
         let Some(connection) = self.connections[index].take() else { return };
         let _ = self.epoll.delete(connection.socket.as_fd());
         self.by_client.remove(&connection.client);
-        self.engine.disconnect(connection.client);
+        engine.disconnect(connection.client);
         self.free.push(index);
     }
 
     /// The last of it: what was answered is on disk before the process ends.
-    fn finish(&mut self) {
-        self.settle();
+    fn finish(&mut self, engine: &mut Engine) {
+        self.settle(engine);
         self.disk.finish(self.report);
+    }
+}
+
+impl Meanwhile for Server {
+    /// A turn within a turn. The commands that came before the script are written to the log and answered; the script's
+    /// own client, and what the script has done for others, wait for its end.
+    fn serve(&mut self, engine: &mut Engine) -> bool {
+        self.note(&engine.take_settled());
+        self.was_inside = true;
+        let mut events = [EpollEvent::empty(); 64];
+        let count = self.epoll.wait(&mut events, EpollTimeout::ZERO).unwrap_or(0);
+        let mut scratch = vec![0; if count > 0 { CHUNK } else { 0 }];
+        for event in &events[..count] {
+            self.handle(engine, event.data(), event.events(), &mut scratch);
+        }
+        self.answer(engine);
+        self.stopping || engine.wants_shutdown()
     }
 }

@@ -135,17 +135,6 @@ fn transactions_and_scripts() {
 }
 
 #[test]
-fn a_script_that_never_ends_is_ended() {
-    let store = Store::start(None, &[("busy-reply-threshold", "50")]);
-    let mut client = store.client();
-    let reply = client.line("EVAL while(true)do(x)end 0");
-    assert!(reply.starts_with("-ERR Error compiling"), "{reply}");
-    let reply = client.line("EVAL repeat(tostring)(1)until(false) 0");
-    assert!(reply.contains("Script killed"), "{reply}");
-    assert_eq!(client.line("PING"), "PONG");
-}
-
-#[test]
 fn those_who_wait_are_served_in_the_order_they_came() {
     let store = Store::start(None, &[]);
     let mut waiters: Vec<_> = (0..3).map(|_| store.client()).collect();

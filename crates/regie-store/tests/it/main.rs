@@ -7,4 +7,5 @@ mod durability;
 mod frameworks;
 mod memory;
 mod reference;
+mod scripts;
 mod server;
