@@ -98,8 +98,10 @@ section! {
         mode: Option<Mode> = (found "worker where Octane or a FrankenPHP runtime is configured, else classic"), "\"worker\"";
         /// The script that boots the application in worker mode, relative to the application's folder.
         script: Option<PathBuf> = (found "Octane's and Symfony's own"), "\"public/frankenphp-worker.php\"";
-        /// How many workers.
-        workers: Count = "\"auto\"", "8";
+        /// How many workers. `"2-16"`: never fewer than 2, and up to 16 while requests wait.
+        workers: Count = "\"auto\"", "\"2-16\"";
+        /// With a range of workers: those that nobody needed for so long leave.
+        idle_timeout: Span = "\"10s\"", "\"1m\"";
         /// After how many requests a worker is replaced; 0 for never.
         max_requests: Option<u64> = (found "500 in worker mode, 0 in classic mode"), "1000";
         /// The resident memory past which a worker is replaced after its response.

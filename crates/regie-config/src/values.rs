@@ -317,6 +317,8 @@ pub enum Count {
     Auto,
     /// This many.
     Exactly(u32),
+    /// As the load asks: never fewer, never more.
+    Between(u32, u32),
 }
 
 /// More processes than this are a slip, not a wish.
@@ -327,21 +329,27 @@ impl fmt::Display for Count {
         match self {
             Self::Auto => f.write_str("auto"),
             Self::Exactly(number) => number.fmt(f),
+            Self::Between(min, max) => write!(f, "{min}-{max}"),
         }
     }
 }
 
 impl Setting for Count {
     fn kind() -> String {
-        "a number or \"auto\"".to_owned()
+        "a number, \"MIN-MAX\" or \"auto\"".to_owned()
     }
 
     fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
         match &node.value {
             Value::Text(text) if text == "auto" => Some(Self::Auto),
+            Value::Text(text) if text.contains('-') => Self::range(text).or_else(|| {
+                let what = format!("expects two numbers from 1 to {PROCESSES_MAX}, the smaller first, such as \"2-16\"; found \"{text}\"");
+                reader.fault(&node.place, what, None);
+                None
+            }),
             Value::Text(text) if !text.contains("${") && text.parse::<i64>().is_err() => {
                 let fix = did_you_mean(text, ["auto"]);
-                reader.fault(&node.place, format!("expects a number or \"auto\", found \"{text}\""), fix);
+                reader.fault(&node.place, format!("expects a number, \"MIN-MAX\" or \"auto\", found \"{text}\""), fix);
                 None
             }
             _ => integer(node, reader, 1, i64::from(PROCESSES_MAX))
@@ -354,7 +362,17 @@ impl Setting for Count {
         match self {
             Self::Auto => "\"auto\"".to_owned(),
             Self::Exactly(number) => number.to_string(),
+            Self::Between(..) => format!("\"{self}\""),
         }
+    }
+}
+
+impl Count {
+    fn range(text: &str) -> Option<Self> {
+        let (min, max) = text.split_once('-')?;
+        let number = |text: &str| text.trim().parse().ok().filter(|n| (1..=PROCESSES_MAX).contains(n));
+        let (min, max) = (number(min)?, number(max)?);
+        (min <= max).then_some(Self::Between(min, max))
     }
 }
 

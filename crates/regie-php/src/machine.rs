@@ -11,9 +11,11 @@
 //! - A worker that dies is replaced at once. Only one that fails to boot waits: failures² × 100 ms, at most 1 s.
 //! - A rolling replacement forks the new worker first, into one of the spare seats, and asks an old one to leave when
 //!   the new one is ready.
+//! - How many workers there shall be is the [`Crew`]'s to say. One too many is asked to leave when it is idle.
 //! - Time limit of a request, which it brings along or has of the pool: at T the signal that raises a fatal error; at T + grace the one that answers in PHP's
 //!   place; [`LAST_WORD_US`] later the kill.
 
+use crate::crew::{Crew, Load};
 use crate::scoreboard::State;
 
 /// Between answering in place of a stuck PHP and the kill.
@@ -117,7 +119,7 @@ const EMPTY: Seat = Seat {
 #[derive(Debug)]
 pub(crate) struct Machine {
     seats: Vec<Seat>,
-    wanted: usize,
+    crew: Crew,
     limits: Limits,
     /// In worker mode one worker that has booted makes the pool ready.
     one_is_enough: bool,
@@ -135,10 +137,11 @@ pub(crate) fn spare_seats(workers: usize) -> usize {
 }
 
 impl Machine {
-    pub(crate) fn new(workers: usize, limits: Limits, one_is_enough: bool) -> Self {
+    pub(crate) fn new(crew: Crew, limits: Limits, one_is_enough: bool) -> Self {
+        let most = crew.max();
         Self {
-            seats: vec![EMPTY; workers + spare_seats(workers)],
-            wanted: workers,
+            seats: vec![EMPTY; most + spare_seats(most)],
+            crew,
             limits,
             one_is_enough,
             announced: false,
@@ -219,8 +222,14 @@ impl Machine {
         self.replacing = true;
     }
 
-    /// Looks at all seats. Returns what to do, and when to look again at the latest.
-    pub(crate) fn look(&mut self, now_us: u64, views: &[View]) -> (Vec<Effect>, Option<u64>) {
+    /// Workers that there shall be.
+    pub(crate) fn wanted(&self) -> usize {
+        self.crew.wanted()
+    }
+
+    /// Looks at all seats; `waiting` is the number of requests that no worker has taken. Returns what to do, and when
+    /// to look again at the latest.
+    pub(crate) fn look(&mut self, now_us: u64, views: &[View], waiting: usize) -> (Vec<Effect>, Option<u64>) {
         let mut effects = Vec::new();
         let mut next = Next { now_us, at_us: None };
         for (index, view) in views.iter().enumerate() {
@@ -228,7 +237,10 @@ impl Machine {
         }
         match self.stopping_since_us {
             Some(since) => self.look_at_stop(now_us, since, &mut effects, &mut next),
-            None => self.look_at_numbers(now_us, &mut effects, &mut next),
+            None => {
+                self.look_at_load(now_us, views, waiting, &mut next);
+                self.look_at_numbers(now_us, views, &mut effects, &mut next);
+            }
         }
         (effects, next.at_us)
     }
@@ -311,7 +323,17 @@ impl Machine {
         }
     }
 
-    fn look_at_numbers(&mut self, now_us: u64, effects: &mut Vec<Effect>, next: &mut Next) {
+    fn look_at_load(&mut self, now_us: u64, views: &[View], waiting: usize, next: &mut Next) {
+        let ready = || self.seats.iter().zip(views).filter(|(seat, _)| seat.ready && !seat.leaving);
+        let idle = ready().filter(|(_, view)| view.state == State::Idle).count();
+        let load = Load { ready: ready().count(), idle, waiting };
+        if let Some(at_us) = self.crew.look(now_us, load) {
+            next.is_due(at_us);
+        }
+    }
+
+    fn look_at_numbers(&mut self, now_us: u64, views: &[View], effects: &mut Vec<Effect>, next: &mut Next) {
+        let wanted = self.crew.wanted();
         let count = |seats: &[Seat], of: fn(&Seat) -> bool| {
             seats.iter().filter(|seat| seat.alive && of(seat)).count()
         };
@@ -319,20 +341,20 @@ impl Machine {
         let old = count(&self.seats, |seat| seat.old);
         let young = count(&self.seats, |seat| !seat.leaving && !seat.old);
         let missing = if self.replacing && old > 0 {
-            (self.wanted + spare_seats(self.wanted))
-                .saturating_sub(staying)
-                .min(self.wanted.saturating_sub(young))
+            (wanted + spare_seats(wanted)).saturating_sub(staying).min(wanted.saturating_sub(young))
         } else {
-            self.wanted.saturating_sub(staying)
+            wanted.saturating_sub(staying)
         };
         if missing > 0 && next.is_due(self.no_fork_before_us) {
             let empty = (0..self.seats.len()).filter(|index| !self.seats[*index].alive);
             effects.extend(empty.take(missing).map(Effect::Fork));
         }
         let mut ready = count(&self.seats, |seat| seat.ready && !seat.leaving);
-        for index in 0..self.seats.len() {
+        // Those that came last go first, and none that is in a request.
+        for index in (0..self.seats.len()).rev() {
             let seat = &mut self.seats[index];
-            if ready > self.wanted && seat.alive && seat.old && !seat.leaving {
+            let may_go = seat.old || (!self.replacing && views[index].state == State::Idle);
+            if ready > wanted && seat.ready && may_go && !seat.leaving {
                 (seat.leaving, seat.told_us) = (true, now_us);
                 next.is_due(now_us + REPEAT_US);
                 effects.push(Effect::AskToLeave(index));
@@ -343,7 +365,7 @@ impl Machine {
             self.replacing = false;
             effects.push(Effect::Replaced);
         }
-        let enough = if self.one_is_enough { 1 } else { self.wanted };
+        let enough = if self.one_is_enough { 1 } else { wanted };
         if !self.announced && ready >= enough {
             self.announced = true;
             effects.push(Effect::Ready);
@@ -383,14 +405,16 @@ mod tests {
     struct Rig {
         machine: Machine,
         views: Vec<View>,
+        waiting: usize,
         now_us: u64,
     }
 
     fn rig(workers: usize) -> Rig {
         let nothing = View { state: State::Empty, sequence: 0, began_us: 0, due_us: 0 };
         Rig {
-            machine: Machine::new(workers, LIMITS, false),
+            machine: Machine::new(Crew::new(workers, workers, 0), LIMITS, false),
             views: vec![nothing; workers + spare_seats(workers)],
+            waiting: 0,
             now_us: 1_000_000,
         }
     }
@@ -398,7 +422,7 @@ mod tests {
     impl Rig {
         /// Looks, lets forks succeed at once, and returns what was to be done.
         fn look(&mut self) -> Vec<Effect> {
-            let (effects, next_us) = self.machine.look(self.now_us, &self.views);
+            let (effects, next_us) = self.machine.look(self.now_us, &self.views, self.waiting);
             assert!(next_us.is_none_or(|at_us| at_us > self.now_us), "a time to look again lies ahead");
             for effect in &effects {
                 if let Effect::Fork(seat) = effect {
@@ -438,15 +462,47 @@ mod tests {
             assert_eq!(Machine::pause_us(failures), pause_us, "after {failures}");
         }
         let mut rig = rig(1);
-        rig.machine.look(rig.now_us, &rig.views);
+        rig.machine.look(rig.now_us, &rig.views, 0);
         rig.machine.forked(rig.now_us, 0);
         rig.machine.exited(rig.now_us, 0, Ending::BootFailed);
-        let (effects, next_us) = rig.machine.look(rig.now_us, &rig.views);
+        let (effects, next_us) = rig.machine.look(rig.now_us, &rig.views, 0);
         assert_eq!((effects, next_us), (vec![], Some(rig.now_us + 100_000)));
         rig.now_us += 100_000;
         assert_eq!(rig.look(), [Effect::Fork(0)]);
         rig.look();
         assert_eq!(rig.machine.failures(), 0, "one that serves ends the row");
+    }
+
+    #[test]
+    fn the_number_follows_the_load_and_only_the_idle_go() {
+        let mut rig = rig(1);
+        rig.machine = Machine::new(Crew::new(1, 3, 500_000), LIMITS, false);
+        rig.views =
+            vec![View { state: State::Empty, sequence: 0, began_us: 0, due_us: 0 }; 3 + spare_seats(3)];
+        assert_eq!(rig.look(), [Effect::Fork(0)]);
+        rig.look();
+        rig.waiting = 2;
+        let busy = View { state: State::Running, sequence: 1, began_us: rig.now_us, due_us: 0 };
+        rig.views[0] = busy;
+        assert_eq!(rig.look(), []);
+        rig.now_us += 50_000;
+        assert_eq!(rig.look(), [Effect::Fork(1)]);
+        rig.views[1] = busy;
+        rig.look();
+        rig.now_us += 50_000;
+        assert_eq!(rig.look(), [Effect::Fork(2)]);
+        (rig.views[2], rig.waiting) = (busy, 0);
+        rig.look();
+        rig.views[0].state = State::Idle;
+        rig.views[1].state = State::Idle;
+        // The first idle time began under load, the second did not.
+        for (after_us, expected) in
+            [(500_000, vec![]), (499_999, vec![]), (1, vec![Effect::AskToLeave(1), Effect::AskToLeave(0)])]
+        {
+            rig.now_us += after_us;
+            assert_eq!(rig.look(), expected, "after {after_us} µs");
+        }
+        assert_eq!(rig.machine.wanted(), 1, "the one in a request is the one that stays");
     }
 
     #[test]
@@ -489,7 +545,7 @@ mod tests {
     #[test]
     fn a_boot_has_its_limit() {
         let mut rig = rig(1);
-        rig.machine.look(rig.now_us, &rig.views);
+        rig.machine.look(rig.now_us, &rig.views, 0);
         rig.machine.forked(rig.now_us, 0);
         rig.views[0].state = State::Starting;
         assert_eq!(rig.look(), []);

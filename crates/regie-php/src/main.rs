@@ -3,6 +3,7 @@
 //! The master ([`shell::master`]) starts the embedded engine once and forks workers ([`shell::worker`]) that share its
 //! opcache; what happens between them is decided by a pure [`machine`], and seen on a [`scoreboard`] in shared memory.
 
+mod crew;
 mod machine;
 mod options;
 mod scoreboard;

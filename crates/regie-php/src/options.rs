@@ -47,9 +47,14 @@ pub(crate) struct Options {
     #[arg(long, value_name = "FILE", required_if_eq("mode", "worker"))]
     pub(crate) script: Option<PathBuf>,
 
-    /// Number of worker processes; auto is twice the number of CPUs, at least 4.
-    #[arg(long, value_name = "N|auto", default_value = "auto", value_parser = parse_workers)]
+    /// Number of worker processes; auto is twice the number of CPUs, at least 4. MIN-MAX: more when requests wait, fewer
+    /// when nobody needs them.
+    #[arg(long, value_name = "N|MIN-MAX|auto", default_value = "auto", value_parser = parse_workers)]
     pub(crate) workers: Workers,
+
+    /// With MIN-MAX: workers that nobody needed for so long leave.
+    #[arg(long, value_name = "SPAN", default_value = "10s")]
+    pub(crate) idle_timeout: Span,
 
     /// Replace a worker after this many requests, give or take a tenth. 0: never.
     #[arg(long, value_name = "N", default_value_t = 0)]
@@ -161,6 +166,8 @@ pub(crate) enum Workers {
     Auto,
     /// That many.
     Count(usize),
+    /// As the load asks, within these.
+    Between(usize, usize),
 }
 
 /// What `auto` gives at least: requests wait for databases more than they compute.
@@ -169,11 +176,15 @@ const WORKERS_MIN: usize = 4;
 pub(crate) const WORKERS_MAX: usize = 1024;
 
 impl Workers {
-    /// The number on a machine with `cpus` CPUs.
-    pub(crate) fn resolve(self, cpus: usize) -> usize {
+    /// The fewest and the most on a machine with `cpus` CPUs.
+    pub(crate) fn resolve(self, cpus: usize) -> (usize, usize) {
         match self {
-            Self::Auto => (cpus * 2).clamp(WORKERS_MIN, WORKERS_MAX),
-            Self::Count(count) => count,
+            Self::Auto => {
+                let count = (cpus * 2).clamp(WORKERS_MIN, WORKERS_MAX);
+                (count, count)
+            }
+            Self::Count(count) => (count, count),
+            Self::Between(min, max) => (min, max),
         }
     }
 }
@@ -214,10 +225,13 @@ fn parse_listen(text: &str) -> Result<Listen, String> {
 }
 
 fn parse_workers(text: &str) -> Result<Workers, String> {
-    match text.parse() {
+    let number = |text: &str| text.parse().ok().filter(|count| (1..=WORKERS_MAX).contains(count));
+    let range = || text.split_once('-').and_then(|(min, max)| Some((number(min)?, number(max)?)));
+    match (number(text), range()) {
         _ if text == "auto" => Ok(Workers::Auto),
-        Ok(count) if (1..=WORKERS_MAX).contains(&count) => Ok(Workers::Count(count)),
-        _ => Err(format!("auto, or a number from 1 to {WORKERS_MAX}")),
+        (Some(count), _) => Ok(Workers::Count(count)),
+        (_, Some((min, max))) if min <= max => Ok(Workers::Between(min, max)),
+        _ => Err(format!("auto, a number from 1 to {WORKERS_MAX}, or two such as MIN-MAX")),
     }
 }
 
@@ -267,6 +281,7 @@ mod tests {
             ("regie-php --listen nowhere", "neither unix:/path nor address:port"),
             ("regie-php --listen /s --mode worker", "--script"),
             ("regie-php --listen /s --workers 0", "a number from 1 to 1024"),
+            ("regie-php --listen /s --workers 4-2", "MIN-MAX"),
             ("regie-php --listen /s --env A", "NAME=VALUE"),
         ] {
             let error = parse(line).unwrap_err();
@@ -276,7 +291,8 @@ mod tests {
 
     #[test]
     fn auto_is_twice_the_cpus_and_never_few() {
-        assert_eq!([1, 2, 8].map(|cpus| Workers::Auto.resolve(cpus)), [4, 4, 16]);
-        assert_eq!(Workers::Count(1).resolve(8), 1);
+        assert_eq!([1, 2, 8].map(|cpus| Workers::Auto.resolve(cpus).0), [4, 4, 16]);
+        assert_eq!(Workers::Count(1).resolve(8), (1, 1));
+        assert_eq!(parse("regie-php --listen /s --workers 2-16").unwrap().workers.resolve(8), (2, 16));
     }
 }

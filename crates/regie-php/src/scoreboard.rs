@@ -74,8 +74,8 @@ pub(crate) struct Board {
     pub(crate) timed_out: AtomicU64,
     /// Counts SIGUSR1: a worker whose count is older reopens its log.
     pub(crate) log_epoch: AtomicU32,
-    /// Keeps what follows aligned.
-    pub(crate) reserved: u32,
+    /// Workers that there shall be now. Written by the master.
+    pub(crate) wanted: AtomicU32,
     /// Most requests in hand at once.
     pub(crate) max_active: AtomicU64,
     /// Requests that took the last free worker.
@@ -84,6 +84,8 @@ pub(crate) struct Board {
     pub(crate) memory_peak: AtomicU64,
     /// When the master looks again by itself; a worker whose limit passes before that tells it.
     pub(crate) looks_us: AtomicU64,
+    /// Most requests that waited at a look. Written by the master, and by who shows the status.
+    pub(crate) max_waiting: AtomicU64,
 }
 
 /// For one worker.

@@ -45,6 +45,8 @@ pub(crate) struct Snapshot {
     pub(crate) start_time: u64,
     pub(crate) start_since: u64,
     pub(crate) accepted: u64,
+    /// The number of workers follows the load.
+    pub(crate) is_dynamic: bool,
     pub(crate) listen_queue: u64,
     pub(crate) max_listen_queue: u64,
     pub(crate) listen_queue_len: u64,
@@ -83,6 +85,10 @@ struct Row {
 }
 
 impl Snapshot {
+    fn manager(&self) -> &'static str {
+        if self.is_dynamic { "dynamic" } else { "static" }
+    }
+
     fn active(&self) -> u64 {
         self.processes.iter().filter(|process| process.busy).count() as u64
     }
@@ -122,7 +128,7 @@ impl Snapshot {
             let _ = writeln!(out, "{:<22}{value}", format!("{name}:"));
         };
         line("pool", &self.pool);
-        line("process manager", &"static");
+        line("process manager", &self.manager());
         line("start time", &Stamp(self.start_time));
         for row in self.rows() {
             line(row.name, &row.value);
@@ -142,8 +148,9 @@ impl Snapshot {
         let mut out = String::with_capacity(1024);
         let _ = write!(
             out,
-            "{{\"pool\":{},\"process manager\":\"static\",\"start time\":{}",
+            "{{\"pool\":{},\"process manager\":\"{}\",\"start time\":{}",
             quoted(&self.pool),
+            self.manager(),
             self.start_time
         );
         for row in self.rows() {

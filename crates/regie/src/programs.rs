@@ -170,11 +170,10 @@ fn php_command(site: &Site, binaries: &Binaries, name: &str, pool: &Pool) -> Vec
     if let Some(script) = pool.script.as_ref().filter(|_| pool.mode() != Mode::Classic) {
         words.pair("--script", text(&site.root().join(script)));
     }
-    let workers = match pool.workers {
-        Count::Auto => "auto".to_owned(),
-        Count::Exactly(count) => count.to_string(),
-    };
-    words.pair("--workers", workers);
+    words.pair("--workers", pool.workers.to_string());
+    if matches!(pool.workers, Count::Between(..)) {
+        words.pair("--idle-timeout", span(pool.idle_timeout.0));
+    }
     words.pair("--max-requests", pool.max_requests().to_string());
     if let Some(limit) = pool.max_memory {
         words.pair("--max-memory", limit.0.to_string());

@@ -101,6 +101,10 @@ fn what_single_values_cannot_say_is_checked_too() {
             "[php.\"a b\"]\nworkers = 1",
             "regie.toml:1:6: \"a b\" is no name: up to 48 letters, digits, - and _",
         ),
+        (
+            "[php.web]\nworkers = \"16-2\"",
+            "regie.toml:2:11: expects two numbers from 1 to 1024, the smaller first, such as \"2-16\"; found \"16-2\"",
+        ),
         ("[store]\ndb.x = {}", "regie.toml:2:4: \"x\" is no number of a database"),
         ("[program.a]\ncommand = []", "regie.toml:2:11: the command is empty"),
         ("[php]\nini = { a = \"b\\nc\" }", "regie.toml:2:13: an ini value is a single line"),

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use super::memory::Memory;
 use super::sys;
 use crate::header::Header;
-use crate::shape::{GATEWAYS, Shape};
+use crate::shape::{GATEWAYS, PRIORITIES, Shape};
 use crate::word::{Holder, SEAT_LIMIT};
 
 /// The bytes of the file that are locked for seats lie far behind its end.
@@ -91,6 +91,14 @@ impl Lane {
     #[must_use]
     pub const fn memory(&self) -> &Memory {
         &self.memory
+    }
+
+    /// Requests that no worker has taken, as far as a look from outside can tell.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        let rings =
+            (0..GATEWAYS).flat_map(|gateway| (0..PRIORITIES).map(move |priority| (gateway, priority)));
+        rings.map(|(gateway, priority)| self.memory.ring(gateway, priority).position().1).sum()
     }
 
     /// How many workers have a seat.

@@ -13,7 +13,6 @@ use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, sigprocmask};
 use nix::sys::signalfd::SignalFd;
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, Uid, fork, pipe2, read};
 use regie_core::handoff::Handoff;
 use regie_core::units::Span;
@@ -26,6 +25,7 @@ use super::notify::Notify;
 use super::pool::Pool;
 use super::setup::{self, Fatal, Identity};
 use super::{clock, engine, listen, log, nudge, report, worker};
+use crate::crew::Crew;
 use crate::machine::{Effect, Ending, Machine, View, spare_seats};
 use crate::options::{Mode, Options};
 use crate::scoreboard::{Slot, State};
@@ -60,11 +60,13 @@ pub(crate) fn run(options: Options) -> Result<(), Fatal> {
     let janitor =
         lane.map(Janitor::new).transpose().map_err(|error| Fatal::Usage(format!("the lane: {error}")))?;
     let signals = setup::block_signals()?;
+    // Workers inherit the handlers: a nudge that comes in a worker's first moments must not end it.
+    nudge::listen_to_nudges(std::process::id());
     // SAFETY: the settings live as long as the process, and there is no other thread.
     if unsafe { sys::regie_php_startup(start.settings) } != 1 {
         return Err(Fatal::Engine);
     }
-    let count = options.workers.resolve(setup::cpus());
+    let (fewest, count) = options.workers.resolve(setup::cpus());
     let (board, slots) =
         setup::scoreboard(count + spare_seats(count) + 1).map_err(Fatal::system("shared memory"))?;
     let (status_slot, slots) = slots.split_last().expect("there is one more than there are seats");
@@ -76,6 +78,7 @@ pub(crate) fn run(options: Options) -> Result<(), Fatal> {
         workers: count,
         listener: listen::keep(listener),
         is_tcp,
+        is_dynamic: fewest < count,
         lane,
         worker_script: start.worker_script,
         master_pid: std::process::id(),
@@ -87,7 +90,8 @@ pub(crate) fn run(options: Options) -> Result<(), Fatal> {
     }));
     title(&format!("regie-php: master {}", pool.options.pool));
     let limits = setup::limits(&pool.options);
-    let machine = Machine::new(count, limits, pool.options.mode == Mode::Worker);
+    let crew = Crew::new(fewest, count, setup::micros(pool.options.idle_timeout));
+    let machine = Machine::new(crew, limits, pool.options.mode == Mode::Worker);
     // SAFETY: the descriptor was handed to us alone.
     let lifeline =
         handoff.get(regie_core::handoff::names::LIFELINE).map(|fd| unsafe { listen::take_over(fd) });
@@ -106,6 +110,7 @@ pub(crate) fn run(options: Options) -> Result<(), Fatal> {
         status: StatusDesk { listener: status_listener.map(listen::keep), slot: status_slot, pid: None },
         generation: Generation::Current,
         janitor,
+        shown: 0,
         stopped: false,
     };
     log::master(
@@ -114,7 +119,7 @@ pub(crate) fn run(options: Options) -> Result<(), Fatal> {
             "PHP {} ({}), {} workers, {} mode, on {}",
             version(),
             pool.options.sapi_name,
-            count,
+            if fewest < count { format!("{fewest} to {count}") } else { count.to_string() },
             setup::mode_name(pool.options.mode),
             setup::place(&pool.options)
         ),
@@ -141,6 +146,8 @@ struct Master {
     generation: Generation,
     /// Answers what workers had taken from the lane when they died.
     janitor: Option<Janitor<&'static Lane>>,
+    /// The number of workers that was last told of.
+    shown: usize,
     stopped: bool,
 }
 
@@ -170,7 +177,9 @@ impl Master {
         while !self.stopped {
             let now_us = clock::monotonic_us();
             let views: Vec<View> = self.pool.slots.iter().map(view).collect();
-            let (effects, next_us) = self.machine.look(now_us, &views);
+            let waiting = if self.pool.is_dynamic { self.pool.waiting() } else { 0 };
+            let (effects, next_us) = self.machine.look(now_us, &views, waiting);
+            self.tell_number();
             let acted = !effects.is_empty();
             for effect in effects {
                 self.apply(effect);
@@ -179,6 +188,32 @@ impl Master {
                 self.wait(&views, next_us);
             }
         }
+    }
+
+    /// Says how many workers there shall be, when that has changed.
+    fn tell_number(&mut self) {
+        let (wanted, before) = (self.machine.wanted(), self.shown);
+        if wanted == before {
+            return;
+        }
+        self.shown = wanted;
+        self.pool.board.wanted.store(u32::try_from(wanted).unwrap_or(u32::MAX), Relaxed);
+        if before == 0 || !self.pool.is_dynamic {
+            return;
+        }
+        let why = if wanted > before { "requests wait" } else { "some were idle" };
+        log::master(Level::Notice, format_args!("{wanted} workers in place of {before}: {why}"));
+        self.notify.say(&format!("STATUS={}\n", self.status_line()));
+        if wanted == self.pool.workers {
+            log::master(Level::Warning, format_args!("that is the most that --workers allows"));
+        }
+    }
+
+    fn status_line(&self) -> String {
+        if !self.pool.is_dynamic {
+            return "serving".to_owned();
+        }
+        format!("serving with {} workers of at most {}", self.machine.wanted(), self.pool.workers)
     }
 
     fn apply(&mut self, effect: Effect) {
@@ -240,7 +275,7 @@ impl Master {
 
     fn announce(&self) {
         log::master(Level::Notice, format_args!("ready"));
-        self.notify.say("READY=1\nSTATUS=serving\n");
+        self.notify.say(&format!("READY=1\nSTATUS={}\n", self.status_line()));
         for pid in &self.predecessors {
             nudge::ask_to_leave(pid.as_raw());
         }
@@ -392,17 +427,24 @@ impl Master {
     }
 
     fn reap(&mut self) {
+        // nix's own refuses the real-time signals, after the kernel has forgotten the child.
+        let mut status = 0;
         loop {
-            match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-                Ok(WaitStatus::Exited(pid, code)) => self.on_exit(pid, Some(code), None),
-                Ok(WaitStatus::Signaled(pid, signal, _)) => self.on_exit(pid, None, Some(signal)),
-                Ok(WaitStatus::StillAlive) | Err(_) => return,
-                Ok(_) => {}
+            // SAFETY: writes the status.
+            let pid = unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG) };
+            if pid <= 0 {
+                return;
+            }
+            let pid = Pid::from_raw(pid);
+            if libc::WIFEXITED(status) {
+                self.on_exit(pid, Some(libc::WEXITSTATUS(status)), None);
+            } else if libc::WIFSIGNALED(status) {
+                self.on_exit(pid, None, Some(libc::WTERMSIG(status)));
             }
         }
     }
 
-    fn on_exit(&mut self, pid: Pid, code: Option<i32>, signal: Option<Signal>) {
+    fn on_exit(&mut self, pid: Pid, code: Option<i32>, signal: Option<i32>) {
         self.predecessors.retain(|old| *old != pid);
         if let Some(janitor) = &self.janitor {
             janitor.bury(pid.as_raw().cast_unsigned());
@@ -422,7 +464,7 @@ impl Master {
             Some(EXIT_APOLOGIZED) => Ending::BootFailedAndWaited,
             _ => Ending::Crashed,
         };
-        let by_us = signal == Some(Signal::SIGKILL) && self.machine.is_stopping();
+        let by_us = signal == Some(libc::SIGKILL) && self.machine.is_stopping();
         if ending == Ending::Crashed && !by_us {
             report_crash(slot, pid, code, signal, now_us);
         }
@@ -464,7 +506,6 @@ impl Master {
 
     /// What every child does first.
     fn settle(&self) -> nix::Result<()> {
-        nudge::listen_to_nudges(self.pool.master_pid);
         sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)?;
         setup::become_user(&self.identity)?;
         // After the change of user, which clears it.
@@ -534,9 +575,12 @@ fn view(slot: &Slot) -> View {
     }
 }
 
-fn report_crash(slot: &Slot, pid: Pid, code: Option<i32>, signal: Option<Signal>, now_us: u64) {
+fn report_crash(slot: &Slot, pid: Pid, code: Option<i32>, signal: Option<i32>, now_us: u64) {
     let how = match (code, signal) {
-        (_, Some(signal)) => format!("was ended by signal {} ({signal})", signal as i32),
+        (_, Some(signal)) => {
+            let name = Signal::try_from(signal).map_or("a real-time signal", Signal::as_str);
+            format!("was ended by signal {signal} ({name})")
+        }
         (code, None) => format!("exited with code {}", code.unwrap_or(-1)),
     };
     let age_ms = now_us.saturating_sub(slot.born_us.load(Relaxed)) / 1000;

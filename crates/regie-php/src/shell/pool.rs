@@ -1,8 +1,9 @@
 //! What master and workers share. Made before the fork, never changed after it.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::atomic::Ordering::Relaxed;
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::write;
 use regie_lane::Lane;
 use regie_php_sys::Text;
@@ -17,11 +18,13 @@ pub(crate) struct Pool {
     pub(crate) options: Options,
     pub(crate) board: &'static Board,
     pub(crate) slots: &'static [Slot],
-    /// Workers; there are spare slots beyond.
+    /// Workers at most; there are spare slots beyond.
     pub(crate) workers: usize,
     /// Waited on by the workers.
     pub(crate) listener: i32,
     pub(crate) is_tcp: bool,
+    /// Whether the number of workers follows the load.
+    pub(crate) is_dynamic: bool,
     /// Where requests of our own gateway come from.
     pub(crate) lane: Option<&'static Lane>,
     pub(crate) worker_script: Text,
@@ -39,6 +42,17 @@ pub(crate) struct Pool {
 unsafe impl Sync for Pool {}
 
 impl Pool {
+    /// Requests that no worker has taken: those in the lane, and one for whoever stands at the door.
+    pub(crate) fn waiting(&self) -> usize {
+        let in_lane = self.lane.map_or(0, Lane::waiting);
+        // SAFETY: the listener stays open for the life of the process.
+        let listener = unsafe { BorrowedFd::borrow_raw(self.listener) };
+        let knocks = poll(&mut [PollFd::new(listener, PollFlags::POLLIN)], PollTimeout::ZERO);
+        let waiting = in_lane + usize::from(knocks == Ok(1));
+        self.board.max_waiting.fetch_max(waiting as u64, Relaxed);
+        waiting
+    }
+
     /// Makes the master look at the scoreboard. A full pipe means that it will anyway.
     pub(crate) fn tell_master(&self) {
         let _ = write(&self.bell, b"!");

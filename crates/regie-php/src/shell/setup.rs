@@ -71,13 +71,16 @@ pub(crate) fn scoreboard(seats: usize) -> nix::Result<(&'static Board, &'static 
     unsafe { Ok((&area.zeroed::<Board>(1)[0], area.zeroed::<Slot>(seats))) }
 }
 
+pub(crate) fn micros(span: regie_core::units::Span) -> u64 {
+    u64::try_from(span.0.as_micros()).unwrap_or(u64::MAX)
+}
+
 /// The limits of `options`, as the machine counts. That of a request is the worker's to tell.
 pub(crate) fn limits(options: &Options) -> Limits {
-    let us = |span: regie_core::units::Span| u64::try_from(span.0.as_micros()).unwrap_or(u64::MAX);
     Limits {
-        grace_us: us(options.request_grace),
-        boot_us: us(options.boot_timeout),
-        stop_us: us(options.stop_timeout),
+        grace_us: micros(options.request_grace),
+        boot_us: micros(options.boot_timeout),
+        stop_us: micros(options.stop_timeout),
     }
 }
 

@@ -117,7 +117,7 @@ impl Surroundings for Around<'_> {
     }
 
     fn workers(&self) -> usize {
-        self.pool.workers
+        self.pool.board.wanted.load(Relaxed) as usize
     }
 }
 

@@ -22,13 +22,29 @@ fn a_killed_worker_costs_its_request_and_is_replaced_at_once() {
         for (what, signal) in [("kill", "SIGKILL"), ("segv", "SIGSEGV")] {
             let mut other = pool.peer();
             dies(&pool, &format!("/?do={what}"));
-            let died = now();
             wait_until("the replacement", || pool.workers().len() == 2, || pool.log());
-            assert!(died.elapsed() < Duration::from_millis(500), "{:?}", died.elapsed());
             assert!(other.ask(&pool.get("/")).text().starts_with("fine "));
             pool.wait_for_log(&format!("({signal}) in GET /?do={what} ("));
         }
         assert!(pool.ask(&pool.get("/")).text().starts_with("fine "));
+    }
+}
+
+/// On a machine that has other work, too: the best of some must be what the promise says.
+#[test]
+fn a_killed_worker_is_replaced_within_50_ms() {
+    for mode in [Mode::Classic, Mode::Worker] {
+        let pool = Pool::start(mode, "hello.php", &["--workers", "2"]);
+        let replace = |_| {
+            let before = pool.workers();
+            let killed = now();
+            kill(Pid::from_raw(before[0]), Signal::SIGKILL).unwrap();
+            let replaced = || pool.workers().len() == 2 && !pool.workers().contains(&before[0]);
+            wait_until("the replacement", replaced, || pool.log());
+            killed.elapsed()
+        };
+        let best = (0..5).map(replace).min().unwrap();
+        assert!(best < Duration::from_millis(50), "{mode:?}: {best:?}");
     }
 }
 

@@ -2,11 +2,12 @@
 
 use std::os::unix::net::UnixListener;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
 use crate::client::Connection;
-use crate::pool::{MODES, Mode, Pool, php, wait_until};
+use crate::pool::{MODES, Mode, Pool, WAYS, now, php, wait_until};
 
 #[test]
 fn a_request_in_hand_is_finished_when_the_pool_stops() {
@@ -100,6 +101,41 @@ fn all_workers_are_replaced_one_after_the_other() {
         let after = pool.workers();
         assert_eq!(after.len(), 4, "{mode:?}");
         assert!(after.iter().all(|pid| !before.contains(pid)));
+    }
+}
+
+#[test]
+fn the_number_of_workers_follows_the_load() {
+    for way in WAYS {
+        let flags = ["--workers", "1-3", "--idle-timeout", "300ms", "--status-path", "/status"];
+        let pool = Pool::start_on(way, "flush.php", &flags);
+        assert_eq!(pool.workers().len(), 1, "{way:?}");
+        let gate = pool.folder.path().join("gate");
+        std::thread::scope(|scope| {
+            let slow: Vec<_> = (0..3)
+                .map(|i| {
+                    let ask = pool.get(&format!("/?i={i}&gate={}", gate.display()));
+                    let pool = &pool;
+                    scope.spawn(move || pool.ask(&ask).text())
+                })
+                .collect();
+            let began = now();
+            wait_until("three workers", || pool.workers().len() == 3, || pool.log());
+            assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+            pool.wait_for_notice("STATUS=serving with 3 workers of at most 3");
+            std::fs::write(&gate, "").unwrap();
+            for (i, answer) in slow.into_iter().enumerate() {
+                assert_eq!(answer.join().unwrap(), format!("Hello {i}"), "{way:?}");
+            }
+        });
+        wait_until("one worker", || pool.workers().len() == 1, || pool.log());
+        assert!(pool.log().contains("that is the most that --workers allows"), "{}", pool.log());
+        assert_eq!(pool.ask(&pool.get("/?i=9")).text(), "Hello 9");
+        let mut status = pool.get("/status");
+        status.params.retain(|(name, _)| name != "SCRIPT_NAME");
+        let status = pool.ask(&status.with("SCRIPT_NAME", "/status")).text();
+        assert!(status.contains("process manager:      dynamic\n"), "{status}");
+        assert!(!pool.log().contains("was ended"), "{}", pool.log());
     }
 }
 
@@ -231,5 +267,17 @@ fn workers_run_as_the_user_and_secrets_leave_the_title() {
         let title = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap();
         let title = String::from_utf8_lossy(&title).into_owned();
         assert!(title.starts_with("regie-php: ") && !title.contains("hunter2"), "{title}");
+    }
+}
+
+/// Workers are asked to leave in their first moments, before they have set up anything.
+#[test]
+fn a_stop_right_after_the_start_ends() {
+    for round in 0..20 {
+        let mut pool = Pool::launch(Mode::Classic, "hello.php", &["--workers", "8"], &[]);
+        pool.wait_for_log("8 workers");
+        pool.signal(Signal::SIGTERM);
+        assert_eq!(pool.wait_for_end(), Some(0), "round {round}: {}", pool.log());
+        assert!(!pool.log().contains("was ended"), "{}", pool.log());
     }
 }
