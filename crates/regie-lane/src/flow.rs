@@ -81,6 +81,13 @@ impl Flow {
         self.writer.0.end.store(code, Ordering::Release);
     }
 
+    /// Nothing follows, if that was not said already; for who comes after the writer.
+    pub fn break_off(&self) {
+        if self.writer.0.end.load(Ordering::Relaxed) == 0 {
+            self.end(End::Broken);
+        }
+    }
+
     /// What a reader at `read` finds in a ring of `ring` bytes.
     ///
     /// The end is loaded first: whoever sees it sees the final count. Acquire: the bytes are there.

@@ -56,5 +56,5 @@ mod models;
 
 pub use shape::{BadShape, Shape};
 #[cfg(feature = "gateway")]
-pub use shell::{Broken, Exchange, Gateway, Read, Refusal};
+pub use shell::{Broken, Exchange, Gateway, Left, Read, Refusal, Remains};
 pub use shell::{Gone, Janitor, Job, Lane, Wake, Worker};

@@ -45,7 +45,7 @@ impl Queue {
 
     fn submit(&self, slot: u16, turn: u32) {
         let s = &self.slots[usize::from(slot)];
-        s.prepare(7);
+        s.prepare(7, false);
         s.queue(turn);
         self.ring().push(slot, turn, 0).unwrap();
     }
@@ -98,7 +98,7 @@ fn a_slot_that_is_used_again_is_not_taken_for_its_former_request() {
             assert_eq!(turn, 1);
             assert!(queue.slots[usize::from(slot)].finish(turn, worker(1)));
             queue.slots[0].free(1);
-            queue.slots[0].prepare(7);
+            queue.slots[0].prepare(7, false);
             queue.slots[0].queue(2);
             // The other may still look at the old entry.
             match queue.ring().push(0, 2, 1) {
@@ -127,7 +127,7 @@ fn an_entry_that_was_read_late_is_not_taken_before_its_turn() {
         };
         let first = queue.ring().take(worker(1));
         // Its entry lies where the first one lay.
-        queue.slots[2].prepare(7);
+        queue.slots[2].prepare(7, false);
         queue.slots[2].queue(1);
         let _ = queue.ring().push(2, 1, 2);
         let mut both = [first.unwrap(), late.join().unwrap().unwrap()];
@@ -351,5 +351,61 @@ fn a_gateway_does_not_wait_for_room_that_is_there() {
         let tells = slot.must_tell_room();
         let waits = gateway.join().unwrap();
         assert!(!waits || tells, "it waits, and nobody tells it");
+    });
+}
+
+/// The last gateway died awake or dozing, before or after it drained its desk. Its heir looks at the slot, then at the
+/// desk, and sleeps only when it will be woken.
+#[test]
+fn an_heir_sees_an_answer_whenever_it_comes() {
+    for (dozed, drained) in [(false, false), (true, false), (false, true)] {
+        explore(3, move || {
+            let queue = Queue::new(1, 1);
+            queue.submit(0, 1);
+            assert!(queue.ring().take(worker(1)).is_some());
+            let desk = Arc::new(Desk::default());
+            if dozed {
+                desk.doze(1);
+            }
+            let bells = Arc::new(AtomicUsize::new(0));
+            let finishing = {
+                let (queue, desk, bells) = (queue.clone(), desk.clone(), bells.clone());
+                thread::spawn(move || {
+                    assert!(queue.slots[0].finish(1, worker(1)));
+                    if desk.announce(0) {
+                        bells.fetch_add(1, Ordering::Relaxed);
+                    }
+                })
+            };
+            if drained {
+                // The last thing that the dead one did.
+                desk.drain(1, |_| ());
+            }
+            let done = || queue.slots[0].word() == Some(Word::new(1, State::Done(worker(1))));
+            let mut seen = done();
+            seen |= desk.drain(1, |_| ()) > 0 && done();
+            let dozes = desk.doze(1);
+            finishing.join().unwrap();
+            assert!(seen || !dozes || bells.load(Ordering::Relaxed) == 1, "it dozes, and nobody rings");
+        });
+    }
+}
+
+#[test]
+fn an_heir_takes_back_or_a_worker_takes() {
+    explore(3, || {
+        let queue = Queue::new(1, 1);
+        queue.slots[0].prepare(7, true);
+        queue.slots[0].queue(1);
+        queue.ring().push(0, 1, 0).unwrap();
+        let taker = {
+            let queue = queue.clone();
+            thread::spawn(move || queue.ring().take(worker(1)).is_some())
+        };
+        assert!(queue.slots[0].is_kept());
+        let back = queue.slots[0].take_back(1);
+        let word = queue.slots[0].word().unwrap();
+        assert_ne!(back, taker.join().unwrap(), "exactly one of the two");
+        assert_eq!(word.state == State::Free, back, "and the heir sees which");
     });
 }

@@ -36,6 +36,8 @@ pub struct Slot {
     wants: AtomicU32,
     /// Bytes of the request's parameters.
     head_len: AtomicU32,
+    /// 1 when the request is kept: an heir of the gateway is told of it.
+    kept: AtomicU32,
     /// When it was taken, on the machine's monotonic clock; 0 before.
     taken_us: AtomicU64,
     /// The request's body: the gateway writes, the worker reads.
@@ -56,8 +58,9 @@ impl Slot {
 
     /// Makes the slot ready for a request: flows empty, flags down. Only while the slot is the gateway's own, which
     /// is why nothing here needs an order of its own; `queue` publishes it.
-    pub fn prepare(&self, head_len: u32) {
+    pub fn prepare(&self, head_len: u32, kept: bool) {
         self.head_len.store(head_len, Ordering::Relaxed);
+        self.kept.store(u32::from(kept), Ordering::Relaxed);
         self.wants.store(0, Ordering::Relaxed);
         self.waiting.store(0, Ordering::Relaxed);
         self.taken_us.store(0, Ordering::Relaxed);
@@ -68,6 +71,11 @@ impl Slot {
     /// FREE → QUEUED. Release: who takes it sees head, flows and flags.
     pub fn queue(&self, turn: u32) {
         self.state.store(Word::new(turn, State::Queued).encode(), Ordering::Release);
+    }
+
+    /// Whether the request in the slot is kept. For an heir: it was written before the request was queued.
+    pub fn is_kept(&self) -> bool {
+        self.kept.load(Ordering::Relaxed) == 1
     }
 
     /// QUEUED → FREE; false when a worker was faster.

@@ -149,13 +149,20 @@ impl Lane {
     /// Locks a gateway's seat.
     #[cfg(feature = "gateway")]
     pub(super) fn sit_as_gateway(&self) -> io::Result<(OwnedFd, usize)> {
-        let file = sys::reopen(self.memory_file.as_fd())?;
-        for (seat, at) in (0..GATEWAYS).zip(GATEWAY_SEATS..) {
-            if sys::lock_byte(file.as_fd(), at)? {
+        for seat in 0..GATEWAYS {
+            if let Some(file) = self.sit_as_gateway_on(seat)? {
                 return Ok((file, seat));
             }
         }
         Err(io::Error::new(io::ErrorKind::WouldBlock, "all gateways' seats of the lane are taken"))
+    }
+
+    /// Locks that seat of a gateway; none when somebody holds it.
+    #[cfg(feature = "gateway")]
+    pub(super) fn sit_as_gateway_on(&self, seat: usize) -> io::Result<Option<OwnedFd>> {
+        let file = sys::reopen(self.memory_file.as_fd())?;
+        let at = GATEWAY_SEATS + i64::try_from(seat).unwrap_or(0);
+        Ok(sys::lock_byte(file.as_fd(), at)?.then_some(file))
     }
 
     /// Locks the seat of a worker through `file` for as long as `clean` runs; none when somebody lives there (or is

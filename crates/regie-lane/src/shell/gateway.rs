@@ -21,19 +21,19 @@ use std::os::fd::OwnedFd;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use bytes::BytesMut;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::time::Instant;
 
+use super::estate::{abandon, take_over};
+use super::exchange::Exchange;
 use super::files::Lane;
 use super::janitor::Janitor;
-use super::memory::{Memory, split};
+use super::memory::Memory;
 use super::sys;
-use crate::flow::{Corrupt, End};
 use crate::queue::NotQueued;
 use crate::shape::PRIORITIES;
 use crate::slot::Slot;
@@ -53,13 +53,13 @@ const STANDSTILL: Duration = Duration::from_millis(1);
 /// exchange are gone.
 #[derive(Clone)]
 pub struct Gateway {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
 }
 
-struct Shared {
-    lane: Arc<Lane>,
+pub(super) struct Shared {
+    pub(super) lane: Arc<Lane>,
     janitor: Janitor,
-    seat: usize,
+    pub(super) seat: usize,
     /// Holds the lock of the seat.
     _file: OwnedFd,
     local: Mutex<Local>,
@@ -92,6 +92,23 @@ struct Local {
 }
 
 impl Local {
+    fn new(slots: Vec<Use>) -> Self {
+        let free = (0..).zip(&slots).filter(|(_, entry)| entry.kind == Kind::Free).map(|(at, _)| at);
+        let mut free: Vec<u16> = free.collect();
+        free.reverse();
+        Self {
+            slots,
+            free,
+            lost: 0,
+            on_free: None,
+            driver: None,
+            unarmed: false,
+            watching: false,
+            woken: 0,
+            closed: false,
+        }
+    }
+
     const fn is_idle(&self) -> bool {
         self.free.len() + self.lost == self.slots.len()
     }
@@ -99,18 +116,20 @@ impl Local {
 
 /// A slot's use.
 #[derive(Default)]
-struct Use {
-    turn: u32,
-    kind: Kind,
-    waker: Option<Waker>,
+pub(super) struct Use {
+    pub(super) turn: u32,
+    pub(super) kind: Kind,
+    pub(super) waker: Option<Waker>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
-enum Kind {
+pub(super) enum Kind {
     #[default]
     Free,
     /// An exchange has it.
     Held,
+    /// Its exchange is gone and it is kept: an heir of this process frees it.
+    Left,
     /// Its exchange is gone (or was another gateway's, before us); it is free when its worker is done with it.
     Orphan,
     Lost,
@@ -152,21 +171,25 @@ impl fmt::Debug for Gateway {
 }
 
 impl Gateway {
-    /// Takes a seat and what the last holder of it has left. [`Self::drive`] must run from then on.
+    /// Takes a seat and clears what the last holder of it has left. [`Self::drive`] must run from then on.
     ///
     /// # Errors
     /// When all seats are taken.
     pub fn sit_down(lane: Arc<Lane>) -> io::Result<Self> {
         let (file, seat) = lane.sit_as_gateway()?;
+        let uses = take_over(&lane, seat, &[]);
+        Self::on_seat(lane, file, seat, uses)
+    }
+
+    pub(super) fn on_seat(lane: Arc<Lane>, file: OwnedFd, seat: usize, uses: Vec<Use>) -> io::Result<Self> {
         let janitor = Janitor::new(lane.clone())?;
-        let local = take_over(&lane, seat);
         lane.header().open.fetch_or(1 << seat, Ordering::Relaxed);
         let shared = Shared {
             lane,
             janitor,
             seat,
             _file: file,
-            local: Mutex::new(local),
+            local: Mutex::new(Local::new(uses)),
             pushing: Mutex::default(),
             broken: AtomicBool::new(false),
             bells: AtomicU64::new(0),
@@ -192,6 +215,34 @@ impl Gateway {
         body: &[u8],
         complete: bool,
     ) -> Result<Exchange, Refusal> {
+        self.submit_as(priority, head, body, complete, false)
+    }
+
+    /// The same for a request that must not be lost with this process: see [`Exchange`] and [`super::estate`].
+    ///
+    /// # Errors
+    /// As [`Self::submit`].
+    ///
+    /// # Panics
+    /// When there is no such priority.
+    pub fn submit_kept(
+        &self,
+        priority: usize,
+        head: &[u8],
+        body: &[u8],
+        complete: bool,
+    ) -> Result<Exchange, Refusal> {
+        self.submit_as(priority, head, body, complete, true)
+    }
+
+    fn submit_as(
+        &self,
+        priority: usize,
+        head: &[u8],
+        body: &[u8],
+        complete: bool,
+        kept: bool,
+    ) -> Result<Exchange, Refusal> {
         assert!(priority < PRIORITIES, "priority {priority}");
         let shared = &self.shared;
         let shape = shared.lane.shape();
@@ -210,25 +261,8 @@ impl Gateway {
             let unarmed = std::mem::take(&mut local.unarmed);
             (at, turn, if unarmed { local.driver.take() } else { None })
         };
-        let mut exchange = Exchange {
-            shared: shared.clone(),
-            at,
-            turn,
-            submitted_us: sys::monotonic_us(),
-            taken_us: 0,
-            read: 0,
-            sent: 0,
-            sent_all: false,
-            open: true,
-        };
-        let slot = exchange.slot();
-        slot.prepare(head_len);
-        shared.memory().copy_in(&shared.memory().layout().head(exchange.place()), 0, head);
-        exchange.put_body(body);
-        if complete && exchange.sent == body.len() as u64 {
-            exchange.slot().request.end(End::Complete);
-            exchange.sent_all = true;
-        }
+        let mut exchange = Exchange::new(shared.clone(), at, turn, kept);
+        exchange.prepare(head_len, head, body, complete);
         exchange.slot().queue(turn);
         let pushed = {
             // A ring has one writer, and the threads of this process share the seat.
@@ -407,52 +441,12 @@ pub struct Counts {
     pub bells: u64,
 }
 
-/// What the last gateway on this seat has left: what nobody has taken is taken back, what a worker has is aborted and
-/// becomes free when the worker is done.
-fn take_over(lane: &Lane, seat: usize) -> Local {
-    let mut local = Local {
-        slots: Vec::new(),
-        free: Vec::new(),
-        lost: 0,
-        on_free: None,
-        driver: None,
-        unarmed: false,
-        watching: false,
-        woken: 0,
-        closed: false,
-    };
-    for (at, slot) in (0..).zip(lane.memory.slots(seat)) {
-        let word = slot.word().unwrap_or(Word::new(0, State::Free));
-        let kind = match word.state {
-            State::Queued if !slot.take_back(word.turn) => Kind::Orphan,
-            State::Taken(_) => Kind::Orphan,
-            _ => Kind::Free,
-        };
-        if kind == Kind::Orphan {
-            abandon(slot, word.turn);
-        } else {
-            slot.free(word.turn);
-            local.free.push(at);
-        }
-        local.slots.push(Use { turn: word.turn, kind, waker: None });
-    }
-    local.free.reverse();
-    local
-}
-
-fn abandon(slot: &Slot, turn: u32) {
-    slot.abort(turn);
-    if slot.must_wake() {
-        sys::futex_wake(slot.waiting());
-    }
-}
-
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Local> {
         self.local.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn memory(&self) -> &Memory {
+    pub(super) fn memory(&self) -> &Memory {
         &self.lane.memory
     }
 
@@ -460,7 +454,7 @@ impl Shared {
         &self.lane.header().gateways[self.seat].desk
     }
 
-    fn slot(&self, at: u16) -> &Slot {
+    pub(super) fn slot(&self, at: u16) -> &Slot {
         &self.memory().slots(self.seat)[usize::from(at)]
     }
 
@@ -547,7 +541,7 @@ impl Shared {
                 drop(local);
                 self.settle(at, turn);
             }
-            Kind::Free | Kind::Lost => {}
+            Kind::Free | Kind::Left | Kind::Lost => {}
         }
     }
 
@@ -556,6 +550,32 @@ impl Shared {
         for at in 0..self.lane.shape().slots {
             self.look_at(u16::try_from(at).unwrap_or(u16::MAX));
         }
+    }
+
+    /// Wakes `waker` when there is news of the slot.
+    pub(super) fn listen(&self, at: u16, waker: &Waker) {
+        let mut local = self.lock();
+        let place = &mut local.slots[usize::from(at)].waker;
+        match place {
+            Some(known) if known.will_wake(waker) => {}
+            _ => *place = Some(waker.clone()),
+        }
+    }
+
+    /// Nobody of this gateway listens to the answer any more.
+    pub(super) fn abandon(&self, at: u16, turn: u32) {
+        self.lock().slots[usize::from(at)].kind = Kind::Orphan;
+        abandon(self.slot(at), turn);
+        // It may be done already, and its announcement past.
+        self.settle(at, turn);
+    }
+
+    /// The slot is for an heir.
+    pub(super) fn leave(&self, at: u16) {
+        let mut local = self.lock();
+        let entry = &mut local.slots[usize::from(at)];
+        entry.kind = Kind::Left;
+        entry.waker = None;
     }
 
     /// An orphan is free once no worker has it.
@@ -572,7 +592,7 @@ impl Shared {
     }
 
     /// The slot is free again.
-    fn release(&self, at: u16, turn: u32) {
+    pub(super) fn release(&self, at: u16, turn: u32) {
         self.slot(at).free(turn);
         let call = {
             let mut local = self.lock();
@@ -593,238 +613,13 @@ impl Shared {
     }
 
     /// The slot holds what it cannot hold: who has it is unknown, and so it is not used again.
-    fn lose(&self, at: u16) {
+    pub(super) fn lose(&self, at: u16) {
         let mut local = self.lock();
         let entry = &mut local.slots[usize::from(at)];
         if entry.kind != Kind::Lost {
             entry.kind = Kind::Lost;
             entry.waker = None;
             local.lost += 1;
-        }
-    }
-}
-
-/// A request in the lane and its answer. Dropped before its end, it takes the request back or, when a worker has it,
-/// tells the worker that nobody listens.
-pub struct Exchange {
-    shared: Arc<Shared>,
-    at: u16,
-    turn: u32,
-    submitted_us: u64,
-    /// When a worker took it, as far as it was seen.
-    taken_us: u64,
-    /// Answer bytes read.
-    read: u64,
-    /// Body bytes written.
-    sent: u64,
-    sent_all: bool,
-    /// Whether the slot is still this exchange's.
-    open: bool,
-}
-
-impl fmt::Debug for Exchange {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Exchange").field("slot", &self.at).field("turn", &self.turn).finish_non_exhaustive()
-    }
-}
-
-impl Exchange {
-    fn slot(&self) -> &Slot {
-        self.shared.slot(self.at)
-    }
-
-    fn place(&self) -> usize {
-        self.shared.seat * self.shared.lane.shape().slots as usize + usize::from(self.at)
-    }
-
-    /// How much of the body is in the lane or through it.
-    #[must_use]
-    pub const fn sent(&self) -> u64 {
-        self.sent
-    }
-
-    /// Whether a worker has (or had) the request.
-    #[must_use]
-    pub fn is_taken(&self) -> bool {
-        !self.open || self.slot().word() != Some(Word::new(self.turn, State::Queued))
-    }
-
-    /// How long the request waited for a worker, up to now if it still does.
-    #[must_use]
-    pub fn waited(&self) -> Duration {
-        let until = if self.taken_us() > 0 { self.taken_us() } else { sys::monotonic_us() };
-        Duration::from_micros(until.saturating_sub(self.submitted_us))
-    }
-
-    /// How long a worker has had the request.
-    #[must_use]
-    pub fn in_work(&self) -> Duration {
-        match self.taken_us() {
-            0 => Duration::ZERO,
-            taken => Duration::from_micros(sys::monotonic_us().saturating_sub(taken)),
-        }
-    }
-
-    fn taken_us(&self) -> u64 {
-        if self.open { self.slot().taken_us() } else { self.taken_us }
-    }
-
-    /// Takes the request back; false when a worker has it already, and the answer is still to come.
-    #[must_use]
-    pub fn take_back(&mut self) -> bool {
-        let back = self.open && self.slot().take_back(self.turn);
-        if back {
-            self.open = false;
-            self.shared.release(self.at, self.turn);
-        }
-        back
-    }
-
-    /// Writes as much of `bytes` as there is room for; how much it was.
-    fn put_body(&mut self, bytes: &[u8]) -> usize {
-        let memory = self.shared.memory();
-        let area = memory.layout().request(self.place());
-        let len = self.slot().request.room(self.sent, area.len()).min(bytes.len());
-        if len > 0 {
-            let (at, first, _) = split(area.len(), self.sent, len);
-            memory.copy_in(&area, at, &bytes[..first]);
-            memory.copy_in(&area, 0, &bytes[first..len]);
-            self.sent += len as u64;
-            self.slot().request.publish(self.sent);
-        }
-        len
-    }
-
-    /// Writes the next bytes of the body, as many as there is room for. Zero when the worker wants no more of it.
-    pub fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<usize> {
-        if !self.open || bytes.is_empty() {
-            return Poll::Ready(0);
-        }
-        self.listen(cx);
-        let mut len = self.put_body(bytes);
-        if len == 0 {
-            self.slot().want_room();
-            len = self.put_body(bytes);
-        }
-        if len > 0 {
-            self.wake_worker();
-            return Poll::Ready(len);
-        }
-        match self.slot().word().map(|word| word.state) {
-            Some(State::Queued | State::Taken(_)) => Poll::Pending,
-            _ => Poll::Ready(0),
-        }
-    }
-
-    /// The body ends here: complete, or because its source failed.
-    pub fn end_body(&mut self, complete: bool) {
-        if self.open && !self.sent_all {
-            self.sent_all = true;
-            self.slot().request.end(if complete { End::Complete } else { End::Broken });
-            self.wake_worker();
-        }
-    }
-
-    /// Whether all of the body is in the lane or through it.
-    #[must_use]
-    pub const fn is_body_sent(&self) -> bool {
-        self.sent_all
-    }
-
-    /// Adds what there is of the answer to `out`.
-    ///
-    /// # Errors
-    /// When the worker has died, or the memory is damaged.
-    pub fn poll_read(&mut self, cx: &mut Context<'_>, out: &mut BytesMut) -> Poll<Result<Read, Broken>> {
-        if !self.open {
-            return Poll::Ready(Ok(Read::End));
-        }
-        self.listen(cx);
-        // The word is looked at before the count: whoever sees DONE sees the last count.
-        let word = self.slot().word().filter(|word| word.turn == self.turn);
-        let ring = self.shared.lane.shape().response as usize;
-        let available = match (word, self.slot().response.available(self.read, ring)) {
-            (Some(_), Ok(available)) => available,
-            (None, _) | (_, Err(Corrupt)) => return Poll::Ready(Err(self.corrupt(word))),
-        };
-        if available.len > 0 {
-            self.copy_answer(available.len, out);
-        }
-        match word.map(|word| word.state) {
-            Some(State::Done(_)) => {
-                self.let_go();
-                Poll::Ready(Ok(Read::End))
-            }
-            Some(State::Died(_)) => {
-                self.let_go();
-                Poll::Ready(Err(Broken::Died))
-            }
-            Some(State::Queued | State::Taken(_)) if available.len > 0 => {
-                self.slot().response.consume(self.read);
-                self.wake_worker();
-                Poll::Ready(Ok(Read::Some))
-            }
-            Some(State::Queued | State::Taken(_)) => Poll::Pending,
-            Some(State::Free) | None => Poll::Ready(Err(self.corrupt(word))),
-        }
-    }
-
-    fn copy_answer(&mut self, len: usize, out: &mut BytesMut) {
-        let memory = self.shared.memory();
-        let area = memory.layout().response(self.place());
-        let (at, first, rest) = split(area.len(), self.read, len);
-        out.reserve(len);
-        memory.append(&area, at, first, out);
-        memory.append(&area, 0, rest, out);
-        self.read += len as u64;
-    }
-
-    /// The waker is in place before the slot is looked at, so that no news falls between.
-    fn listen(&self, cx: &Context<'_>) {
-        let mut local = self.shared.lock();
-        let waker = &mut local.slots[usize::from(self.at)].waker;
-        match waker {
-            Some(known) if known.will_wake(cx.waker()) => {}
-            _ => *waker = Some(cx.waker().clone()),
-        }
-    }
-
-    fn wake_worker(&self) {
-        if self.slot().must_wake() {
-            sys::futex_wake(self.slot().waiting());
-        }
-    }
-
-    fn let_go(&mut self) {
-        self.taken_us = self.slot().taken_us();
-        self.open = false;
-        self.shared.release(self.at, self.turn);
-    }
-
-    /// A worker that can be told of it stops; the slot is its own until it is done.
-    fn corrupt(&mut self, word: Option<Word>) -> Broken {
-        self.open = false;
-        match word.map(|word| word.state) {
-            Some(State::Taken(_)) => self.abandon(),
-            Some(State::Done(_) | State::Died(_)) => self.shared.release(self.at, self.turn),
-            _ => self.shared.lose(self.at),
-        }
-        Broken::Corrupt
-    }
-
-    fn abandon(&self) {
-        self.shared.lock().slots[usize::from(self.at)].kind = Kind::Orphan;
-        abandon(self.slot(), self.turn);
-        // It may be done already, and its announcement past.
-        self.shared.settle(self.at, self.turn);
-    }
-}
-
-impl Drop for Exchange {
-    fn drop(&mut self) {
-        if self.open && !self.take_back() {
-            self.open = false;
-            self.abandon();
         }
     }
 }

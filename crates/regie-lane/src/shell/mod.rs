@@ -2,7 +2,8 @@
 //!
 //! - [`files`]: the descriptors of a lane, made once and handed on.
 //! - [`worker`]: takes requests, reads and answers them. Allocates nothing.
-//! - [`gateway`]: submits requests and reads answers, on tokio.
+//! - [`gateway`]: submits requests, on tokio; [`exchange`]: a request and its answer.
+//! - [`estate`]: what a gateway leaves when it dies, and who takes it.
 //! - [`janitor`]: finds what dead workers have left.
 //!
 //! **Seats.** A process that takes part has a seat: an exclusive open-file-description lock on one byte of the lane's
@@ -10,6 +11,10 @@
 //! whatever kills it; so a seat that can be locked is free, and whatever its last holder left is the taker's to clean
 //! up. Nobody compares process ids that may have been used again.
 
+#[cfg(feature = "gateway")]
+pub mod estate;
+#[cfg(feature = "gateway")]
+pub mod exchange;
 pub mod files;
 #[cfg(feature = "gateway")]
 pub mod gateway;
@@ -18,8 +23,12 @@ pub mod memory;
 mod sys;
 pub mod worker;
 
+#[cfg(feature = "gateway")]
+pub use estate::{Left, Remains};
+#[cfg(feature = "gateway")]
+pub use exchange::Exchange;
 pub use files::Lane;
 #[cfg(feature = "gateway")]
-pub use gateway::{Broken, Exchange, Gateway, Read, Refusal};
+pub use gateway::{Broken, Gateway, Read, Refusal};
 pub use janitor::Janitor;
 pub use worker::{Gone, Job, Wake, Worker};

@@ -5,6 +5,10 @@ mod bodies;
 #[cfg(not(miri))]
 mod damage;
 #[cfg(not(miri))]
+mod estate;
+#[cfg(not(miri))]
+mod heirs;
+#[cfg(not(miri))]
 mod process;
 #[cfg(not(miri))]
 mod seats;

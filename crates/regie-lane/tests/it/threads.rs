@@ -41,7 +41,7 @@ fn requests_pass_through_private_memory() {
         while let Some(slot) = (sent < total).then(|| free.pop()).flatten() {
             let turn = next_turn(turns[usize::from(slot)]);
             turns[usize::from(slot)] = turn;
-            memory.slots(0)[usize::from(slot)].prepare(0);
+            memory.slots(0)[usize::from(slot)].prepare(0, false);
             memory.slots(0)[usize::from(slot)].queue(turn);
             memory.ring(0, 1).push(slot, turn, 0).unwrap();
             sent += 1;

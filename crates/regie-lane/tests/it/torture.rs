@@ -34,10 +34,10 @@ fn nothing_is_lost_and_nothing_answered_twice() {
     }
 }
 
-struct Random(u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
-    fn below(&mut self, limit: u64) -> u64 {
+    pub(crate) fn below(&mut self, limit: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -230,6 +230,7 @@ fn master() {
         }
     }
     let mut died_in_all = 0;
+    let mut answered_in_all = 0;
     for gateway in &mut gateways {
         // The end of its input asks for the account.
         drop(gateway.process.0.stdin.take());
@@ -237,9 +238,11 @@ fn master() {
         let numbers: Vec<usize> = line.split(' ').skip(1).map(|n| n.parse().unwrap()).collect();
         let [answered, died, dropped, lost] = numbers[..] else { panic!("{line}") };
         eprintln!("{answered} answered, {died} died, {dropped} dropped");
-        assert!(answered > 100, "hardly any load: {line}");
+        answered_in_all += answered;
         assert_eq!(lost, 0, "slots were lost");
         died_in_all += died;
     }
+    // A gateway that was started a moment ago has little to tell.
+    assert!(answered_in_all > 100, "hardly any load: {answered_in_all}");
     assert!(died_in_all <= had, "{died_in_all} are said to have died, but the dead had {had}");
 }
