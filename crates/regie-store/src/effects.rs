@@ -16,7 +16,7 @@ pub(crate) enum Trash {
 }
 
 /// Work on the disk that a command has asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DiskRequest {
     /// Write the log anew from a snapshot (BGREWRITEAOF).
     Rewrite,
@@ -24,6 +24,8 @@ pub enum DiskRequest {
     Snapshot,
     /// Write a snapshot before going on (SAVE).
     SnapshotNow,
+    /// Write a copy of everything into a folder of this name (BACKUP).
+    Backup(String),
     /// The setting `appendonly` has changed.
     Journal(bool),
     /// End the server, with a snapshot first if asked for.

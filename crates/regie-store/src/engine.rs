@@ -129,6 +129,10 @@ pub struct DiskState {
     pub rewrites: u64,
     /// Times that a write had to wait for a sync under `everysec`.
     pub delayed_syncs: u64,
+    /// The backup being written.
+    pub backup: Option<String>,
+    /// Why the last backup failed, if it did.
+    pub last_backup_error: Option<String>,
 }
 
 impl std::fmt::Debug for Engine {

@@ -7,6 +7,8 @@
 //! **What a power cut leaves** is a beginning of what was written: the last frame is cut short, or is zeros. That is a
 //! torn tail; it was never acknowledged as safe, and is cut off. Anything else that does not fit its checksum is damage
 //! in the middle: then nothing is guessed, the start is refused and the place is named.
+//!
+//! A newer Régie reads files of older versions; one of a newer version is refused by name.
 
 /// The first bytes of a log, with its version.
 pub(crate) const LOG: &[u8; 8] = b"RGLOG\x00\x00\x01";
@@ -26,10 +28,16 @@ pub(crate) fn frame(out: &mut Vec<u8>, body: &[u8]) {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Broken {
     /// The file is of another kind or of a newer version.
-    #[error("not a file of this kind and version")]
+    #[error("not a file of this kind")]
     Foreign,
+    /// A newer Régie has written it.
+    #[error("of a newer format ({version}) than this Régie reads: start the newer one")]
+    Newer {
+        /// The format's version.
+        version: u8,
+    },
     /// The last frame is cut short: everything before `at` is whole.
-    #[error("torn at byte {at}")]
+    #[error("torn at byte {at}, where the rest is cut short")]
     Torn {
         /// Where the whole frames end.
         at: usize,
@@ -58,8 +66,13 @@ impl<'a> Frames<'a> {
         if bytes.len() < magic.len() && magic.starts_with(bytes) {
             return Err(Broken::Torn { at: 0 });
         }
-        if !bytes.starts_with(magic) {
+        if !bytes.starts_with(&magic[..7]) {
             return Err(Broken::Foreign);
+        }
+        match bytes[7] {
+            0 => return Err(Broken::Foreign),
+            version if version > magic[7] => return Err(Broken::Newer { version }),
+            _ => {}
         }
         Ok(Self { bytes, at: magic.len() })
     }
@@ -90,18 +103,31 @@ impl<'a> Frames<'a> {
 
     /// A frame that reaches beyond the end is torn, unless its length itself is damaged: then whole frames follow.
     fn cut_or_damaged(&self, at: usize) -> Broken {
-        let rest = &self.bytes[at..];
-        let follows = (1..rest.len().saturating_sub(HEADER)).any(|start| {
-            let Some(header) = rest.get(start..start + HEADER) else { return false };
-            let length = u32::from_le_bytes([header[0], header[1], header[2], header[3]]) as usize;
-            let sum = u32::from_le_bytes([header[4], header[5], header[6], header[7]]);
-            length > 0
-                && rest
-                    .get(start + HEADER..start + HEADER + length)
-                    .is_some_and(|body| crc32fast::hash(body) == sum)
-        });
-        if follows { Broken::Damaged { at } } else { Broken::Torn { at } }
+        if next_whole(self.bytes, at + 1).is_some() { Broken::Damaged { at } } else { Broken::Torn { at } }
     }
+
+    /// Goes on at the next whole frame behind a damaged one; where that begins.
+    pub(crate) fn resume(&mut self) -> Option<usize> {
+        self.at = next_whole(self.bytes, self.at + 1)?;
+        Some(self.at)
+    }
+
+    /// Where the next frame begins.
+    pub(crate) fn position(&self) -> usize {
+        self.at
+    }
+}
+
+/// Where the next whole frame at or behind `from` begins.
+fn next_whole(bytes: &[u8], from: usize) -> Option<usize> {
+    (from..bytes.len().saturating_sub(HEADER)).find(|&start| {
+        let Some((header, rest)) = bytes[start..].split_at_checked(HEADER) else { return false };
+        let length = u32::from_le_bytes([header[0], header[1], header[2], header[3]]) as usize;
+        let sum = u32::from_le_bytes([header[4], header[5], header[6], header[7]]);
+        // A body begins with a command's `*` or the number of a database: most places are told apart by that alone.
+        let begins = |body: &&[u8]| matches!(body.first(), Some(b'*' | 0..64 | 128..192));
+        length > 0 && rest.get(..length).filter(begins).is_some_and(|body| crc32fast::hash(body) == sum)
+    })
 }
 
 #[cfg(test)]
@@ -150,14 +176,14 @@ mod tests {
 
     #[test]
     fn every_flipped_byte_is_found_and_only_the_last_frame_may_be_called_torn() {
-        let (bytes, ends) = file(&[b"one", b"second body", b"3", &[7; 60]]);
+        let (bytes, ends) = file(&[b"*one", b"*second body", b"*3", &[7; 60]]);
         let last = ends[ends.len() - 2];
         for at in 0..bytes.len() {
             let mut damaged = bytes.clone();
             damaged[at] ^= 0x41;
             let (_, broken) = read(&damaged);
             match broken {
-                Some(Broken::Foreign) => assert!(at < LOG.len()),
+                Some(Broken::Foreign | Broken::Newer { .. }) => assert!(at < LOG.len()),
                 Some(Broken::Torn { .. }) => assert!(at >= last, "flip at {at} called torn"),
                 Some(Broken::Damaged { at: place }) => assert!(place <= at),
                 None => panic!("flip at {at} went unseen"),

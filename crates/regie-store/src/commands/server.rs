@@ -138,6 +138,13 @@ fn section(engine: &Engine, name: &str) -> String {
             put("aof_rewrite_scheduled", &0);
             put("aof_last_bgrewrite_status", &if disk.last_save_is_ok { "ok" } else { "err" });
             put("aof_last_write_status", &if engine.disk_fault.is_none() { "ok" } else { "err" });
+            if let Some(walk) = &engine.walk {
+                put("current_save_keys_processed", &walk.recorder.keys);
+                let total = engine.databases.iter().map(crate::database::Database::len).sum::<usize>();
+                put("current_save_keys_total", &total);
+            }
+            put("backup_in_progress", &disk.backup.as_deref().unwrap_or(""));
+            put("backup_last_error", &disk.last_backup_error.as_deref().unwrap_or(""));
             put("aof_rewrites", &disk.rewrites);
             put("aof_current_size", &disk.journal_size);
             put("aof_base_size", &disk.journal_base_size);
@@ -629,6 +636,22 @@ pub(crate) fn bgsave(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Outcome {
     }
     ask_disk(ctx, DiskRequest::Snapshot);
     ctx.out.simple("Background saving started");
+    Ok(())
+}
+
+/// BACKUP NAME: a copy of everything, as it is now, in the folder `backups/NAME` of the store's own. A store can be
+/// started from it.
+pub(crate) fn backup(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Outcome {
+    let name = shown(args[1]);
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if name.is_empty() || name.len() > 100 || name.starts_with('.') || !name.chars().all(plain) {
+        return Err("ERR a backup's name consists of letters, digits, '-', '_' and '.'".into());
+    }
+    if ctx.engine.disk.is_writing || ctx.engine.is_walking() {
+        return Err("ERR a snapshot is being written, try again later".into());
+    }
+    ask_disk(ctx, DiskRequest::Backup(name.to_string()));
+    ctx.out.simple("Background backup started");
     Ok(())
 }
 

@@ -346,6 +346,7 @@ pub(crate) static COMMANDS: &[Command] = &[
     row("command|info", -2, flags(&[LOAD, STALE]), &[], ("server", "connection"), "2.8.13", "Tells about commands.", introspection::info).tips("nondeterministic_output_order"),
     row("command|list", -2, flags(&[LOAD, STALE]), &[], ("server", "connection"), "7.0.0", "Lists the names of commands.", introspection::list).tips("nondeterministic_output_order"),
     row("save", 1, flags(&[ADM, NOSC, NOASYNC, NOMULTI]), &[], ("server", ""), "1.0.0", "Writes a snapshot before it answers.", server::save),
+    row("backup", 2, flags(&[ADM, NOSC]), &[], ("server", "dangerous"), "7.0.0", "Writes a copy of everything into a folder of this name. Not in Redis.", server::backup),
     row("bgsave", -1, flags(&[ADM, NOSC, NOASYNC]), &[], ("server", ""), "1.0.0", "Writes a snapshot in the background.", server::bgsave),
     row("bgrewriteaof", 1, flags(&[ADM, NOSC, NOASYNC]), &[], ("server", ""), "1.0.0", "Writes the log anew in the background.", server::bgrewriteaof),
     row("shutdown", -1, flags(&[ADM, NOSC, LOAD, STALE, NOMULTI, BUSY]), &[], ("server", ""), "1.0.0", "Ends the server.", server::shutdown),

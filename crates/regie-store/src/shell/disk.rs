@@ -10,6 +10,9 @@
 //! for it, so that no more than about a second can be lost. **`no`**: the system decides. Each database may have its
 //! own rule; they share the log, so the strictest rule among the databases that were written to holds.
 //!
+//! A sync that fails is worse than a write that fails: what the system has dropped cannot be told. Then writes are
+//! refused until the log has been begun anew from a snapshot.
+//!
 //! A write that fails refuses further writes of clients with MISCONF; it is tried again each turn, and when it
 //! succeeds everything goes on. With `always` the clients of the turn that could not be written are cut off without a
 //! reply, because an answer would be a promise.
@@ -17,90 +20,23 @@
 use crate::config::Fsync;
 use crate::effects::DiskRequest;
 use crate::engine::{DiskState, Engine};
-use crate::journal::{self, Broken, Frames};
-use crate::session::Peer;
+use crate::journal;
+use crate::manifest::{Manifest, Part, log_name, snapshot_name};
 use crate::shell::clock;
+use crate::shell::recover::{self, RecoveryError, delete_leftovers, file_error, lock, write_manifest};
+use nix::fcntl::Flock;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 
-/// The first line of the manifest.
-const MANIFEST_VERSION: &str = "regie-store 1";
-
-/// Why the data could not be read at the start.
-#[derive(Debug, thiserror::Error)]
-pub enum RecoveryError {
-    /// The file system refused.
-    #[error("{}: {source}", path.display())]
-    File {
-        /// Which file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// The bytes are not what was written.
-    #[error("{}: {why}; nothing was changed; `regie store repair` shows what can be saved", path.display())]
-    Damaged {
-        /// Which file.
-        path: PathBuf,
-        /// Where and how.
-        why: String,
-    },
-}
-
-fn file_error(path: &Path) -> impl FnOnce(io::Error) -> RecoveryError + '_ {
-    move |source| RecoveryError::File { path: path.to_owned(), source }
-}
-
-/// The files in use.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Manifest {
-    snapshot: Option<u64>,
-    logs: Vec<u64>,
-}
-
-impl Manifest {
-    fn text(&self) -> String {
-        let mut text = format!("{MANIFEST_VERSION}\n");
-        if let Some(number) = self.snapshot {
-            text.push_str(&format!("snapshot {number}\n"));
-        }
-        for number in &self.logs {
-            text.push_str(&format!("log {number}\n"));
-        }
-        text
-    }
-
-    fn parse(text: &str) -> Result<Self, String> {
-        let mut lines = text.lines();
-        if lines.next() != Some(MANIFEST_VERSION) {
-            return Err("written by another version".into());
-        }
-        let mut manifest = Self::default();
-        for line in lines {
-            match line.split_once(' ').and_then(|(kind, number)| Some((kind, number.parse::<u64>().ok()?))) {
-                Some(("snapshot", number)) => manifest.snapshot = Some(number),
-                Some(("log", number)) => manifest.logs.push(number),
-                _ => return Err(format!("unknown line '{line}'")),
-            }
-        }
-        Ok(manifest)
-    }
-
-    fn highest(&self) -> u64 {
-        self.logs.iter().copied().chain(self.snapshot).max().unwrap_or(0)
-    }
-}
-
-fn snapshot_name(number: u64) -> String {
-    format!("{number}.snapshot")
-}
-
-fn log_name(number: u64) -> String {
-    format!("{number}.log")
-}
+/// The folder for backups, within the store's.
+pub(crate) const BACKUPS: &str = "backups";
+/// Milliseconds until a snapshot that has failed is tried again by itself.
+const RETRY_MS: i64 = 5000;
+/// What writes are answered with when `save` is set and the last snapshot has failed; Redis's words.
+const UNSAVED: &str = "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk. Commands that may modify the data set are disabled, because this instance is configured to report errors during writes if RDB snapshotting fails (stop-writes-on-bgsave-error option). Please check the Redis logs for details about the RDB error.";
 
 /// The thread that syncs for `everysec`.
 #[derive(Debug)]
@@ -160,12 +96,16 @@ struct Snapshot {
     /// Changes when it began.
     changes: u64,
     done: bool,
+    /// The folder of a backup; otherwise it becomes part of the store's own data.
+    backup: Option<PathBuf>,
 }
 
 /// See the module's description.
 #[derive(Debug)]
 pub(crate) struct Disk {
     dir: Option<PathBuf>,
+    /// Held as long as the folder is written to.
+    _lock: Option<Flock<File>>,
     manifest: Manifest,
     log: Option<Log>,
     /// Commands of this turn.
@@ -180,6 +120,11 @@ pub(crate) struct Disk {
     fault: Option<String>,
     state: DiskState,
     saved_changes: u64,
+    /// A sync has failed: what the system holds of the log may be lost, so the log is to be begun anew, from a
+    /// snapshot, before writes are accepted again.
+    must_renew: bool,
+    /// When a snapshot last failed, in milliseconds since 1970.
+    failed_at: i64,
 }
 
 impl Disk {
@@ -192,6 +137,7 @@ impl Disk {
         let syncer = Syncer::start().map_err(file_error(Path::new("thread")))?;
         let mut disk = Self {
             dir: dir.map(Path::to_owned),
+            _lock: None,
             manifest: Manifest::default(),
             log: None,
             turn: Vec::new(),
@@ -203,96 +149,44 @@ impl Disk {
             fault: None,
             state: engine.disk().clone(),
             saved_changes: 0,
+            must_renew: false,
+            failed_at: 0,
         };
         let Some(dir) = dir else {
             engine.set_logging(false);
             return Ok(disk);
         };
         fs::create_dir_all(dir).map_err(file_error(dir))?;
-        disk.read_all(dir, engine, report)?;
+        disk._lock = Some(lock(dir)?);
+        disk.manifest = recover::recover(dir, engine, report)?;
         if engine.setting("appendonly") == "yes" {
-            disk.start_log(engine).map_err(file_error(dir))?;
+            disk.start_log(engine, true).map_err(file_error(dir))?;
         }
         Ok(disk)
     }
 
-    fn read_all(&mut self, dir: &Path, engine: &mut Engine, report: fn(&str)) -> Result<(), RecoveryError> {
-        let path = dir.join("manifest");
-        let text = match fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(RecoveryError::File { path, source: error }),
-        };
-        self.manifest = Manifest::parse(&text).map_err(|why| RecoveryError::Damaged { path, why })?;
-        let start = clock::stopwatch();
-        engine.set_loading(true);
-        if let Some(number) = self.manifest.snapshot {
-            let path = dir.join(snapshot_name(number));
-            let bytes = fs::read(&path).map_err(file_error(&path))?;
-            let damaged = |why: String| RecoveryError::Damaged { path: path.clone(), why };
-            let mut frames =
-                Frames::open(&bytes, journal::SNAPSHOT).map_err(|broken| damaged(broken.to_string()))?;
-            while let Some(body) = frames.next().map_err(|broken| damaged(broken.to_string()))? {
-                engine.restore(body).map_err(damaged)?;
-            }
-        }
-        let client = engine.connect(Peer::default());
-        engine.trust(client);
-        for (index, number) in self.manifest.logs.clone().into_iter().enumerate() {
-            let is_last = index + 1 == self.manifest.logs.len();
-            read_log(&dir.join(log_name(number)), is_last, engine, client, report)?;
-        }
-        engine.disconnect(client);
-        engine.set_loading(false);
-        let _ = engine.take_effects();
-        self.delete_leftovers(dir);
-        let ms = clock::stopwatch().saturating_sub(start) / 1000;
-        report(&format!("data read in {ms} ms"));
-        Ok(())
-    }
-
-    fn delete_leftovers(&self, dir: &Path) {
-        let Ok(entries) = fs::read_dir(dir) else { return };
-        let used: Vec<String> = self
-            .manifest
-            .logs
-            .iter()
-            .map(|number| log_name(*number))
-            .chain(self.manifest.snapshot.map(snapshot_name))
-            .collect();
-        for entry in entries.flatten() {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            let stem = name.split('.').next().unwrap_or_default();
-            let ours = stem.parse::<u64>().is_ok() && (name.ends_with(".log") || name.contains(".snapshot"));
-            if ours && !used.contains(&name) {
-                let _ = fs::remove_file(entry.path());
-            }
-        }
-    }
-
     fn write_manifest(&self, dir: &Path) -> io::Result<()> {
-        let temporary = dir.join("manifest.new");
-        let mut file = File::create(&temporary)?;
-        file.write_all(self.manifest.text().as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&temporary, dir.join("manifest"))?;
-        File::open(dir)?.sync_all()
+        write_manifest(dir, &self.manifest)
     }
 
-    /// Opens a new log behind those there are, and names it in the manifest.
-    fn start_log(&mut self, engine: &mut Engine) -> io::Result<()> {
+    /// Opens a new log behind those there are, and names it in the manifest if `is_part`: one that is begun while there
+    /// was none is no part of the picture before its snapshot is there.
+    fn start_log(&mut self, engine: &mut Engine, is_part: bool) -> io::Result<()> {
         let Some(dir) = self.dir.clone() else { return Ok(()) };
         let number = self.manifest.highest() + 1;
         let mut file =
             OpenOptions::new().create(true).truncate(true).write(true).open(dir.join(log_name(number)))?;
         file.write_all(journal::LOG)?;
-        self.manifest.logs.push(number);
-        if let Err(error) = self.write_manifest(&dir) {
-            self.manifest.logs.pop();
-            return Err(error);
+        let before = self.manifest.clone();
+        if let (Some(old), Some(part)) = (&self.log, self.manifest.logs.last_mut()) {
+            if !self.must_renew {
+                old.file.sync_data()?;
+            }
+            part.size = Some(old.size);
         }
-        if let Some(old) = self.log.take() {
-            old.file.sync_data()?;
+        self.manifest.logs.push(Part { number, size: None });
+        if is_part {
+            self.write_manifest(&dir).inspect_err(|_| self.manifest = before)?;
         }
         self.log = Some(Log { file: Arc::new(file), size: journal::LOG.len() as u64, unsynced: true });
         engine.set_logging(true);
@@ -360,9 +254,13 @@ impl Disk {
                 self.syncer.wait();
             }
         }
-        let result = append(log, &mut self.unwritten)
-            .and_then(|()| if always { log.file.sync_data() } else { Ok(()) });
+        let written = append(log, &mut self.unwritten);
+        let result = match written {
+            Ok(()) if always => log.file.sync_data().inspect_err(|_| self.must_renew = true),
+            written => written,
+        };
         match result {
+            Ok(()) if self.must_renew => !always,
             Ok(()) => {
                 log.unsynced = !always;
                 if always {
@@ -370,21 +268,33 @@ impl Disk {
                 }
                 if self.fault.take().is_some() {
                     report("the log can be written again");
-                    engine.set_disk(self.state.clone(), None);
+                    self.tell(engine);
                 }
                 true
             }
             Err(error) => {
-                if self.fault.is_none() {
-                    report(&format!("the log cannot be written: {error}; writes are refused until it can"));
-                }
-                let text = error.to_string();
-                let text = text.split(" (os error").next().unwrap_or_default();
-                self.fault = Some(format!("MISCONF Errors writing to the AOF file: {text}"));
-                engine.set_disk(self.state.clone(), self.fault.clone());
+                self.refuse_writes(engine, report, &error.to_string());
                 !always
             }
         }
+    }
+
+    fn refuse_writes(&mut self, engine: &mut Engine, report: fn(&str), why: &str) {
+        if self.fault.is_none() {
+            report(&format!("the log cannot be written: {why}; writes are refused until it can"));
+        }
+        let text = why.split(" (os error").next().unwrap_or_default();
+        self.fault = Some(format!("MISCONF Errors writing to the AOF file: {text}"));
+        self.tell(engine);
+    }
+
+    /// Tells the engine how the disk is, and whether writes are to be refused.
+    fn tell(&self, engine: &mut Engine) {
+        let unsaved = !self.state.last_save_is_ok
+            && !engine.setting("save").is_empty()
+            && engine.setting("stop-writes-on-bgsave-error") == "yes";
+        let fault = self.fault.clone().or_else(|| unsaved.then(|| UNSAVED.to_owned()));
+        engine.set_disk(self.state.clone(), fault);
     }
 
     /// What time brings: the sync of each second, rewrites and snapshots that are due, a write that failed before.
@@ -393,15 +303,17 @@ impl Disk {
             self.write_turn(engine, report);
         }
         let now = clock::now_us() / 1000;
+        if self.syncer.failed.swap(false, Ordering::AcqRel) {
+            self.must_renew = true;
+            self.refuse_writes(engine, report, "Input/output error");
+        }
         if let Some(log) = &mut self.log
+            && !self.must_renew
             && log.unsynced
             && engine.fsync(self.unsynced_databases) == Fsync::EverySecond
             && now - self.sync_asked_at >= 1000
             && !self.syncer.is_busy()
         {
-            if self.syncer.failed.load(Ordering::Acquire) {
-                report("a sync of the log has failed");
-            }
             log.unsynced = false;
             self.unsynced_databases = 0;
             self.sync_asked_at = now;
@@ -411,11 +323,11 @@ impl Disk {
         self.state.journal_size = self.log.as_ref().map_or(0, |log| log.size);
         self.state.is_writing = self.snapshot.is_some();
         self.state.changes_since_save = engine.changes() - self.saved_changes;
-        engine.set_disk(self.state.clone(), self.fault.clone());
+        self.tell(engine);
     }
 
     fn begin_what_is_due(&mut self, engine: &mut Engine, report: fn(&str), now: i64) {
-        if self.dir.is_none() || self.snapshot.is_some() {
+        if self.dir.is_none() || self.snapshot.is_some() || now - self.failed_at < RETRY_MS {
             return;
         }
         let number = |name: &str| engine.setting(name).parse::<u64>().unwrap_or(0);
@@ -432,7 +344,7 @@ impl Disk {
             }
             _ => false,
         });
-        if grown || due {
+        if grown || due || self.must_renew {
             self.request(DiskRequest::Rewrite, engine, report);
         }
     }
@@ -445,19 +357,56 @@ impl Disk {
                 self.snapshot_now(engine, report);
                 Ok(())
             }
-            DiskRequest::Journal(true) => self.start_log(engine).and_then(|()| self.begin_snapshot(engine)),
+            DiskRequest::Backup(name) => self.begin_backup(&name, engine),
+            DiskRequest::Journal(true) => {
+                self.start_log(engine, false).and_then(|()| self.begin_snapshot(engine))
+            }
             DiskRequest::Journal(false) => {
                 engine.set_logging(false);
                 self.turn.clear();
+                self.unwritten.clear();
+                self.must_renew = false;
+                self.fault = None;
                 self.log = None;
                 Ok(())
             }
             DiskRequest::Shutdown { .. } => Ok(()),
         };
         if let Err(error) = result {
-            self.state.last_save_is_ok = false;
-            report(&format!("a snapshot cannot be begun: {error}"));
+            self.snapshot_failed(engine, report, &error);
         }
+    }
+
+    fn snapshot_failed(&mut self, engine: &mut Engine, report: fn(&str), error: &io::Error) {
+        self.state.last_save_is_ok = false;
+        self.failed_at = clock::now_us() / 1000;
+        report(&format!("a snapshot could not be written: {error}"));
+        self.tell(engine);
+    }
+
+    /// Begins a copy of everything into a folder of its own, from which a store can be started.
+    fn begin_backup(&mut self, name: &str, engine: &mut Engine) -> io::Result<()> {
+        let Some(dir) = self.dir.clone() else { return Err(io::Error::other("the store has no folder")) };
+        if self.snapshot.is_some() {
+            return Err(io::Error::other("another snapshot is being written"));
+        }
+        let folder = dir.join(BACKUPS).join(name);
+        fs::create_dir_all(&folder)?;
+        let path = folder.join(format!("{}.new", snapshot_name(1)));
+        let mut file = io::BufWriter::with_capacity(1 << 18, File::create(&path)?);
+        file.write_all(journal::SNAPSHOT)?;
+        engine.begin_walk();
+        self.state.backup = Some(name.to_owned());
+        self.snapshot = Some(Snapshot {
+            number: 1,
+            path,
+            file,
+            fault: None,
+            changes: 0,
+            done: false,
+            backup: Some(folder),
+        });
+        Ok(())
     }
 
     fn begin_snapshot(&mut self, engine: &mut Engine) -> io::Result<()> {
@@ -467,29 +416,41 @@ impl Disk {
         }
         // What this turn has logged belongs to the old log: it is part of the picture.
         let effects = std::mem::take(&mut self.turn);
-        if let (false, Some(log)) = (effects.is_empty(), &mut self.log) {
+        if !effects.is_empty() {
             journal::frame(&mut self.unwritten, &effects);
-            append(log, &mut self.unwritten)?;
         }
-        if self.log.is_some() {
-            self.start_log(engine)?;
+        match &mut self.log {
+            // The picture holds it all, and the log that lacks it is left behind.
+            Some(_) if self.must_renew => self.unwritten.clear(),
+            Some(log) => append(log, &mut self.unwritten)?,
+            None => {}
+        }
+        // A log that was begun a moment ago, and is in no manifest yet, waits for just this snapshot.
+        let is_fresh = self.log.as_ref().is_some_and(|log| log.size == journal::LOG.len() as u64);
+        if self.log.is_some() && !is_fresh {
+            self.start_log(engine, !self.must_renew)?;
         }
         let number = self.manifest.highest() + u64::from(self.log.is_none());
         let path = dir.join(format!("{}.new", snapshot_name(number)));
         let mut file = io::BufWriter::with_capacity(1 << 18, File::create(&path)?);
         file.write_all(journal::SNAPSHOT)?;
         engine.begin_walk();
-        self.snapshot =
-            Some(Snapshot { number, path, file, fault: None, changes: engine.changes(), done: false });
+        self.snapshot = Some(Snapshot {
+            number,
+            path,
+            file,
+            fault: None,
+            changes: engine.changes(),
+            done: false,
+            backup: None,
+        });
         Ok(())
     }
 
     /// Writes a whole snapshot before it returns.
     pub(crate) fn snapshot_now(&mut self, engine: &mut Engine, report: fn(&str)) {
         if let Err(error) = self.begin_snapshot(engine) {
-            self.state.last_save_is_ok = false;
-            report(&format!("a snapshot cannot be begun: {error}"));
-            return;
+            return self.snapshot_failed(engine, report, &error);
         }
         loop {
             let done = engine.walk(1 << 20);
@@ -505,6 +466,17 @@ impl Disk {
 
     fn finish_snapshot(&mut self, engine: &mut Engine, report: fn(&str)) {
         let (Some(snapshot), Some(dir)) = (self.snapshot.take(), self.dir.clone()) else { return };
+        self.state.is_writing = false;
+        if let Some(folder) = snapshot.backup.clone() {
+            let result = install_backup(snapshot, &folder);
+            self.state.backup = None;
+            self.state.last_backup_error = result.as_ref().err().map(ToString::to_string);
+            if let Err(error) = result {
+                let _ = fs::remove_dir_all(&folder);
+                report(&format!("the backup {} could not be written: {error}", folder.display()));
+            }
+            return self.tell(engine);
+        }
         let changes = snapshot.changes;
         match self.install(snapshot, &dir) {
             Ok(()) => {
@@ -513,27 +485,24 @@ impl Disk {
                 self.state.rewrites += 1;
                 self.state.journal_base_size = self.log.as_ref().map_or(0, |log| log.size);
                 self.saved_changes = changes;
-                self.delete_leftovers(&dir);
+                if std::mem::take(&mut self.must_renew) {
+                    self.fault = None;
+                    report("the log was begun anew and can be written again");
+                }
+                self.tell(engine);
             }
-            Err(error) => {
-                self.state.last_save_is_ok = false;
-                report(&format!("a snapshot could not be written: {error}"));
-            }
+            Err(error) => self.snapshot_failed(engine, report, &error),
         }
-        self.state.is_writing = false;
-        engine.set_disk(self.state.clone(), self.fault.clone());
+        delete_leftovers(&dir, &self.manifest);
     }
 
     fn install(&mut self, snapshot: Snapshot, dir: &Path) -> io::Result<()> {
-        if let Some(fault) = snapshot.fault {
-            return Err(fault);
-        }
-        let file = snapshot.file.into_inner().map_err(io::IntoInnerError::into_error)?;
-        file.sync_all()?;
-        fs::rename(&snapshot.path, dir.join(snapshot_name(snapshot.number)))?;
+        let (number, path) = (snapshot.number, snapshot.path.clone());
+        let size = complete(snapshot)?;
+        fs::rename(&path, dir.join(snapshot_name(number)))?;
         let before = self.manifest.clone();
-        self.manifest.snapshot = Some(snapshot.number);
-        self.manifest.logs.retain(|number| *number >= snapshot.number && self.log.is_some());
+        self.manifest.snapshot = Some(Part { number, size: Some(size) });
+        self.manifest.logs.retain(|part| part.number >= number && self.log.is_some());
         self.write_manifest(dir).inspect_err(|_| self.manifest = before)
     }
 
@@ -546,6 +515,23 @@ impl Disk {
             report(&format!("the end of the log could not be written: {error}"));
         }
     }
+}
+
+/// Writes and syncs the last of a snapshot's file; how long it is.
+fn complete(snapshot: Snapshot) -> io::Result<u64> {
+    if let Some(fault) = snapshot.fault {
+        return Err(fault);
+    }
+    let file = snapshot.file.into_inner().map_err(io::IntoInnerError::into_error)?;
+    file.sync_all()?;
+    Ok(file.metadata()?.len())
+}
+
+fn install_backup(snapshot: Snapshot, folder: &Path) -> io::Result<()> {
+    let path = snapshot.path.clone();
+    let part = Part { number: snapshot.number, size: Some(complete(snapshot)?) };
+    fs::rename(&path, folder.join(snapshot_name(part.number)))?;
+    write_manifest(folder, &Manifest { snapshot: Some(part), logs: Vec::new() })
 }
 
 /// Writes `bytes` at the end; what was written is taken out of it even if the rest fails.
@@ -565,34 +551,4 @@ fn append(log: &mut Log, bytes: &mut Vec<u8>) -> io::Result<()> {
     log.size += written as u64;
     bytes.drain(..written);
     result
-}
-
-fn read_log(
-    path: &Path,
-    is_last: bool,
-    engine: &mut Engine,
-    client: crate::session::ClientId,
-    report: fn(&str),
-) -> Result<(), RecoveryError> {
-    let bytes = fs::read(path).map_err(file_error(path))?;
-    let damaged = |why: String| RecoveryError::Damaged { path: path.to_owned(), why };
-    let cut = |at: usize| -> Result<(), RecoveryError> {
-        report(&format!("{}: the last {} bytes were torn and are cut off", path.display(), bytes.len() - at));
-        let file = OpenOptions::new().write(true).open(path).map_err(file_error(path))?;
-        file.set_len(at as u64).and_then(|()| file.sync_all()).map_err(file_error(path))
-    };
-    let mut frames = match Frames::open(&bytes, journal::LOG) {
-        Ok(frames) => frames,
-        Err(Broken::Torn { at }) if is_last => return cut(at),
-        Err(broken) => return Err(damaged(broken.to_string())),
-    };
-    engine.begin_log_part();
-    loop {
-        match frames.next() {
-            Ok(None) => return Ok(()),
-            Ok(Some(body)) => engine.replay(client, body).map_err(damaged)?,
-            Err(Broken::Torn { at }) if is_last => return cut(at),
-            Err(broken) => return Err(damaged(broken.to_string())),
-        }
-    }
 }

@@ -3,7 +3,9 @@
 mod clock;
 mod connection;
 mod disk;
+mod recover;
 mod server;
+pub mod tools;
 
-pub use disk::RecoveryError;
+pub use recover::RecoveryError;
 pub use server::{Inherited, Options, RunError, run};

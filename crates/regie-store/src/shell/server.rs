@@ -8,7 +8,8 @@
 
 use super::clock;
 use super::connection::{Connection, Hold, Socket};
-use super::disk::{Disk, RecoveryError};
+use super::disk::Disk;
+use super::recover::RecoveryError;
 use crate::effects::{DiskRequest, Effects};
 use crate::engine::{Engine, Flow, Settings};
 use crate::script::Meanwhile;

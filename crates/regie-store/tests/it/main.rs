@@ -9,3 +9,4 @@ mod memory;
 mod reference;
 mod scripts;
 mod server;
+mod tools;
