@@ -1,0 +1,26 @@
+//! Runs a team's queued jobs as they lie in their queue, on warm PHP workers.
+//!
+//! The framework's own code runs each job; what is done here is everything around it: fetching, leasing, timing,
+//! acknowledging, giving back, recording. The layout in the server is the framework's own, so its workers can run
+//! beside this one or take over at any moment.
+//!
+//! In reading order, all pure:
+//! - [`payload`]: a Laravel job, read without moving a byte.
+//! - [`message`]: what a worker is told and what it answers.
+//! - [`mark`]: how a lease says whose it is.
+//! - [`desk`]: what is leased, handed to a worker, done: the machine that must lose nothing.
+//! - [`plan`]: which queue next, and how much work ahead.
+//! - [`backoff`]: how long to wait before the next try.
+//! - [`record`]: what became of each job, and the numbers over all.
+//!
+//! [`shell`] does the I/O: the Redis client, the drivers, the pool, the runner, its control socket.
+#![forbid(unsafe_code)]
+
+pub mod backoff;
+pub mod desk;
+pub mod mark;
+pub mod message;
+pub mod payload;
+pub mod plan;
+pub mod record;
+pub mod shell;

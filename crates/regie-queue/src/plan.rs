@@ -1,0 +1,122 @@
+//! Which queue next, and how much work ahead.
+//!
+//! **Order.** Queues stand in the order in which they were written, and the first that has work goes first, as with
+//! the frameworks' own `--queue=high,default`. With weights, each queue gets its share of the turns (smooth weighted
+//! round robin), so none starves.
+//!
+//! **Ahead.** A worker must never wait for the next job, and a job must not wait at a busy worker while another is
+//! idle. So as much is leased as the workers do in [`AHEAD`]; jobs that take longer than that are leased one for each
+//! worker that is free. What is leased and not yet handed over is ordered by queue as well, so a job of a higher queue
+//! overtakes it.
+
+use std::time::Duration;
+
+/// How much work is fetched ahead of the workers.
+pub const AHEAD: Duration = Duration::from_millis(2);
+
+/// Jobs ahead of each worker at most, however short they are.
+pub const AHEAD_MAX: usize = 64;
+
+/// Who goes first among queues that have work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Order {
+    /// Strictly as written.
+    Strict,
+    /// By weight.
+    Weighted(Vec<u32>),
+}
+
+/// See the module.
+#[derive(Debug, Clone)]
+pub struct Turns {
+    order: Order,
+    credit: Vec<i64>,
+}
+
+impl Turns {
+    /// For `queues` queues.
+    #[must_use]
+    pub fn new(order: Order, queues: usize) -> Self {
+        Self { order, credit: vec![0; queues] }
+    }
+
+    /// The queue whose turn it is, among those that have work.
+    pub fn next(&mut self, mut has_work: impl FnMut(usize) -> bool) -> Option<usize> {
+        let ready: Vec<usize> = (0..self.credit.len()).filter(|queue| has_work(*queue)).collect();
+        let Order::Weighted(weights) = &self.order else { return ready.first().copied() };
+        let weight = |queue: usize| i64::from(weights.get(queue).copied().unwrap_or(1).max(1));
+        for &queue in &ready {
+            self.credit[queue] += weight(queue);
+        }
+        let total: i64 = ready.iter().map(|queue| weight(*queue)).sum();
+        let chosen = ready.into_iter().rev().max_by_key(|queue| self.credit[*queue])?;
+        self.credit[chosen] -= total;
+        Some(chosen)
+    }
+}
+
+/// How long jobs take, so far as the last ones tell.
+#[derive(Debug, Clone, Default)]
+pub struct Pace {
+    mean_us: Option<f64>,
+}
+
+impl Pace {
+    /// A job took this long.
+    pub fn took(&mut self, run: Duration) {
+        let us = run.as_secs_f64() * 1e6;
+        self.mean_us = Some(match self.mean_us {
+            None => us,
+            // A long job must be believed at once, a short one only when others follow.
+            Some(mean) if us > mean * 8.0 => us / 2.0,
+            Some(mean) => mean + (us - mean) / 16.0,
+        });
+    }
+
+    /// Jobs that may be held beyond one for each of `workers`. None before anything is known.
+    #[must_use]
+    pub fn ahead(&self, workers: usize) -> usize {
+        let Some(mean) = self.mean_us else { return 0 };
+        let each = (AHEAD.as_secs_f64() * 1e6 / mean.max(1.0)) as usize;
+        workers * each.min(AHEAD_MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn order(order: Order, queues: usize, ready: &[usize], turns: usize) -> Vec<usize> {
+        let mut plan = Turns::new(order, queues);
+        (0..turns).filter_map(|_| plan.next(|queue| ready.contains(&queue))).collect()
+    }
+
+    #[test]
+    fn strict_takes_the_first_that_has_work() {
+        assert_eq!(order(Order::Strict, 3, &[1, 2], 3), [1, 1, 1]);
+        assert_eq!(order(Order::Strict, 3, &[], 3), [0; 0]);
+    }
+
+    #[test]
+    fn weights_share_the_turns_and_nobody_starves() {
+        let weights = Order::Weighted(vec![3, 1]);
+        assert_eq!(order(weights.clone(), 2, &[0, 1], 8), [0, 0, 1, 0, 0, 0, 1, 0]);
+        assert_eq!(order(weights, 2, &[1], 2), [1, 1]);
+    }
+
+    #[test]
+    fn work_ahead_follows_the_length_of_jobs() {
+        let mut pace = Pace::default();
+        assert_eq!(pace.ahead(4), 0, "nothing is known");
+        for _ in 0..100 {
+            pace.took(Duration::from_micros(100));
+        }
+        assert_eq!(pace.ahead(2), 40);
+        pace.took(Duration::from_secs(1));
+        assert_eq!(pace.ahead(2), 0, "one long job is believed at once");
+        for _ in 0..400 {
+            pace.took(Duration::from_micros(1));
+        }
+        assert_eq!(pace.ahead(2), 2 * AHEAD_MAX, "short jobs have a bound");
+    }
+}

@@ -1,0 +1,86 @@
+//! Kills at random moments under a seed, and every job counted.
+
+use std::time::Duration;
+
+use regie_queue::desk::Ending;
+use regie_queue::message::{Reason, Verdict};
+
+use crate::server::{Server, ask, count, push, until};
+use crate::workers::{Workers, run};
+
+const RESERVED: &str = "app_database_queues:default:reserved";
+
+/// The same numbers for the same seed.
+fn random(seed: u64, salt: u64) -> u64 {
+    let mut x = (seed ^ salt.wrapping_mul(0x9e37_79b9_7f4a_7c15)) | 1;
+    for _ in 0..3 {
+        x ^= x << 13;
+        x ^= x >> 7;
+        x ^= x << 17;
+    }
+    x
+}
+
+fn seed() -> u64 {
+    let seed = std::env::var("REGIE_SEED").ok().and_then(|text| text.parse().ok());
+    let seed = seed.unwrap_or_else(|| u64::from(std::process::id()));
+    eprintln!("REGIE_SEED={seed}");
+    seed
+}
+
+#[tokio::test]
+async fn a_server_that_is_killed_again_and_again_loses_nothing() {
+    const JOBS: usize = 6_000;
+    let seed = seed();
+    let mut server = Server::start();
+    let client = server.client();
+    ask(&client, &["PING"]).await;
+    push(&client, 0..JOBS).await;
+    let workers = Workers::new(4, move |seen| {
+        let micros = random(seed, seen.job as u64) % 900;
+        (Duration::from_micros(micros), Ending::Said(Verdict::Ack))
+    });
+    let (handle, left) = run(server.driver(9), &workers);
+    for round in 1..=4 {
+        let goal = JOBS * round / 6 + (random(seed, round as u64) % 200) as usize;
+        until("some more are done", async || (workers.done() >= goal).then_some(())).await;
+        server.kill();
+        tokio::time::sleep(Duration::from_millis(random(seed, 77 + round as u64) % 300)).await;
+        server.restart();
+    }
+    until("all are done", async || (workers.done() == JOBS).then_some(())).await;
+    handle.stop();
+    assert_eq!(left.await.cut, 0);
+    assert_eq!(workers.doubles(), [0; 0], "no worker died, so nothing runs twice");
+    assert_eq!(count(&client, &["EXISTS", RESERVED, "app_database_queues:default"]).await, 0);
+}
+
+#[tokio::test]
+async fn workers_that_die_cost_their_own_job_a_run() {
+    const JOBS: usize = 4_000;
+    let seed = seed();
+    let server = Server::start();
+    let client = server.client();
+    ask(&client, &["PING"]).await;
+    push(&client, 0..JOBS).await;
+    let refused = std::sync::atomic::AtomicU64::new(0);
+    let workers = Workers::new(4, move |seen| {
+        let chance = random(seed, seen.job as u64 * 31 + seen.attempts) % 20;
+        let ending = match (seen.kind.as_str(), chance) {
+            ("run", 0) => Ending::Died(Reason::Killed),
+            // Now and then the pool takes nothing.
+            ("run", 1) if refused.fetch_add(1, std::sync::atomic::Ordering::Relaxed).is_multiple_of(8) => {
+                Ending::NotBegun
+            }
+            ("run", _) => Ending::Said(Verdict::Ack),
+            _ => Ending::Said(Verdict::Release(Duration::ZERO)),
+        };
+        (Duration::from_micros(chance * 20), ending)
+    });
+    let (handle, left) = run(server.driver(9), &workers);
+    until("all are done", async || (workers.done() == JOBS).then_some(())).await;
+    handle.stop();
+    assert_eq!(left.await.cut, 0);
+    assert_eq!(workers.doubles(), [0; 0]);
+    assert_eq!(count(&client, &["EXISTS", RESERVED, "app_database_queues:default"]).await, 0);
+}

@@ -1,0 +1,129 @@
+//! Workers that are made up: they note what they are given and end as they are told to.
+
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use regie_queue::desk::Ending;
+use regie_queue::message::{Told, Verdict};
+use regie_queue::plan::Order;
+use regie_queue::shell::driver::Driver;
+use regie_queue::shell::executor::{Executor, Message, Report};
+use regie_queue::shell::runner::{self, Handle, Left, Queue, Settings};
+use tokio::sync::Semaphore;
+
+/// What a worker saw of a message.
+#[derive(Debug, Clone)]
+pub(crate) struct Seen {
+    pub(crate) kind: String,
+    pub(crate) job: usize,
+    pub(crate) attempts: u64,
+}
+
+type Fate = Box<dyn Fn(&Seen) -> (Duration, Ending) + Send + Sync>;
+
+pub(crate) struct Workers {
+    slots: Semaphore,
+    count: usize,
+    fate: Fate,
+    /// Every message that a worker began.
+    pub(crate) begun: Mutex<Vec<Seen>>,
+    /// Runs that ended well, by job.
+    pub(crate) done: Mutex<HashMap<usize, u32>>,
+}
+
+impl Workers {
+    pub(crate) fn new(
+        count: usize,
+        fate: impl Fn(&Seen) -> (Duration, Ending) + Send + Sync + 'static,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            slots: Semaphore::new(count),
+            count,
+            fate: Box::new(fate),
+            begun: Mutex::default(),
+            done: Mutex::default(),
+        })
+    }
+
+    /// All of them do everything at once and well.
+    pub(crate) fn good(count: usize) -> Arc<Self> {
+        Self::new(count, |_| (Duration::ZERO, Ending::Said(Verdict::Ack)))
+    }
+
+    pub(crate) fn done(&self) -> usize {
+        self.done.lock().unwrap().len()
+    }
+
+    pub(crate) fn doubles(&self) -> Vec<usize> {
+        let done = self.done.lock().unwrap();
+        done.iter().filter(|(_, times)| **times > 1).map(|(job, _)| *job).collect()
+    }
+}
+
+fn see(message: &Message) -> Seen {
+    let text = std::str::from_utf8(&message.body).unwrap();
+    let (header, payload) = text.split_once('\n').unwrap();
+    let header: serde_json::Value = serde_json::from_str(header).unwrap();
+    let payload: serde_json::Value = serde_json::from_str(payload).unwrap();
+    let uuid = payload["uuid"].as_str().unwrap();
+    assert_eq!(header["id"], uuid);
+    Seen {
+        kind: header["kind"].as_str().unwrap().to_owned(),
+        job: uuid[1..].parse().unwrap(),
+        attempts: header["attempts"].as_u64().unwrap(),
+    }
+}
+
+impl Executor for Workers {
+    fn run(&self, message: Message) -> Pin<Box<dyn Future<Output = Report> + Send + '_>> {
+        Box::pin(async move {
+            let _slot = self.slots.acquire().await.unwrap();
+            let seen = see(&message);
+            let (span, ending) = (self.fate)(&seen);
+            if ending != Ending::NotBegun {
+                self.begun.lock().unwrap().push(seen.clone());
+            }
+            if !span.is_zero() {
+                tokio::time::sleep(span).await;
+            }
+            if seen.kind == "run" && ending == Ending::Said(Verdict::Ack) {
+                *self.done.lock().unwrap().entry(seen.job).or_default() += 1;
+            }
+            Report { ending, told: Told::default(), evidence: None }
+        })
+    }
+
+    fn workers(&self) -> usize {
+        self.count
+    }
+}
+
+/// A runner of the queue `default` on `driver`.
+pub(crate) fn run(
+    driver: impl Driver + 'static,
+    workers: &Arc<Workers>,
+) -> (Handle, impl Future<Output = Left>) {
+    run_on(vec![("default", Arc::new(driver))], workers)
+}
+
+pub(crate) fn run_on<D: Driver + 'static>(
+    queues: Vec<(&str, Arc<D>)>,
+    workers: &Arc<Workers>,
+) -> (Handle, impl Future<Output = Left> + use<D>) {
+    let queues = queues.into_iter().map(|(name, driver)| Queue {
+        connection: "redis".to_owned(),
+        name: name.to_owned(),
+        driver,
+    });
+    let settings = Settings {
+        name: "default".to_owned(),
+        queues: queues.collect(),
+        order: Order::Strict,
+        timeout: Duration::from_secs(60),
+        drain: Duration::from_secs(10),
+        log: |line| eprintln!("{line}"),
+    };
+    runner::start(settings, workers.clone())
+}
