@@ -11,7 +11,8 @@
 //!
 //! Only files that exist inside the root are run, and only when their name ends in `.php` in lower case; PATH_INFO is
 //! found by looking for that ending from the left, never by walking back through the file system. In worker mode the
-//! pool runs one script only, so every script is the worker's, and other PHP files do not exist.
+//! pool runs one script only, which answers for the front controller; other PHP files run in the side pool, and where
+//! there is none they do not exist. The worker script itself is never run by its name.
 
 use crate::guard;
 use crate::target::Target;
@@ -34,12 +35,31 @@ pub struct Site {
     pub front_controller: Option<String>,
     /// In worker mode, whether the pool runs one script for all.
     pub single_script: bool,
+    /// The worker script's path below the document root, when it lies there.
+    pub worker_script: Option<String>,
+    /// Whether another pool runs the other scripts in worker mode.
+    pub has_side_pool: bool,
     /// Names to look for in a folder.
     pub index: Vec<String>,
     /// Folders that take uploads, beside the known ones.
     pub upload_folders: Vec<String>,
     /// Whether the document root is the application's own folder.
     pub at_app_root: bool,
+}
+
+impl Site {
+    /// Whether a script that is not the front controller is run, if it exists.
+    fn may_run(&self, script: &str) -> bool {
+        (!self.single_script || self.has_side_pool)
+            && self.worker_script.as_deref() != Some(script)
+            && !guard::refuses_script(script, &self.upload_folders)
+    }
+
+    /// Whether the side pool runs `script`.
+    #[must_use]
+    pub fn is_aside(&self, script: &str) -> bool {
+        self.single_script && self.has_side_pool && self.front_controller.as_deref() != Some(script)
+    }
 }
 
 /// Who answers.
@@ -93,7 +113,7 @@ fn script_in(path: &str, site: &Site, probe: &mut impl FnMut(&str) -> Found) -> 
             continue;
         }
         let is_front = site.front_controller.as_deref() == Some(script);
-        if !is_front && (site.single_script || guard::refuses_script(script, &site.upload_folders)) {
+        if !is_front && !site.may_run(script) {
             continue;
         }
         if is_front && site.single_script || probe(script) == Found::File {
@@ -114,7 +134,7 @@ fn index_of(path: &str, site: &Site, probe: &mut impl FnMut(&str) -> Found) -> O
         let is_script = name.ends_with(".php");
         let is_front = site.front_controller.as_deref() == Some(candidate.as_str());
         let allowed = if is_script {
-            is_front || !site.single_script && !guard::refuses_script(&candidate, &site.upload_folders)
+            is_front || site.may_run(&candidate)
         } else {
             !guard::refuses_file(&candidate, site.at_app_root)
         };
@@ -257,6 +277,25 @@ mod tests {
             ("/app.css", "file /app.css"),
         ] {
             assert_eq!(show(&site, raw), expected, "{raw}");
+        }
+    }
+
+    #[test]
+    fn other_scripts_run_beside_the_worker() {
+        let worker_script = Some("/a.php/inner.php".to_owned());
+        let site = Site { single_script: true, has_side_pool: true, worker_script, ..framework() };
+        for (raw, expected, aside) in [
+            ("/", "/index.php []", false),
+            ("/unknown", "/index.php []", false),
+            ("/info.php/a", "/info.php [/a]", true),
+            ("/blog/", "/blog/index.php []", true),
+            ("/missing.php", "/index.php []", false),
+            ("/uploads/evil.php", "/index.php []", false),
+            ("/a.php/inner.php", "/index.php []", false),
+        ] {
+            let shown = show(&site, raw);
+            assert_eq!(shown, expected, "{raw}");
+            assert_eq!(site.is_aside(shown.split(' ').next().unwrap()), aside, "{raw}");
         }
     }
 }

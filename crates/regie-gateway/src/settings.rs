@@ -31,6 +31,8 @@ pub struct Settings {
     pub deny: Patterns,
     /// The pool that runs PHP; none = files only, and PHP answers 503.
     pub pool: Option<PoolSettings>,
+    /// Worker mode: the pool that runs the PHP files which are not the worker's; none = they do not exist.
+    pub side_pool: Option<PoolSettings>,
     /// Host names that are answered, `*.example.org` for all below one; empty = all. Others get 421.
     pub hosts: Vec<String>,
     /// Whose word on the client's address and scheme is believed.
@@ -73,6 +75,7 @@ impl Settings {
             upload_folders: Vec::new(),
             deny: Patterns::default(),
             pool: None,
+            side_pool: None,
             hosts: Vec::new(),
             trusted_proxies: TrustedProxies::default(),
             server_software: concat!("Regie/", env!("CARGO_PKG_VERSION")).into(),

@@ -11,6 +11,7 @@ mod output;
 mod programs;
 mod roles;
 mod shipped;
+mod side_pool;
 mod site;
 mod sockets;
 mod time;

@@ -14,7 +14,7 @@ use regie_config::{Faults, Loaded, Options};
 use regie_core::Exit;
 use regie_supervisor::RunAs;
 
-use crate::{output, shipped};
+use crate::{output, shipped, side_pool};
 
 /// The state folder in development, beside the application.
 const STATE: &str = ".regie";
@@ -66,7 +66,9 @@ impl Place {
         let folder = self.folder();
         let options = Options { config: self.config_name(), env, ..Options::default() };
         let loaded = load(&folder, &options, &environment())?;
-        Ok(Site { folder, config_name: self.config_name(), loaded })
+        let mut site = Site { folder, config_name: self.config_name(), loaded };
+        side_pool::add(&mut site);
+        Ok(site)
     }
 }
 

@@ -108,6 +108,31 @@ fn changed_files_reach_a_worker_script_in_development() {
 }
 
 #[test]
+fn other_php_files_run_beside_a_worker_script() {
+    let app = App::empty();
+    app.write("public/index.php", "");
+    app.write("worker.php", "<?php while (frankenphp_handle_request(function () { echo 'worker'; })) { }");
+    let config = "[app]\nenv = \"production\"\n[php.web]\nmode = \"worker\"\nscript = \"worker.php\"\nworkers = 1\n\
+                  [gateway]\nfront_controller = \"index.php\"\n";
+    app.give_away();
+    let site = Site::up(app.path(), config);
+    assert_eq!(site.get("/info.php").text(), "worker", "what is no file is the worker's");
+    app.write(
+        "public/info.php",
+        "<?php echo 'beside it ', $_SERVER['SCRIPT_NAME'], $_SERVER['PATH_INFO'] ?? '';",
+    );
+    app.give_away();
+    let reload = site.regie(&["reload"]);
+    assert!(reload.status.success(), "{}", String::from_utf8_lossy(&reload.stderr));
+    eventually("the new file is served", || {
+        (site.get("/info.php/a").text() == "beside it /info.php/a").then_some(())
+    });
+    assert_eq!(site.get("/").text(), "worker");
+    let status = site.regie(&["status"]);
+    assert!(String::from_utf8_lossy(&status.stdout).contains("php:web-classic"), "{status:?}");
+}
+
+#[test]
 fn a_worker_that_never_boots_does_not_replace_the_one_that_serves() {
     let app = App::empty();
     app.write("public/index.php", "");

@@ -31,6 +31,7 @@ pub struct Gateway {
     site: Site,
     files: Files,
     pool: Option<Pool>,
+    side_pool: Option<Pool>,
     next_id: AtomicU64,
     id_prefix: String,
 }
@@ -126,6 +127,11 @@ impl Gateway {
         let site = Site {
             front_controller: settings.front_controller.clone(),
             single_script: settings.worker_script.is_some(),
+            worker_script: settings.worker_script.as_ref().and_then(|script| {
+                let below = script.strip_prefix(&settings.root).ok()?;
+                Some(format!("/{}", below.to_str()?))
+            }),
+            has_side_pool: settings.side_pool.is_some(),
             index: settings.index.clone(),
             upload_folders: settings.upload_folders.clone(),
             at_app_root,
@@ -134,6 +140,7 @@ impl Gateway {
         Self {
             files: Files::new(&settings),
             pool: settings.pool.clone().map(Pool::start),
+            side_pool: settings.side_pool.clone().map(Pool::start),
             counters: Counters::default(),
             site,
             next_id: AtomicU64::new(0),
@@ -147,6 +154,17 @@ impl Gateway {
     #[must_use]
     pub const fn pool(&self) -> Option<&Pool> {
         self.pool.as_ref()
+    }
+
+    /// All pools behind the gateway.
+    pub fn pools(&self) -> impl Iterator<Item = &Pool> {
+        self.pool.iter().chain(&self.side_pool)
+    }
+
+    /// The pool that runs `script`, and whether it is the one beside the worker's.
+    pub(crate) fn pool_for(&self, script: &str) -> (Option<&Pool>, bool) {
+        let aside = self.site.is_aside(script);
+        (if aside { self.side_pool.as_ref() } else { self.pool.as_ref() }, aside)
     }
 
     /// What has happened since the start.

@@ -31,7 +31,8 @@ impl Gateway {
         path_info: &str,
         body: InBody,
     ) -> (Reply, Duration) {
-        let Some(pool) = self.pool() else {
+        let (pool, aside) = self.pool_for(script);
+        let Some(pool) = pool else {
             let detail = "no pool runs PHP here";
             return (self.error(StatusCode::SERVICE_UNAVAILABLE, visit, detail), Duration::ZERO);
         };
@@ -39,7 +40,17 @@ impl Gateway {
             Ok(taken) => taken,
             Err(reply) => return (reply, Duration::ZERO),
         };
-        let head = self.head(visit, root, script, path_info, length);
+        let worker = self.settings.worker_script.as_deref().filter(|_| !aside).map(Path::to_string_lossy);
+        let file = worker.unwrap_or_else(|| [&root.path, script].concat().into());
+        let script = Script {
+            root: &root.path,
+            name: script,
+            file: &file,
+            path_info,
+            server_software: &self.settings.server_software,
+            sendfile: true,
+        };
+        let head = self.head(visit, &script, length);
         let call = Call { informational: visit.informational.clone(), ..Call::new(head, body) };
         match pool.call(call).await {
             Ok(answer) => {
@@ -50,17 +61,8 @@ impl Gateway {
         }
     }
 
-    fn head(
-        &self,
-        visit: &Visit<'_>,
-        root: &Root,
-        script: &str,
-        path_info: &str,
-        length: Option<u64>,
-    ) -> Head {
+    fn head(&self, visit: &Visit<'_>, script: &Script<'_>, length: Option<u64>) -> Head {
         let asked = visit.asked;
-        let worker = self.settings.worker_script.as_deref().map(Path::to_string_lossy);
-        let file = worker.unwrap_or_else(|| [&root.path, script].concat().into());
         let request = params::Request {
             method: &asked.method,
             target: &visit.target,
@@ -73,16 +75,8 @@ impl Gateway {
             host: asked.host(),
             request_id: &visit.id,
         };
-        let script = Script {
-            root: &root.path,
-            name: script,
-            file: &file,
-            path_info,
-            server_software: &self.settings.server_software,
-            sendfile: true,
-        };
         let mut head = Head::new();
-        params::fill(&mut head, &request, &script);
+        params::fill(&mut head, &request, script);
         for (name, value) in &self.settings.params {
             head.push(name, value);
         }

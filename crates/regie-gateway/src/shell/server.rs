@@ -186,7 +186,7 @@ pub async fn serve(
     accepting.shutdown().await;
     let open = drain.open.load(Ordering::Relaxed);
     drain.begin();
-    if let Some(pool) = gateway.pool() {
+    for pool in gateway.pools() {
         // A successor may need the same workers.
         pool.retire();
     }
@@ -196,7 +196,7 @@ pub async fn serve(
     let cut = if drained { 0 } else { drain.open.load(Ordering::Relaxed) };
     flusher.abort();
     gateway.logs.flush();
-    if let Some(pool) = gateway.pool() {
+    for pool in gateway.pools() {
         pool.close();
     }
     Ok(Report { drained: open.saturating_sub(cut), cut })

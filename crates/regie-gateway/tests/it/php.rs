@@ -2,6 +2,8 @@
 
 use std::io::Read;
 
+use regie_pool::PoolSettings;
+
 use crate::client::{Connection, get};
 use crate::fixture::{before, wait_for};
 use crate::worker::{After, FakePool};
@@ -44,6 +46,28 @@ fn in_worker_mode_every_script_is_the_workers() {
         assert_eq!(get(running.address, path, "").text(), expected);
     }
     assert_eq!(get(running.address, "/style.css", "").text(), "body{}");
+}
+
+fn says(text: &'static str) -> FakePool {
+    FakePool::start(1, move |request| {
+        request.say(format!("Content-Type: text/plain\r\n\r\n{text}"));
+        After::Stay
+    })
+}
+
+#[test]
+fn other_scripts_go_to_the_pool_beside_the_worker() {
+    let (worker, beside) = (says("worker"), says("beside"));
+    let running = before(&worker, |settings| {
+        settings.worker_script = Some(settings.root.join("worker.php"));
+        settings.side_pool = Some(PoolSettings::new(beside.address.parse().unwrap()));
+        std::fs::write(settings.root.join("worker.php"), "").unwrap();
+    });
+    for (path, expected) in
+        [("/", "worker"), ("/other.php?a=1", "beside"), ("/worker.php", "worker"), ("/missing.php", "worker")]
+    {
+        assert_eq!(get(running.address, path, "").text(), expected, "{path}");
+    }
 }
 
 #[test]

@@ -103,7 +103,7 @@ fn introduce(site: &Site, paint: Paint) {
     let root = if script.is_empty() { ".".to_owned() } else { script };
     output::line(format_args!("  {:<10}{}, {root}", "app", loaded.application.title()));
     for (name, pool) in &loaded.config.pools {
-        output::line(format_args!("  {:<10}{}", format!("php:{name}"), describe_pool(pool)));
+        output::line(format_args!("  {:<9} {}", format!("php:{name}"), describe_pool(pool)));
     }
     for decision in &loaded.decisions {
         output::line(format_args!("  {:<10}{decision}", "address"));

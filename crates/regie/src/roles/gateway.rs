@@ -21,6 +21,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::handed::{Handed, notify};
 use crate::output;
 use crate::programs;
+use crate::side_pool;
 use crate::site::{Place, Site};
 
 /// The role. Returns when it has drained.
@@ -112,6 +113,7 @@ fn settings(site: &Site, lane: Option<Arc<Lane>>) -> Settings {
     let web = site.loaded.web();
     let root = site.public();
     let worker_script = web.script.as_ref().filter(|_| web.mode() != Mode::Classic && web.url.is_none());
+    let side = config.pools.get(side_pool::NAME).filter(|_| worker_script.is_some());
     Settings {
         app_root: Some(site.root()),
         front_controller: front_controller(site, worker_script.is_some()),
@@ -119,7 +121,8 @@ fn settings(site: &Site, lane: Option<Arc<Lane>>) -> Settings {
         index: gateway.index.clone(),
         upload_folders: gateway.upload_folders.clone(),
         deny: Patterns::new(&gateway.deny),
-        pool: Some(PoolSettings { lane, ..pool(site, web) }),
+        pool: Some(PoolSettings { lane, ..pool(site, "web", web) }),
+        side_pool: side.map(|side| pool(site, side_pool::NAME, side)),
         hosts: gateway.hosts.clone(),
         trusted_proxies: TrustedProxies(gateway.trusted_proxies.clone()),
         compress: !gateway.compression.is_empty(),
@@ -160,10 +163,10 @@ fn limits(site: &Site) -> Limits {
     }
 }
 
-fn pool(site: &Site, web: &Pool) -> PoolSettings {
+fn pool(site: &Site, name: &str, web: &Pool) -> PoolSettings {
     let gateway = &site.loaded.config.gateway;
     let address = match &web.url {
-        None => Address::Unix(programs::pool_path(site, "web")),
+        None => Address::Unix(programs::pool_path(site, name)),
         Some(Upstream::Unix(path)) => Address::Unix(path.clone()),
         Some(Upstream::Tcp(host, port)) => Address::Tcp(format!("{host}:{port}")),
     };
