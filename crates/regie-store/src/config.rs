@@ -178,7 +178,8 @@ pub(crate) static SETTINGS: &[Row] = &[
     inert("repl-diskless-sync-delay", INT, "5"),
     inert("replica-read-only", Kind::Yes, "yes"),
     inert("replica-serve-stale-data", Kind::Yes, "yes"),
-    Row { alias: "min-slaves-to-write", ..inert("min-replicas-to-write", INT, "0") },
+    alias("min-replicas-to-write", "min-slaves-to-write", INT, "0"),
+    alias("min-replicas-max-lag", "min-slaves-max-lag", INT, "10"),
     inert("repl-timeout", INT, "60"),
     Row { alias: "repl-ping-slave-period", ..inert("repl-ping-replica-period", INT, "10") },
     inert("always-show-logo", Kind::Yes, "no"),
@@ -249,6 +250,8 @@ pub(crate) struct Config {
     pub(crate) latency_threshold: i64,
     pub(crate) script_limit_ms: i64,
     pub(crate) journal: bool,
+    /// How many replicas must have been heard of lately for writes to be accepted.
+    pub(crate) min_replicas: usize,
 }
 
 /// The row of a setting, by name or older name.
@@ -282,6 +285,7 @@ impl Default for Config {
             latency_threshold: 0,
             script_limit_ms: 0,
             journal: false,
+            min_replicas: 0,
         };
         config.refresh();
         config
@@ -404,6 +408,8 @@ impl Config {
         self.latency_threshold = self.number("latency-monitor-threshold");
         self.script_limit_ms = self.number("busy-reply-threshold");
         self.journal = self.get("appendonly") == "yes";
+        let counts = self.number("min-replicas-max-lag") > 0;
+        self.min_replicas = if counts { self.number("min-replicas-to-write") as usize } else { 0 };
     }
 
     /// Whether a database's policy counts uses instead of times.

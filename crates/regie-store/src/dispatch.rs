@@ -150,8 +150,9 @@ impl Engine {
             || (row.name == "exec"
                 && self.session(client).transaction.as_ref().is_some_and(|transaction| transaction.writes));
         self.check_room(client, row, flags, in_transaction)?;
-        if writes && let Some(fault) = &self.disk_fault {
-            return Err(fault.clone().into());
+        if writes {
+            self.check_disk()?;
+            self.check_replicas()?;
         }
         if subscribed
             && !matches!(
@@ -186,6 +187,19 @@ impl Engine {
             return Ok(Admitted::Queue);
         }
         Ok(Admitted::Run(id))
+    }
+
+    /// Refuses writes that could not be kept.
+    pub(crate) fn check_disk(&self) -> Outcome {
+        self.disk_fault.as_ref().map_or(Ok(()), |fault| Err(fault.clone().into()))
+    }
+
+    /// Refuses writes when there are fewer replicas than `min-replicas-to-write` asks for: this server has none.
+    pub(crate) fn check_replicas(&self) -> Outcome {
+        if self.config.min_replicas > 0 {
+            return Err("NOREPLICAS Not enough good replicas to write.".into());
+        }
+        Ok(())
     }
 
     fn check_debug(&mut self, client: ClientId) -> Outcome {

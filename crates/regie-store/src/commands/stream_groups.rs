@@ -193,7 +193,7 @@ fn deliver(
 }
 
 pub(crate) fn xreadgroup(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Outcome {
-    let options = read_options(args, "xreadgroup")?;
+    let options = read_options(args, "xreadgroup", ctx.in_script)?;
     let Some((name, consumer)) = options.group else { return Err(SYNTAX) };
     let now = ctx.now();
     let mut history = Vec::with_capacity(options.ids.len());

@@ -333,7 +333,11 @@ pub(super) struct ReadOptions<'a, 'b> {
     pub(super) ids: &'b [&'a [u8]],
 }
 
-pub(super) fn read_options<'a, 'b>(args: &'b [&'a [u8]], command: &str) -> Outcome<ReadOptions<'a, 'b>> {
+pub(super) fn read_options<'a, 'b>(
+    args: &'b [&'a [u8]],
+    command: &str,
+    in_script: bool,
+) -> Outcome<ReadOptions<'a, 'b>> {
     let mut options =
         ReadOptions { count: usize::MAX, block: None, group: None, no_ack: false, keys: &[], ids: &[] };
     let for_group = command == "xreadgroup";
@@ -342,6 +346,12 @@ pub(super) fn read_options<'a, 'b>(args: &'b [&'a [u8]], command: &str) -> Outco
         let word = *args.get(at).ok_or(SYNTAX)?;
         let left = args.len() - at - 1;
         match () {
+            () if is(word, "BLOCK") && left >= 1 && in_script => {
+                let name = crate::failure::shown(args[0]);
+                return Err(
+                    format!("ERR {name} command is not allowed with BLOCK option from scripts").into()
+                );
+            }
             () if is(word, "BLOCK") && left >= 1 => {
                 let ms = crate::number::parse_integer(args[at + 1])
                     .ok_or("ERR timeout is not an integer or out of range")?;
@@ -410,7 +420,7 @@ pub(super) fn end_streams(out: &mut Encoder, mark: usize, count: usize) {
 }
 
 pub(crate) fn xread(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Outcome {
-    let options = read_options(args, "xread")?;
+    let options = read_options(args, "xread", ctx.in_script)?;
     let mut after = Vec::with_capacity(options.keys.len());
     for (key, id) in options.keys.iter().zip(options.ids) {
         let stream = ctx.stream(key)?;

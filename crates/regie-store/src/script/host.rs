@@ -46,17 +46,19 @@ impl Caller<'_> {
             return Err("ERR Write commands are not allowed from read-only scripts.".into());
         }
         let writes = row.flags.has(Flags::WRITE);
-        let Some(running) = &mut self.engine.scripts.running else { return Ok(()) };
-        if !running.wrote {
-            // What has begun to write is not stopped half way.
-            if writes && let Some(fault) = &self.engine.disk_fault {
-                return Err(fault.clone().into());
+        // What has begun to write is not stopped half way.
+        if !self.engine.scripts.running.as_ref().is_some_and(|running| running.wrote) {
+            if writes {
+                self.engine.check_disk()?;
+                self.engine.check_replicas()?;
             }
             if self.engine.scripts.out_of_memory && !self.allow_oom && row.flags.has(Flags::DENYOOM) {
                 return Err(OUT_OF_MEMORY);
             }
         }
-        running.wrote |= writes;
+        if writes && let Some(running) = &mut self.engine.scripts.running {
+            running.wrote = true;
+        }
         Ok(())
     }
 }

@@ -86,6 +86,7 @@ fn admit(engine: &Engine, flags: ScriptFlags, read_only: bool) -> Result<(), Scr
         read_only_command: read_only,
         append_only_file_error: fault
             .map(|fault| fault.strip_prefix("MISCONF Errors writing to the AOF file: ").unwrap_or(fault)),
+        too_few_replicas: engine.check_replicas().is_err(),
         out_of_memory: engine.scripts.out_of_memory,
         ..Situation::default()
     })
