@@ -2,10 +2,11 @@
 //!
 //! In reading order: how sizes and times are written ([`units`]), values that must not be shown
 //! ([`secret`]), how a process says how it ended ([`exit`]), how what must outlive a process is
-//! handed to it ([`handoff`]), how things stop ([`phase`]), which paths and addresses are meant ([`patterns`], [`network`]), and what was probably meant
-//! ([`nearest`]).
+//! handed to it ([`handoff`]), how things stop ([`phase`]), which paths and addresses are meant
+//! ([`patterns`], [`network`]), when something is due ([`cron`]), and what was probably meant ([`nearest`]).
 #![forbid(unsafe_code)]
 
+pub mod cron;
 pub mod exit;
 pub mod handoff;
 pub mod nearest;
