@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::{Component, PathBuf};
 
+use regie_core::cron::Expression;
 use regie_core::nearest::nearest;
 use regie_core::{ByteSize, Secret, Span};
 
@@ -11,7 +12,7 @@ use crate::document::{Entry, Node, Table, Value};
 use crate::schema::{Key, Origin, Reader, Section, Setting, did_you_mean, section};
 use crate::values::{
     AccessLog, AppEnv, Appendfsync, Coding, CommandLine, Count, EnvValue, Framework, IniValue, Listen,
-    MaxmemoryPolicy, Mode, Network, PROCESSES_MAX, Ready, Reset, Restart, Signal, Upstream,
+    MaxmemoryPolicy, MissedRun, Mode, Network, PROCESSES_MAX, Ready, Reset, Restart, Signal, Upstream, Zone,
 };
 
 section! {
@@ -192,12 +193,37 @@ section! {
 }
 
 section! {
-    /// The application's scheduled tasks.
+    /// Scheduled tasks: the application's own schedule, and the entries below.
     Schedule {
         /// Whether they are run.
         enabled: bool = "true", "false";
-        /// The time zone of tasks that name none.
-        timezone: Option<String> = (found "the application's"), "\"Europe/Paris\"";
+        /// Whether the application's own schedule is run, as `artisan schedule:run` does.
+        application: bool = "true", "false";
+        /// The time zone of entries that name none. The application's own tasks have the application's.
+        timezone: Option<Zone> = (found "the machine's"), "\"Europe/Paris\"";
+    }
+}
+
+section! {
+    /// A scheduled task of your own.
+    ScheduleEntry {
+        /// When it is due, as in crontab(5): minute, hour, day, month, day of the week; with six fields, seconds come
+        /// first.
+        cron: Option<Expression> = (found "required"), "\"30 3 * * *\"";
+        /// What is run: a line for `sh`, or a list of the program and its arguments. `php` is the application's.
+        command: CommandLine = (found "required"), "\"php artisan report:send\"";
+        /// The time zone in which `cron` is meant.
+        timezone: Option<Zone> = (found "`[schedule] timezone`"), "\"America/New_York\"";
+        /// The working directory, relative to the application's folder.
+        directory: PathBuf = "\".\"", "\"tools\"";
+        /// Environment variables beside those of the application.
+        environment: BTreeMap<String, EnvValue> = "{}", "{ REPORT_TO = \"sales\" }";
+        /// Whether it is started while a run before it has not ended.
+        overlap: bool = "false", "true";
+        /// What happens when it was due while Régie did not run: `skip`, or `run` it once at the next start.
+        missed: MissedRun = "\"skip\"", "\"run\"";
+        /// How long it may take before it is ended; 0 for no limit.
+        timeout: Span = "\"0s\"", "\"2h\"";
     }
 }
 
@@ -293,6 +319,8 @@ pub struct Config {
     pub workers: BTreeMap<String, Workers>,
     /// `[schedule]`
     pub schedule: Schedule,
+    /// `[schedule.NAME]`
+    pub schedule_entries: BTreeMap<String, ScheduleEntry>,
     /// `[program.NAME]`
     pub programs: BTreeMap<String, Program>,
     /// `[mercure]`
@@ -329,7 +357,7 @@ pub struct SectionRow {
 }
 
 /// Every section, in the order of the reference page. The one place that says which are served.
-pub const SECTIONS: [SectionRow; 12] = [
+pub const SECTIONS: [SectionRow; 13] = [
     SectionRow { name: "app", doc: App::DOC, keys: App::keys, served: true },
     SectionRow {
         name: "hosts",
@@ -344,7 +372,8 @@ pub const SECTIONS: [SectionRow; 12] = [
     SectionRow { name: "store", doc: Store::DOC, keys: Store::keys, served: false },
     SectionRow { name: "store.db.N", doc: StoreDatabase::DOC, keys: StoreDatabase::keys, served: false },
     SectionRow { name: "workers.NAME", doc: Workers::DOC, keys: Workers::keys, served: false },
-    SectionRow { name: "schedule", doc: Schedule::DOC, keys: Schedule::keys, served: false },
+    SectionRow { name: "schedule", doc: Schedule::DOC, keys: Schedule::keys, served: true },
+    SectionRow { name: "schedule.NAME", doc: ScheduleEntry::DOC, keys: ScheduleEntry::keys, served: true },
     SectionRow { name: "program.NAME", doc: Program::DOC, keys: Program::keys, served: true },
     SectionRow { name: "mercure", doc: Mercure::DOC, keys: Mercure::keys, served: false },
     SectionRow { name: "console", doc: Console::DOC, keys: Console::keys, served: false },
@@ -380,7 +409,8 @@ pub(crate) fn read(root: &Table, reader: &mut Reader<'_>) -> Config {
         pools: pools(root, reader),
         store: store(root, reader),
         workers: named(root, "workers", reader, workers),
-        schedule: plain(root, "schedule", reader),
+        schedule: schedule(root, reader),
+        schedule_entries: schedule_entries(root, reader),
         programs: named(root, "program", reader, program),
         mercure: plain(root, "mercure", reader),
         console: plain(root, "console", reader),
@@ -683,6 +713,41 @@ fn workers(table: &Table, entry: &Entry, reader: &mut Reader<'_>) -> Workers {
         reader.fault(&entry.place, format!("[workers.{}] works on no queue", entry.name), fix);
     }
     workers
+}
+
+/// Whether `entry` of `[schedule]` is a task: a table under a name that is no slip of a key.
+fn is_task(entry: &Entry) -> bool {
+    let known = Schedule::keys().iter().map(|key| key.name);
+    matches!(entry.node.value, Value::Table(_)) && !known.clone().any(|key| key == entry.name)
+}
+
+fn schedule(root: &Table, reader: &mut Reader<'_>) -> Schedule {
+    let table = table(root, "schedule", reader);
+    reader.within("schedule", |reader| Schedule::read_section(table, reader, &is_task))
+}
+
+fn schedule_entries(root: &Table, reader: &mut Reader<'_>) -> BTreeMap<String, ScheduleEntry> {
+    let mut entries = BTreeMap::new();
+    let Some(Value::Table(schedule)) = root.get("schedule").map(|entry| &entry.node.value) else {
+        return entries;
+    };
+    for entry in schedule.entries.iter().filter(|entry| is_task(entry)) {
+        let Value::Table(table) = &entry.node.value else { continue };
+        if !is_name(entry, reader) {
+            continue;
+        }
+        let section = format!("schedule.{}", entry.name);
+        let read =
+            reader.within(&section, |reader| ScheduleEntry::read_section(Some(table), reader, &|_| false));
+        for (key, example) in [("cron", "30 3 * * *"), ("command", "php artisan report:send")] {
+            if !table.entries.iter().any(|e| e.name == key || did_you_mean(&e.name, [key]).is_some()) {
+                let fix = Some(format!("add {key} = \"{example}\""));
+                reader.fault(&entry.place, format!("[{section}] has no {key}"), fix);
+            }
+        }
+        entries.insert(entry.name.clone(), read);
+    }
+    entries
 }
 
 fn program(table: &Table, entry: &Entry, reader: &mut Reader<'_>) -> Program {

@@ -2,11 +2,13 @@
 
 mod places;
 mod words;
+mod zone;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
+use regie_core::cron::Expression;
 use regie_core::secret::is_secret_name;
 use regie_core::{ByteSize, Secret, Span};
 
@@ -16,8 +18,10 @@ use crate::schema::{Origin, Reader, Setting, did_you_mean, quoted};
 pub use places::{Listen, Ready, Upstream};
 pub use regie_core::Network;
 pub use words::{
-    AccessLog, AppEnv, Appendfsync, Coding, Framework, MaxmemoryPolicy, Mode, Reset, Restart, Signal,
+    AccessLog, AppEnv, Appendfsync, Coding, Framework, MaxmemoryPolicy, MissedRun, Mode, Reset, Restart,
+    Signal,
 };
+pub use zone::Zone;
 
 /// Declares types that are read from text by `FromStr` and shown by `Display`.
 macro_rules! from_text {
@@ -39,9 +43,11 @@ macro_rules! from_text {
 }
 
 from_text! {
+    Expression: "a cron expression such as \"30 3 * * *\"";
     Listen: "an address such as \"127.0.0.1:8000\" or \"unix:/run/site.sock\"";
     Network: "an address or network such as \"10.0.0.0/8\"";
     Ready: "a check such as \"tcp:127.0.0.1:3306\", \"unix:/run/db.sock\", \"http://127.0.0.1:5173/\", \"command:mysqladmin ping\", \"notify\" or \"running\"";
+    Zone: "a time zone such as \"Europe/Paris\"";
     Upstream: "a FastCGI server such as \"unix:/run/php/php8.2-fpm.sock\" or \"10.0.0.3:9000\"";
 }
 

@@ -18,4 +18,4 @@ pub mod when;
 
 pub use history::{Outcome, Run};
 pub use timetable::{Due, Missed, Task, Timetable};
-pub use when::When;
+pub use when::{Reading, When};

@@ -121,9 +121,11 @@ mod tests {
     use jiff::tz::TimeZone;
 
     use super::*;
+    use crate::when::Reading;
 
     fn task(name: &str, expression: &str, missed: Missed) -> Task {
-        let when = When { expression: expression.parse().unwrap(), zone: TimeZone::UTC };
+        let expression = expression.parse().unwrap();
+        let when = When { expression, zone: TimeZone::UTC, reading: Reading::Once };
         Task { name: name.to_owned(), when, missed }
     }
 

@@ -7,11 +7,22 @@
 //!   of the change; when they show it twice, it runs the first time.
 //! - A line for every hour (`*/10 * * * *`) goes by the time that passes: nothing is made up for what was skipped,
 //!   and what the clocks show twice is run twice, ten minutes after ten minutes.
+//!
+//! Laravel asks each minute whether what the clock shows matches, and nothing else: [`Reading::AsShown`].
 
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan as _};
 use regie_core::cron::{Civil, Expression};
+
+/// What an expression means on the days when the clocks are changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reading {
+    /// As in cron(8): named hours are due once a day.
+    Once,
+    /// Whenever the clock shows it: never when it is skipped, twice when it comes twice.
+    AsShown,
+}
 
 /// An expression and the zone whose clock it means.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,18 +31,14 @@ pub struct When {
     pub expression: Expression,
     /// Whose clock.
     pub zone: TimeZone,
+    /// What it means when the clocks are changed.
+    pub reading: Reading,
 }
 
 /// How many changes of the clocks are looked past: more than forty years have.
 const CHANGES_MAX: usize = 128;
 
 impl When {
-    /// Whether the clock at `at` shows a time that matches. This is what Laravel asks of each minute.
-    #[must_use]
-    pub fn matches(&self, at: Timestamp) -> bool {
-        self.expression.matches(civil(self.zone.to_datetime(at)))
-    }
-
     /// The first instant after `after`, on a whole second, at which it is due; none in the next decades otherwise.
     #[must_use]
     pub fn next(&self, after: Timestamp) -> Option<Timestamp> {
@@ -51,9 +58,7 @@ impl When {
             from = change.timestamp();
             // A time that the clocks skip is due when they do.
             let (old, new) = (offset.to_datetime(from), change.offset().to_datetime(from));
-            if self.expression.is_at_hours()
-                && self.expression.first_from(civil(old), Some(civil(new))).is_some()
-            {
+            if self.is_once() && self.expression.first_from(civil(old), Some(civil(new))).is_some() {
                 return Some(from);
             }
             offset = change.offset();
@@ -61,10 +66,15 @@ impl When {
         None
     }
 
+    /// Whether it is due once for each time that is written, whatever the clocks do.
+    const fn is_once(&self) -> bool {
+        matches!(self.reading, Reading::Once) && self.expression.is_at_hours()
+    }
+
     /// Where to look from when the clock shows `shown` at `from`: past the times that it has shown before, unless
     /// they count twice.
     fn not_repeated(&self, from: Timestamp, shown: DateTime) -> DateTime {
-        if !self.expression.is_at_hours() {
+        if !self.is_once() {
             return shown;
         }
         let Some(change) = self.zone.preceding(from.saturating_add(1.nanosecond()).unwrap_or(from)).next()
@@ -105,7 +115,12 @@ mod tests {
 
     /// What is due after an instant, each as the zone's clock shows it with its distance from UTC.
     fn dues(expression: &str, zone: &str, after: &str, count: usize) -> Vec<String> {
-        let when = When { expression: expression.parse().unwrap(), zone: TimeZone::get(zone).unwrap() };
+        read(Reading::Once, expression, zone, after, count)
+    }
+
+    fn read(reading: Reading, expression: &str, zone: &str, after: &str, count: usize) -> Vec<String> {
+        let (expression, zone) = (expression.parse().unwrap(), TimeZone::get(zone).unwrap());
+        let when = When { expression, zone, reading };
         let mut at: Timestamp = after.parse().unwrap();
         let mut found = Vec::new();
         for _ in 0..count {
@@ -172,6 +187,13 @@ mod tests {
     }
 
     #[test]
+    fn as_the_clock_shows_it() {
+        let laravel = |after, count| read(Reading::AsShown, "30 2 * * *", "Europe/Paris", after, count);
+        assert_eq!(laravel("2026-03-28T02:00:00Z", 1), ["03-30 02:30:00+02:00"]);
+        assert_eq!(laravel("2026-10-24T12:00:00Z", 2), ["10-25 02:30:00+02:00", "10-25 02:30:00+01:00"]);
+    }
+
+    #[test]
     fn zones_that_change_by_half_an_hour_or_at_midnight() {
         // Lord Howe moves by 30 minutes: 2026-10-04 02:00 becomes 02:30.
         assert_eq!(
@@ -188,10 +210,9 @@ mod tests {
     #[test]
     fn what_never_comes_ends() {
         for zone in ["UTC", "Europe/Paris"] {
-            // The fifth Friday of a February, and the 29th, meet in leap years only; a weekday nearest to a 29th
-            // that is a Sunday in a month of which it is the last day never is one.
-            let when =
-                When { expression: "0 0 */30 2 6#5".parse().unwrap(), zone: TimeZone::get(zone).unwrap() };
+            // The first of a month is never a fifth Saturday, and February has no 31st.
+            let expression = "0 0 */30 2 6#5".parse().unwrap();
+            let when = When { expression, zone: TimeZone::get(zone).unwrap(), reading: Reading::Once };
             assert_eq!(when.next("2026-01-01T00:00:00Z".parse().unwrap()), None, "{zone}");
         }
     }

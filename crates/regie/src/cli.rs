@@ -56,6 +56,9 @@ pub(crate) enum Command {
     /// Short for: regie run php …; also info, versions
     #[command(disable_help_flag = true)]
     Php(Words),
+    /// Scheduled tasks: what is due when, what became of it, and running one now
+    #[command(subcommand)]
+    Schedule(Schedule),
     /// Validate configuration and environment, with the fix for each fault
     Check(Check),
     /// Write a regie.toml from what is found
@@ -143,6 +146,64 @@ pub(crate) struct Run {
     pub(crate) command: Vec<String>,
 }
 
+#[derive(Debug, Subcommand)]
+pub(crate) enum Schedule {
+    /// Every task with its next time and its last run
+    List(ScheduleList),
+    /// Run a task now, whether it is due or not
+    Run(ScheduleRun),
+    /// What became of the last runs
+    History(ScheduleHistory),
+    /// Show when things would run, without running them: an expression's next times, or the coming day
+    Test(ScheduleTest),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ScheduleList {
+    /// For machines
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ScheduleRun {
+    /// The task, as `regie schedule list` names it
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ScheduleHistory {
+    /// Only this task, with the output of its last run
+    #[arg(value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    /// How many runs
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 20)]
+    pub(crate) count: usize,
+    /// For machines, with the output of each
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ScheduleTest {
+    /// A cron expression such as "30 2 * * *"
+    #[arg(value_name = "EXPRESSION")]
+    pub(crate) expression: Option<String>,
+    /// The time zone in which it is meant; the machine's otherwise
+    #[arg(long, value_name = "ZONE", requires = "expression")]
+    pub(crate) timezone: Option<String>,
+    /// From this moment on, as "2026-03-28 12:00"; now otherwise
+    #[arg(long, value_name = "MOMENT")]
+    pub(crate) from: Option<String>,
+    /// How many times
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 10)]
+    pub(crate) count: usize,
+    /// For machines
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct Words {
     /// Passed on as they are
@@ -174,6 +235,8 @@ pub(crate) struct Init {
 pub(crate) enum Role {
     /// HTTP in; PHP pools, static files and FastCGI servers out
     Gateway,
+    /// Runs scheduled tasks when they are due
+    Schedule,
     /// Reloads the pools that hold the application in memory when its files change (development)
     Watch,
 }

@@ -9,6 +9,8 @@ use std::sync::Arc;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use regie_core::handoff::{Handoff, names};
 use regie_lane::Lane;
+use tokio::io::AsyncReadExt as _;
+use tokio::net::unix::pipe;
 
 /// The descriptors that came with the process, each owned once.
 #[derive(Debug, Default)]
@@ -56,6 +58,17 @@ impl Handed {
         self.entries = left;
         taken.into_iter().map(|(_, fd)| fd).collect()
     }
+}
+
+/// Ends when the supervisor does: nobody ever writes into its pipe. Never, without one.
+pub(crate) fn gone(lifeline: Option<OwnedFd>) -> io::Result<impl Future<Output = ()>> {
+    let mut lifeline = lifeline.map(pipe::Receiver::from_owned_fd).transpose()?;
+    Ok(async move {
+        match &mut lifeline {
+            Some(pipe) => while pipe.read(&mut [0; 16]).await.is_ok_and(|read| read > 0) {},
+            None => std::future::pending().await,
+        }
+    })
 }
 
 /// Tells the supervisor, or systemd, `message` (sd_notify(3)): `READY=1`, `STOPPING=1`, `STATUS=…`. Without a

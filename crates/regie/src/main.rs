@@ -68,6 +68,7 @@ fn run(cli: Cli) -> Exit {
         Command::Artisan(words) => commands::run::artisan(&place, words.words),
         Command::Console(words) => commands::run::console(&place, words.words),
         Command::Php(words) => commands::php::php(&place, words.words),
+        Command::Schedule(asked) => commands::schedule::schedule(&place, &asked),
         Command::Check(check) => commands::check::check(&place, &check),
         Command::Init(init) => commands::init::init(&place, &init),
         Command::Version => commands::version(),

@@ -14,6 +14,7 @@ use regie_core::handoff::names::HTTP_PREFIX;
 use regie_lane::Lane;
 use regie_supervisor::{Output, Program, Readiness, Reload, Restart, RunAs, Scale, Signal, Stop};
 
+use crate::roles::schedule;
 use crate::site::Site;
 
 /// The programs of this release, side by side in one folder.
@@ -83,8 +84,14 @@ pub(crate) fn table(site: &Site, binaries: &Binaries, run_as: Option<&RunAs>) ->
     programs.extend(ours.map(|(name, pool)| php(site, binaries, run_as, name, pool)));
     programs.extend(config.programs.iter().map(|(name, own)| program(site, run_as, name, own)));
     programs.extend(dev_server(site, run_as));
+    programs.extend(scheduler(site, binaries, run_as));
     programs.extend(watcher(site, binaries, run_as));
     programs
+}
+
+/// The pool whose settings jobs and commands have: `[php.jobs]`, else the web pool's.
+pub(crate) fn jobs_pool(site: &Site) -> &Pool {
+    site.loaded.config.pools.get("jobs").unwrap_or_else(|| site.loaded.web())
 }
 
 /// What every child of the application gets on top of the inherited environment.
@@ -298,6 +305,29 @@ fn watcher(site: &Site, binaries: &Binaries, run_as: Option<&RunAs>) -> Option<P
     })
 }
 
+/// What runs scheduled tasks, where there can be any.
+fn scheduler(site: &Site, binaries: &Binaries, run_as: Option<&RunAs>) -> Option<Program> {
+    let config = &site.loaded.config;
+    if !config.schedule.enabled || (config.schedule_entries.is_empty() && !site.has_own_schedule()) {
+        return None;
+    }
+    let mut hasher = DefaultHasher::new();
+    format!("{:?}{:?}{:?}", config.schedule, config.schedule_entries, config.pools).hash(&mut hasher);
+    Some(Program {
+        cwd: Some(site.folder.clone()),
+        // As with the gateway: a new configuration makes this row another.
+        env: vec![("REGIE_CONFIGURATION".to_owned(), format!("{:016x}", hasher.finish()))],
+        run_as: run_as.cloned(),
+        ready: Readiness::Notify,
+        ready_timeout: Duration::from_secs(90),
+        stop: Stop::new(Signal::SIGTERM, schedule::DRAIN + Duration::from_secs(15)),
+        scale: Scale::Fixed,
+        reload: Reload::Signal(schedule::RELOAD),
+        holds_code: true,
+        ..Program::new("schedule", role_command(site, binaries, "schedule"))
+    })
+}
+
 /// This program as a role, on the same configuration.
 fn role_command(site: &Site, binaries: &Binaries, role: &str) -> Vec<String> {
     let mut command = vec![text(&binaries.regie), "-C".to_owned(), text(&site.folder)];
@@ -309,7 +339,7 @@ fn role_command(site: &Site, binaries: &Binaries, role: &str) -> Vec<String> {
 }
 
 /// A line that is one plain command replaces its shell, which saves a process and lets signals reach it directly.
-fn shell_line(line: &str) -> String {
+pub(crate) fn shell_line(line: &str) -> String {
     const KEYWORDS: [&str; 12] =
         ["while", "until", "for", "if", "case", "exec", "cd", "export", "set", "trap", "ulimit", "umask"];
     let first = line.split_whitespace().next().unwrap_or_default();

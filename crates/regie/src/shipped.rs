@@ -19,6 +19,7 @@ use nix::unistd::{Gid, Uid, chown};
 /// Path below `run/php`, and content.
 const FILES: &[(&str, &str)] = &[
     ("laravel/jobs.php", include_str!("../../../php/laravel/jobs.php")),
+    ("laravel/schedule.php", include_str!("../../../php/laravel/schedule.php")),
     ("symfony/jobs.php", include_str!("../../../php/symfony/jobs.php")),
 ];
 

@@ -9,7 +9,7 @@ use nix::unistd::{Gid, Uid, User, chown};
 use regie_config::facts::Facts;
 use regie_config::shell::php::{choose, installed};
 use regie_config::shell::{environment, gather, load};
-use regie_config::values::AppEnv;
+use regie_config::values::{AppEnv, Framework};
 use regie_config::{Faults, Loaded, Options};
 use regie_core::Exit;
 use regie_supervisor::RunAs;
@@ -121,6 +121,16 @@ impl Site {
 
     pub(crate) fn log_dir(&self) -> PathBuf {
         self.state_dir().join("log")
+    }
+
+    /// What scheduled tasks leave behind: their history, and how far the timetable is settled.
+    pub(crate) fn schedule_dir(&self) -> PathBuf {
+        self.state_dir().join("schedule")
+    }
+
+    /// Whether the application has a schedule of its own that is to be run.
+    pub(crate) fn has_own_schedule(&self) -> bool {
+        self.loaded.application.framework == Framework::Laravel && self.loaded.config.schedule.application
     }
 
     /// Where request bodies wait that do not fit in memory.

@@ -6,6 +6,7 @@
 //! - [`faults`]: what may break, and what must not break with it.
 //! - [`reload`]: new code and configuration under load.
 //! - [`limits`]: slow clients, many connections, full disks.
+//! - [`schedule`]: scheduled tasks, of regie.toml and of Laravel.
 //! - [`browser`]: the tour, looked at in Chromium.
 
 mod browser;
@@ -16,3 +17,4 @@ mod frameworks;
 mod limits;
 mod load;
 mod reload;
+mod schedule;

@@ -93,6 +93,16 @@ words! {
 }
 
 words! {
+    /// What happens when a scheduled task was due while nobody looked.
+    MissedRun {
+        /// Its next time is its next time.
+        Skip = "skip",
+        /// It runs once, at the next start.
+        Run = "run",
+    }
+}
+
+words! {
     /// The form of the access log.
     AccessLog {
         /// No access log.

@@ -227,13 +227,35 @@ fn values_are_put_in_and_secrets_stay_hidden() {
 #[test]
 fn what_is_not_served_yet_is_said() {
     let folder =
-        Folder::new(&[("regie.toml", "[schedule]\nenabled = true\n[gateway]\nlisten = [\"127.0.0.1:0\"]\n")]);
+        Folder::new(&[("regie.toml", "[console]\nenabled = true\n[gateway]\nlisten = [\"127.0.0.1:0\"]\n")]);
     let loaded = folder.load(&[]).unwrap();
     assert_eq!(loaded.warnings.len(), 1);
     assert_eq!(loaded.warnings[0].severity, Severity::Warning);
     assert!(loaded.warnings[0].to_string().starts_with(
-        "warning: regie.toml:1: [schedule] is read and checked, but not yet served by this version"
+        "warning: regie.toml:1: [console] is read and checked, but not yet served by this version"
     ));
+}
+
+#[test]
+fn scheduled_tasks_are_checked_whole() {
+    let folder = Folder::new(&[(
+        "regie.toml",
+        "[schedule]\nenable = true\n\
+         [schedule.report]\ncron = \"60 * * * *\"\ncommand = \"true\"\n\
+         [schedule.never]\ncron = \"0 0 30 2 *\"\ncomand = \"true\"\n\
+         [schedule.zone]\ncron = \"@daily\"\ntimezone = \"Mars/Olympus\"\n",
+    )]);
+    let faults = folder.load(&[]).unwrap_err().to_string();
+    for expected in [
+        "regie.toml:2:1: unknown key \"enable\" in [schedule]; did you mean \"enabled\"?",
+        "regie.toml:4:8: expects a cron expression such as \"30 3 * * *\": \"60\" is no minute: 0 to 59",
+        "it would never be due",
+        "unknown key \"comand\" in [schedule.never]; did you mean \"command\"?",
+        "\"Mars/Olympus\" is no time zone",
+        "[schedule.zone] has no command; add command = \"php artisan report:send\"",
+    ] {
+        assert!(faults.contains(expected), "{expected} is not in\n{faults}");
+    }
 }
 
 #[test]

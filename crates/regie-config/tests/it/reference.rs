@@ -35,6 +35,9 @@ fn examples_are_taken_and_defaults_are_in_force() {
                 ("program.NAME", _) => text.push_str("command = \"true\"\n"),
                 ("workers.NAME", "min") => text.push_str("queues = [\"a\"]\nmax = 9\n"),
                 ("workers.NAME", name) if name != "queues" => text.push_str("queues = [\"a\"]\n"),
+                ("schedule.NAME", "cron") => text.push_str("command = \"true\"\n"),
+                ("schedule.NAME", "command") => text.push_str("cron = \"@daily\"\n"),
+                ("schedule.NAME", _) => text.push_str("cron = \"@daily\"\ncommand = \"true\"\n"),
                 ("php.NAME", "script") => text.push_str("mode = \"worker\"\n"),
                 _ => {}
             }

@@ -14,7 +14,7 @@ use regie_core::cron::Expression;
 use serde::{Deserialize, Serialize};
 
 use crate::history::Run;
-use crate::when::When;
+use crate::when::{Reading, When};
 
 /// A task as the framework describes it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,7 +41,8 @@ impl Scheduled {
     #[must_use]
     pub fn when(&self) -> Option<When> {
         let expression: Expression = self.expression.parse().ok()?;
-        Some(When { expression, zone: TimeZone::get(&self.timezone).ok()? })
+        let zone = TimeZone::get(&self.timezone).ok()?;
+        Some(When { expression, zone, reading: Reading::AsShown })
     }
 }
 

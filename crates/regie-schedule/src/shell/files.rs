@@ -98,7 +98,7 @@ impl Files {
         let fresh = self.folder.join("settled.json.new");
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
         file.write_all(&serde_json::to_vec(&settled).map_err(io::Error::other)?)?;
-        file.sync_all()?;
+        // Not synced: after a power cut it may be empty, which is as if the scheduler were new.
         fs::rename(&fresh, self.folder.join("settled.json"))
     }
 

@@ -27,7 +27,8 @@ pub(crate) fn run(place: &Place, pool: &str, command: &[String]) -> Exit {
         Err(exit) => return exit,
     };
     let pools = &site.loaded.config.pools;
-    let Some(pool) = pools.get(pool).or_else(|| (pool == "jobs").then(|| &pools["web"])) else {
+    let named = if pool == "jobs" { Some(programs::jobs_pool(&site)) } else { pools.get(pool) };
+    let Some(pool) = named else {
         let names: Vec<&str> = pools.keys().map(String::as_str).collect();
         output::error(format_args!("there is no pool \"{pool}\"; there is {}", names.join(", ")));
         return Exit::Usage;
@@ -56,8 +57,19 @@ fn script(place: &Place, script: &str, words: Vec<String>) -> Exit {
 
 fn become_command(site: &Site, pool: &Pool, words: &[String]) -> io::Result<std::convert::Infallible> {
     site.make_folders()?;
-    let shims = php_shim(site, pool)?;
-    let mut path = OsString::from(shims);
+    let mut command = command(site, pool, words)?;
+    become_user(site)?;
+    Err(command.exec())
+}
+
+/// Becomes the user that the application runs as, when it is another.
+pub(crate) fn become_user(site: &Site) -> io::Result<()> {
+    site.run_as()?.map_or(Ok(()), |run_as| drop_privileges(&run_as.user))
+}
+
+/// `words` as a command with the application's PHP, ini, environment and folder.
+pub(crate) fn command(site: &Site, pool: &Pool, words: &[String]) -> io::Result<Command> {
+    let mut path = OsString::from(php_shim(site, pool)?);
     if let Some(inherited) = std::env::var_os("PATH") {
         path.push(":");
         path.push(inherited);
@@ -68,10 +80,7 @@ fn become_command(site: &Site, pool: &Pool, words: &[String]) -> io::Result<std:
         .current_dir(site.root())
         .env("PATH", &path)
         .envs(programs::child_environment(site));
-    if let Some(run_as) = site.run_as()? {
-        drop_privileges(&run_as.user)?;
-    }
-    Err(command.exec())
+    Ok(command)
 }
 
 /// Becomes `user` with all its groups.

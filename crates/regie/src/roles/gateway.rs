@@ -14,11 +14,9 @@ use regie_core::{Exit, Patterns};
 use regie_gateway::{Gateway, Limits, Listener, LogFormat, Logs, Settings, TrustedProxies, serve};
 use regie_lane::Lane;
 use regie_pool::{Address, PoolSettings, QueueLimits};
-use tokio::io::AsyncReadExt as _;
-use tokio::net::unix::pipe;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::handed::{Handed, notify};
+use crate::handed::{Handed, gone, notify};
 use crate::output;
 use crate::programs;
 use crate::side_pool;
@@ -72,15 +70,8 @@ fn listeners(site: &Site, handed: Vec<OwnedFd>) -> std::io::Result<Vec<Listener>
 fn stop(lifeline: Option<OwnedFd>) -> std::io::Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut lifeline = lifeline.map(pipe::Receiver::from_owned_fd).transpose()?;
+    let orphaned = gone(lifeline)?;
     Ok(async move {
-        let orphaned = async {
-            match &mut lifeline {
-                // Nobody writes into it: it ends when the supervisor does.
-                Some(pipe) => while pipe.read(&mut [0; 16]).await.is_ok_and(|read| read > 0) {},
-                None => std::future::pending().await,
-            }
-        };
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}

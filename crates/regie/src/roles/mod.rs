@@ -1,6 +1,7 @@
 //! The parts that the supervisor starts from this same binary. Each starts alone too.
 
 mod gateway;
+pub(crate) mod schedule;
 mod watch;
 
 use regie_core::Exit;
@@ -12,6 +13,7 @@ use crate::site::Place;
 pub(crate) fn start(place: &Place, role: &Role) -> Exit {
     match role {
         Role::Gateway => gateway::gateway(place),
+        Role::Schedule => schedule::schedule(place),
         Role::Watch => watch::watch(place),
     }
 }
