@@ -54,7 +54,11 @@ impl Engine {
             name.eq_ignore_ascii_case(b"BLMOVE") || name.eq_ignore_ascii_case(b"BRPOPLPUSH")
         });
         match blocked.waiting {
-            Waiting::Replicas => self.deliver(client, |out| out.integer(0)),
+            Waiting::Replicas => {
+                let until = self.session(client).wrote_until;
+                let have = self.replicas_that_have(until);
+                self.deliver(client, |out| out.integer(have as i64));
+            }
             _ if single => self.deliver(client, regie_resp::Encoder::null),
             _ => self.deliver(client, regie_resp::Encoder::null_array),
         }

@@ -156,7 +156,7 @@ pub(crate) static SETTINGS: &[Row] = &[
         ..inert("list-max-listpack-size", Kind::Number(i32::MIN as i64, i32::MAX as i64), "-2")
     },
     inert("list-compress-depth", INT, "0"),
-    inert("hll-sparse-max-bytes", BYTES, "3000"),
+    row("hll-sparse-max-bytes", BYTES, "3000"),
     inert("rdbcompression", Kind::Yes, "yes"),
     inert("rdbchecksum", Kind::Yes, "yes"),
     inert("sanitize-dump-payload", Kind::Choice(&["no", "yes", "clients"]), "no"),

@@ -46,6 +46,10 @@ impl Engine {
         out.version = session.version;
         let flow = self.process(client, arguments, out, outside);
         if !is_inside {
+            if self.replicate(true) {
+                let offset = self.replication.offset;
+                self.session(client).wrote_until = offset;
+            }
             self.serve_ready();
             self.settle();
             self.tracking_broadcast();
@@ -308,7 +312,7 @@ impl Engine {
     }
 
     fn write_log(&mut self, db: usize, dirty_before: u64, log: Log, row: &Command, arguments: &[&[u8]]) {
-        if !self.is_logging || self.is_loading {
+        if !self.is_recording() {
             return;
         }
         match log {
@@ -346,10 +350,8 @@ impl Engine {
             stats.failed += u64::from(failed);
             stats.histogram[(64 - us.leading_zeros() as usize).min(31)] += 1;
         }
-        let threshold = self.config.latency_threshold;
-        if threshold > 0 && us / 1000 >= threshold as u64 && row.name != "exec" {
-            let event = if row.flags.has(Flags::FAST) { "fast-command" } else { "command" };
-            self.latency.add(event, self.now / 1000, us / 1000);
+        if row.name != "exec" {
+            self.note_latency(if row.flags.has(Flags::FAST) { "fast-command" } else { "command" }, us);
         }
         let slower = self.config.slowlog_slower_than;
         if slower >= 0 && us as i64 >= slower && !row.flags.has(Flags::SKIP_SLOWLOG) && !manner.in_script {
@@ -363,6 +365,14 @@ impl Engine {
                 who,
                 limit,
             );
+        }
+    }
+
+    /// Keeps for LATENCY what took longer than the threshold.
+    pub(crate) fn note_latency(&mut self, event: &str, us: u64) {
+        let threshold = self.config.latency_threshold;
+        if threshold > 0 && us / 1000 >= threshold as u64 {
+            self.latency.add(event, self.now / 1000, us / 1000);
         }
     }
 
@@ -392,6 +402,7 @@ impl Engine {
         let Ok(id) = resolve(&arguments) else { return true };
         let mut out = Encoder::new(self.session(client).version);
         self.call(client, id, &arguments, &mut out, Manner::default(), &mut Nobody);
+        self.replicate(true);
         if self.session(client).blocked.is_some() {
             return false;
         }

@@ -92,6 +92,7 @@ pub struct Engine {
     /// Some client tracks what it reads.
     pub(crate) any_tracking: bool,
     pub(crate) monitors: BTreeSet<ClientId>,
+    pub(crate) replication: crate::replication::Replication,
     /// Until when clients are paused, and whether only writes are.
     pub(crate) pause: Option<(i64, bool)>,
     pub(crate) active_expiry: bool,
@@ -105,6 +106,9 @@ pub struct Engine {
     /// Why writes are refused: the disk is full or broken.
     pub(crate) disk_fault: Option<String>,
     pub(crate) disk: DiskState,
+    /// `dirty` when the disk's state was told.
+    pub(crate) dirty_told: u64,
+    pub(crate) process: ProcessState,
     pub(crate) run_id: String,
     pub(crate) peak_memory: usize,
     pub(crate) shortage: crate::evict::Shortage,
@@ -133,6 +137,23 @@ pub struct DiskState {
     pub backup: Option<String>,
     /// Why the last backup failed, if it did.
     pub last_backup_error: Option<String>,
+}
+
+/// What the shell tells of its process, for INFO.
+#[derive(Debug, Clone, Default)]
+pub struct ProcessState {
+    /// Microseconds of processor time spent in user space, and in the kernel.
+    pub cpu_user_us: i64,
+    /// See `cpu_user_us`.
+    pub cpu_system_us: i64,
+    /// Bytes of memory that the system has given to it.
+    pub resident: u64,
+    /// Bytes of memory of the machine.
+    pub machine_memory: u64,
+    /// Times that sockets were read from.
+    pub reads: u64,
+    /// Times that sockets were written to.
+    pub writes: u64,
 }
 
 impl std::fmt::Debug for Engine {
@@ -191,6 +212,7 @@ impl Engine {
             changed_keys: Vec::new(),
             any_tracking: false,
             monitors: BTreeSet::new(),
+            replication: crate::replication::Replication::default(),
             pause: None,
             active_expiry: true,
             walk: None,
@@ -204,6 +226,8 @@ impl Engine {
                 saved_at: settings.now_us / 1_000_000,
                 ..DiskState::default()
             },
+            dirty_told: 0,
+            process: ProcessState::default(),
             peak_memory: 0,
             shortage: crate::evict::Shortage::default(),
         })
@@ -238,6 +262,7 @@ impl Engine {
         self.unsubscribe_all(client);
         self.tracking_off(client);
         self.monitors.remove(&client);
+        self.remove_replica(client);
         self.sessions.remove(&client);
     }
 
@@ -267,14 +292,23 @@ impl Engine {
     /// The class of a client's output limit: `true` for one that listens to channels.
     #[must_use]
     pub fn is_subscriber(&self, client: ClientId) -> bool {
-        self.sessions.get(&client).is_some_and(|session| session.subscriptions() > 0 || session.is_monitor)
+        self.sessions.get(&client).is_some_and(|session| session.subscriptions() > 0)
+    }
+
+    /// Whether a client is fed with what others do: a replica or a monitor.
+    #[must_use]
+    pub fn is_replica(&self, client: ClientId) -> bool {
+        self.sessions.get(&client).is_some_and(|session| session.is_replica() || session.is_monitor)
     }
 
     /// When the client was last heard of and whether it may be closed for idling.
     #[must_use]
     pub fn idle_since(&self, client: ClientId) -> Option<i64> {
         let session = self.sessions.get(&client)?;
-        let excused = session.blocked.is_some() || session.subscriptions() > 0 || session.is_monitor;
+        let excused = session.blocked.is_some()
+            || session.subscriptions() > 0
+            || session.is_monitor
+            || session.is_replica();
         (!excused).then_some(session.used_at)
     }
 
@@ -333,7 +367,13 @@ impl Engine {
     /// Tells how the disk is; `fault` refuses writes with MISCONF until it is `None` again.
     pub fn set_disk(&mut self, state: DiskState, fault: Option<String>) {
         self.disk = state;
+        self.dirty_told = self.dirty;
         self.disk_fault = fault;
+    }
+
+    /// Tells how the process is.
+    pub fn set_process(&mut self, state: ProcessState) {
+        self.process = state;
     }
 
     /// How the disk is, as last told.
@@ -427,8 +467,14 @@ impl Engine {
             self.pause = None;
         }
         if self.active_expiry && !self.is_loading {
+            let start = (self.stopwatch)();
             self.expire_some();
+            let us = (self.stopwatch)().saturating_sub(start);
+            self.stats.expiry_us += us;
+            self.note_latency("expire-cycle", us);
         }
+        self.replicate(false);
+        self.ping_replicas();
         for database in &mut self.databases {
             if database.table.is_moving() {
                 for _ in 0..100 {
@@ -492,7 +538,11 @@ impl Engine {
 
     /// Appends a command to the log.
     pub(crate) fn log(&mut self, db: usize, arguments: &[&[u8]]) {
-        if !self.is_logging || self.is_loading {
+        if self.is_loading {
+            return;
+        }
+        self.replication.add(db, arguments);
+        if !self.is_logging {
             return;
         }
         if self.logged_db != Some(db) {
@@ -503,6 +553,11 @@ impl Engine {
         }
         self.effects.journal_databases |= 1 << db;
         append(&mut self.effects.journal, arguments);
+    }
+
+    /// Whether anybody wants to know of changes: the log or a replica.
+    pub(crate) fn is_recording(&self) -> bool {
+        !self.is_loading && (self.is_logging || !self.replication.replicas.is_empty())
     }
 
     /// Begins a new part of the log, which must name its database again.

@@ -31,6 +31,7 @@ mod pubsub;
 mod random;
 mod rdb;
 mod reference;
+mod replication;
 mod script;
 mod session;
 mod shell;
@@ -43,7 +44,7 @@ mod value;
 mod verify;
 
 pub use effects::{DiskRequest, Effects, Garbage};
-pub use engine::{DiskState, Engine, Flow, Settings};
+pub use engine::{DiskState, Engine, Flow, ProcessState, Settings};
 pub use reference::reference;
 pub use script::{Meanwhile, Nobody};
 pub use session::{ClientId, Peer};

@@ -18,6 +18,11 @@ impl Random {
         Self([next(), next(), next(), next() | 1])
     }
 
+    /// Another source, seeded by this one.
+    pub(crate) fn fork(&mut self) -> Self {
+        Self::new(self.next())
+    }
+
     pub(crate) fn next(&mut self) -> u64 {
         let [s0, s1, s2, s3] = &mut self.0;
         let result = s1.wrapping_mul(5).rotate_left(7).wrapping_mul(9);

@@ -86,6 +86,18 @@ pub(crate) struct Tracking {
     pub(crate) caching: Option<bool>,
 }
 
+/// A client that is a replica, or says that it will be.
+#[derive(Debug, Default)]
+pub(crate) struct Replica {
+    /// It has got the data and hears of changes.
+    pub(crate) is_online: bool,
+    /// Where it says that it listens itself.
+    pub(crate) address: String,
+    pub(crate) port: i64,
+    /// Bytes of changes that it has said it has.
+    pub(crate) acknowledged: u64,
+}
+
 /// See the module's description.
 #[derive(Debug)]
 pub(crate) struct Session {
@@ -107,6 +119,9 @@ pub(crate) struct Session {
     pub(crate) replies: Replies,
     pub(crate) tracking: Tracking,
     pub(crate) is_monitor: bool,
+    pub(crate) replica: Option<Replica>,
+    /// How far replicas must be to have what this client wrote last.
+    pub(crate) wrote_until: u64,
     pub(crate) is_closing: bool,
     /// Its command is put off by CLIENT PAUSE.
     pub(crate) is_paused: bool,
@@ -136,6 +151,8 @@ impl Session {
             replies: Replies::On,
             tracking: Tracking::default(),
             is_monitor: false,
+            replica: None,
+            wrote_until: 0,
             is_closing: false,
             is_paused: false,
             no_evict: false,
@@ -143,6 +160,23 @@ impl Session {
             used_at: now,
             last_command: "NULL",
         }
+    }
+
+    /// It is fed with every change.
+    pub(crate) fn is_replica(&self) -> bool {
+        self.replica.as_ref().is_some_and(|replica| replica.is_online)
+    }
+
+    /// Address, port and acknowledged bytes of a replica, as ROLE and INFO show them.
+    pub(crate) fn replica_place(&self) -> (String, i64, u64) {
+        let replica = self.replica.as_ref();
+        let named = replica.map(|replica| replica.address.clone()).filter(|address| !address.is_empty());
+        let own = || self.peer.address.rsplit_once(':').map_or("", |(host, _)| host).to_owned();
+        (
+            named.unwrap_or_else(own),
+            replica.map_or(0, |replica| replica.port),
+            replica.map_or(0, |replica| replica.acknowledged),
+        )
     }
 
     /// How many channels, patterns and shard channels it listens to.

@@ -29,9 +29,15 @@ pub(crate) struct Stats {
     pub(crate) bytes_in: u64,
     pub(crate) bytes_out: u64,
     pub(crate) ops_per_second: u64,
+    pub(crate) input_kbps: f64,
+    pub(crate) output_kbps: f64,
+    pub(crate) full_syncs: u64,
+    pub(crate) evicted_clients: u64,
+    /// Microseconds spent on looking for keys whose time has passed.
+    pub(crate) expiry_us: u64,
     pub(crate) by_command: Vec<CommandStats>,
     pub(crate) by_error: BTreeMap<String, u64>,
-    last_sample: (i64, u64),
+    last_sample: (i64, u64, u64, u64),
 }
 
 impl Stats {
@@ -51,11 +57,16 @@ impl Stats {
 
     /// Once a second or so: how many commands there were per second.
     pub(crate) fn sample(&mut self, now: i64, _peak: usize) {
-        let (at, commands) = self.last_sample;
+        let (at, commands, bytes_in, bytes_out) = self.last_sample;
         let passed = now - at;
         if passed >= 1000 {
             self.ops_per_second = (self.commands.saturating_sub(commands)) * 1000 / passed.max(1) as u64;
-            self.last_sample = (now, self.commands);
+            let kbps = |bytes: u64, before: u64| {
+                bytes.saturating_sub(before) as f64 / 1024.0 * 1000.0 / passed as f64
+            };
+            self.input_kbps = kbps(self.bytes_in, bytes_in);
+            self.output_kbps = kbps(self.bytes_out, bytes_out);
+            self.last_sample = (now, self.commands, self.bytes_in, self.bytes_out);
         }
     }
 }

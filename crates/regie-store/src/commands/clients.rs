@@ -11,6 +11,7 @@ fn flags(session: &Session) -> String {
     let mut flags = String::new();
     for (holds, letter) in [
         (session.is_monitor, 'O'),
+        (session.is_replica(), 'S'),
         (session.subscriptions() > 0, 'P'),
         (session.transaction.is_some(), 'x'),
         (session.blocked.is_some(), 'b'),
@@ -68,11 +69,13 @@ fn line(engine: &Engine, session: &Session) -> String {
 
 /// The kinds of clients that TYPE names.
 fn kind_matches(session: &Session, kind: &[u8]) -> Outcome<bool> {
-    let is_subscriber = session.subscriptions() > 0;
+    let is_replica = session.is_replica();
+    let is_subscriber = session.subscriptions() > 0 && !is_replica;
     match () {
-        () if is(kind, "normal") => Ok(!is_subscriber),
+        () if is(kind, "normal") => Ok(!is_subscriber && !is_replica),
         () if is(kind, "pubsub") => Ok(is_subscriber),
-        () if is(kind, "master") || is(kind, "replica") || is(kind, "slave") => Ok(false),
+        () if is(kind, "replica") || is(kind, "slave") => Ok(is_replica),
+        () if is(kind, "master") => Ok(false),
         () => Err(format!("ERR Unknown client type '{}'", crate::failure::shown(kind)).into()),
     }
 }

@@ -213,8 +213,7 @@ pub(crate) fn hrandfield(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Outcome {
     if with_values && wanted.is_some_and(|(count, _)| count > i64::MAX as usize / 4) {
         return Err("ERR value is out of range".into());
     }
-    let mut random = ctx.engine.random.clone();
-    ctx.engine.random.next();
+    let mut random = ctx.engine.random.fork();
     let hash = ctx.engine.hash(ctx.db, args[1])?;
     let Some((count, repeat)) = wanted else {
         match hash.and_then(|hash| hash.random(&mut random)) {

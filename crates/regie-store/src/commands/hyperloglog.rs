@@ -1,10 +1,11 @@
 //! HyperLogLog: counting distinct elements in 12 KiB, as a string that Redis reads and writes too.
 //!
-//! The string is a header of 16 bytes (`HYLL`, the encoding, the cached count) and 16,384 registers of 6 bits. Redis's
-//! sparse encoding is read; what is written is always the dense one.
+//! The string is a header of 16 bytes (`HYLL`, the encoding, the cached count) and 16,384 registers of 6 bits. While
+//! most registers are zero they are kept as runs (the sparse encoding), up to `hll-sparse-max-bytes`; a string that has
+//! become dense stays so.
 
-use crate::context::Ctx;
-use crate::failure::{Failure, Outcome, WRONG_TYPE};
+use crate::context::{Ctx, is};
+use crate::failure::{Failure, Outcome, WRONG_TYPE, shown};
 use crate::notify::Class;
 use crate::value::Value;
 
@@ -43,12 +44,17 @@ fn place(text: &[u8]) -> (usize, u8) {
     (hash as usize & (REGISTERS - 1), rest.trailing_zeros() as u8 + 1)
 }
 
-/// Registers unpacked, a byte each.
-struct Sketch(Vec<u8>);
+/// The highest bit of the cached count says that it is not known.
+const UNKNOWN: u8 = 0x80;
+/// The greatest register that the sparse encoding can hold.
+const SPARSE_MOST: u8 = 32;
+
+/// Registers unpacked, a byte each, and whether they were kept dense.
+struct Sketch(Vec<u8>, bool);
 
 impl Sketch {
     fn new() -> Self {
-        Self(vec![0; REGISTERS])
+        Self(vec![0; REGISTERS], false)
     }
 
     fn parse(text: &[u8]) -> Outcome<Self> {
@@ -61,7 +67,7 @@ impl Sketch {
         if text.len() != DENSE {
             return Err(INVALID.into());
         }
-        let mut sketch = Self::new();
+        let mut sketch = Self(vec![0; REGISTERS], true);
         for (index, register) in sketch.0.iter_mut().enumerate() {
             let (byte, shift) = (HEADER + index * 6 / 8, index * 6 % 8);
             let next = text.get(byte + 1).copied().unwrap_or(0);
@@ -89,11 +95,53 @@ impl Sketch {
         if at == REGISTERS { Ok(sketch) } else { Err(CORRUPT.into()) }
     }
 
-    fn text(&self) -> Vec<u8> {
-        let mut text = vec![0; DENSE];
-        text[..4].copy_from_slice(b"HYLL");
-        // The highest bit of the cached count says that it is not known.
-        text[15] = 0x80;
+    fn header(encoding: u8) -> Vec<u8> {
+        let mut text = b"HYLL".to_vec();
+        text.resize(HEADER, 0);
+        text[4] = encoding;
+        text
+    }
+
+    /// The string in which it is kept: sparse up to `limit` bytes.
+    fn text(&self, limit: usize) -> Vec<u8> {
+        match self.sparse(limit) {
+            Some(text) if !self.1 => text,
+            _ => self.dense(),
+        }
+    }
+
+    /// Runs of equal registers; `None` if that takes more than `limit` bytes or cannot be.
+    fn sparse(&self, limit: usize) -> Option<Vec<u8>> {
+        let mut text = Self::header(1);
+        text[15] = UNKNOWN;
+        for group in self.0.chunk_by(|a, b| a == b) {
+            let (value, mut left) = (group[0], group.len());
+            if value > SPARSE_MOST {
+                return None;
+            }
+            while left > 0 {
+                let run = left.min(match value {
+                    0 => REGISTERS,
+                    _ => 4,
+                });
+                match value {
+                    0 if run <= 64 => text.push(run as u8 - 1),
+                    0 => text.extend_from_slice(&(0x4000 | (run as u16 - 1)).to_be_bytes()),
+                    value => text.push(0x80 | (value - 1) << 2 | (run as u8 - 1)),
+                }
+                left -= run;
+            }
+            if text.len() > limit.saturating_add(HEADER) {
+                return None;
+            }
+        }
+        Some(text)
+    }
+
+    fn dense(&self) -> Vec<u8> {
+        let mut text = Self::header(0);
+        text.resize(DENSE, 0);
+        text[15] = UNKNOWN;
         for (index, register) in self.0.iter().enumerate() {
             let (byte, shift) = (HEADER + index * 6 / 8, index * 6 % 8);
             let bits = u16::from(*register) << shift;
@@ -168,11 +216,52 @@ fn sketch(ctx: &mut Ctx<'_>, key: &[u8]) -> Outcome<Option<Sketch>> {
 }
 
 fn store(ctx: &mut Ctx<'_>, key: &[u8], sketch: &Sketch) {
-    ctx.put(key, Value::changed_text(sketch.text()), true);
+    let limit = ctx.engine.config.get("hll-sparse-max-bytes").parse().unwrap_or(0);
+    ctx.put(key, Value::changed_text(sketch.text(limit)), true);
     ctx.changed(Class::STRING, "pfadd", key);
 }
 
+/// Raises a register of a dense string in place; true if that changed it.
+fn raise(text: &mut [u8], register: usize, run: u8) -> bool {
+    let (byte, shift) = (HEADER + register * 6 / 8, register * 6 % 8);
+    let next = text.get(byte + 1).copied().unwrap_or(0);
+    let pair = u16::from(next) << 8 | u16::from(text[byte]);
+    if (pair >> shift) as u8 & 63 >= run {
+        return false;
+    }
+    let pair = pair & !(63 << shift) | u16::from(run) << shift;
+    text[byte] = pair as u8;
+    if let Some(next) = text.get_mut(byte + 1) {
+        *next = (pair >> 8) as u8;
+    }
+    true
+}
+
+/// PFADD to a dense string; `None` if there is none.
+fn add_dense(ctx: &mut Ctx<'_>, key: &[u8], elements: &[&[u8]]) -> Option<bool> {
+    let dense = |text: &[u8]| text.len() == DENSE && text.starts_with(b"HYLL\0");
+    match ctx.peek(key).map(|entry| &entry.value) {
+        Some(Value::Text(text)) if dense(text) => {}
+        _ => return None,
+    }
+    let Some(Value::Text(text)) = ctx.write(key) else { return None };
+    let mut changed = false;
+    for element in elements {
+        let (register, run) = place(element);
+        changed |= raise(text, register, run);
+    }
+    if changed {
+        text[15] |= UNKNOWN;
+        ctx.changed(Class::STRING, "pfadd", key);
+    }
+    Some(changed)
+}
+
 pub(crate) fn pfadd(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Outcome {
+    if let Some(changed) = add_dense(ctx, args[1], &args[2..]) {
+        ctx.out.integer(i64::from(changed));
+        return Ok(());
+    }
     let found = sketch(ctx, args[1])?;
     let mut changed = found.is_none();
     let mut sketch = found.unwrap_or_else(Sketch::new);
@@ -200,15 +289,94 @@ fn merged(ctx: &mut Ctx<'_>, keys: &[&[u8]]) -> Outcome<Sketch> {
     Ok(sum)
 }
 
+/// Counts one key, and keeps the count in the string until it changes.
+fn count_one(ctx: &mut Ctx<'_>, key: &[u8]) -> Outcome {
+    let Some(sketch) = sketch(ctx, key)? else {
+        ctx.out.integer(0);
+        return Ok(());
+    };
+    let Some(value) = ctx.write(key) else { return Ok(()) };
+    let mut text = value.as_text().ok_or(WRONG_TYPE)?.into_owned();
+    let Ok(mut kept) = <[u8; 8]>::try_from(&text[8..HEADER]) else { return Err(CORRUPT.into()) };
+    if kept[7] & UNKNOWN != 0 {
+        kept = sketch.count().to_le_bytes();
+        text[8..HEADER].copy_from_slice(&kept);
+        ctx.put(key, Value::changed_text(text), true);
+        ctx.changed_silently(key);
+    }
+    ctx.out.integer(i64::from_le_bytes(kept));
+    Ok(())
+}
+
 pub(crate) fn pfcount(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Outcome {
+    if let [_, key] = args {
+        return count_one(ctx, key);
+    }
     let count = merged(ctx, &args[1..])?.count();
     ctx.out.integer(i64::try_from(count).map_err(|_| Failure::from(CORRUPT))?);
     Ok(())
 }
 
 pub(crate) fn pfmerge(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Outcome {
-    let sum = merged(ctx, &args[1..])?;
+    let mut sum = merged(ctx, &args[1..])?;
+    // One dense part makes the whole dense.
+    for key in &args[1..] {
+        sum.1 |= sketch(ctx, key)?.is_some_and(|part| part.1);
+    }
     store(ctx, args[1], &sum);
+    ctx.out.ok();
+    Ok(())
+}
+
+pub(crate) fn pfdebug(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Outcome {
+    let key = args[2];
+    let Some(mut sketch) = sketch(ctx, key)? else {
+        return Err("ERR The specified key does not exist".into());
+    };
+    match () {
+        () if is(args[1], "GETREG") => {
+            ctx.out.array(REGISTERS);
+            sketch.0.iter().for_each(|register| ctx.out.integer((*register).into()));
+        }
+        () if is(args[1], "ENCODING") => ctx.out.simple(if sketch.1 { "dense" } else { "sparse" }),
+        () if is(args[1], "TODENSE") => {
+            ctx.out.integer(i64::from(!sketch.1));
+            if !sketch.1 {
+                sketch.1 = true;
+                store(ctx, key, &sketch);
+            }
+        }
+        () if is(args[1], "DECODE") => {
+            if sketch.1 {
+                return Err("ERR HLL encoding is not sparse".into());
+            }
+            let run = |group: &[u8]| match group[0] {
+                0 => format!("z:{}", group.len()),
+                value => format!("v:{value},{}", group.len()),
+            };
+            let runs: Vec<String> = sketch.0.chunk_by(|a, b| a == b).map(run).collect();
+            ctx.out.bulk(runs.join(" ").as_bytes());
+        }
+        () => return Err(format!("ERR Unknown PFDEBUG subcommand '{}'", shown(args[1])).into()),
+    }
+    Ok(())
+}
+
+/// Packs random registers both ways and counts what is known.
+pub(crate) fn pfselftest(ctx: &mut Ctx<'_>, _args: &[&[u8]]) -> Outcome {
+    let mut sketch = Sketch::new();
+    for _ in 0..1000 {
+        let (register, run) = place(&ctx.engine.random.next().to_le_bytes());
+        sketch.0[register] = sketch.0[register].max(run);
+    }
+    for limit in [0, usize::MAX / 2] {
+        if Sketch::parse(&sketch.text(limit)).is_ok_and(|again| again.0 != sketch.0) {
+            return Err("ERR TESTFAILED registers differ after packing".into());
+        }
+    }
+    if !(950..=1050).contains(&sketch.count()) {
+        return Err(format!("ERR TESTFAILED 1000 elements are counted as {}", sketch.count()).into());
+    }
     ctx.out.ok();
     Ok(())
 }
@@ -226,8 +394,9 @@ mod tests {
         }
         let count = sketch.count();
         assert!((49_000..51_000).contains(&count), "{count}");
-        let again = Sketch::parse(&sketch.text()).unwrap();
+        let again = Sketch::parse(&sketch.text(3000)).unwrap();
         assert_eq!(again.0, sketch.0);
+        assert!(again.1);
         assert_eq!(Sketch::new().count(), 0);
     }
 }

@@ -491,6 +491,11 @@ pub(crate) fn dump(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Outcome {
     Ok(())
 }
 
+/// Data moves by the command line's import and export, which need no connection from here to elsewhere.
+pub(crate) fn migrate(_ctx: &mut Ctx<'_>, _args: &[&[u8]]) -> Outcome {
+    Err("ERR MIGRATE is not supported by this server".into())
+}
+
 pub(crate) fn restore(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Outcome {
     let (key, payload, db) = (args[1], args[3], ctx.db);
     let (mut replace, mut absolute) = (false, false);
@@ -564,10 +569,12 @@ pub(crate) fn restore(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Outcome {
         entry.access.set(access);
     }
     ctx.changed(Class::GENERIC, "restore", key);
-    if let Some(deadline) = deadline {
-        ctx.log_instead(&[b"RESTORE", key, deadline.to_string().as_bytes(), payload, b"REPLACE", b"ABSTTL"]);
-    } else {
-        ctx.log_instead(&[b"RESTORE", key, b"0", payload, b"REPLACE"]);
+    if let Some(deadline) = deadline.filter(|_| !absolute) {
+        let deadline = deadline.to_string();
+        let mut log = args.to_vec();
+        log[2] = deadline.as_bytes();
+        log.push(b"ABSTTL");
+        ctx.log_instead(&log);
     }
     ctx.out.ok();
     Ok(())

@@ -3,13 +3,18 @@
 pub(crate) mod bits;
 pub(crate) mod clients;
 pub(crate) mod connection;
+mod debug;
 pub(crate) mod functions;
 pub(crate) mod hashes;
 pub(crate) mod hyperloglog;
+mod info;
 pub(crate) mod introspection;
 pub(crate) mod keys;
+mod latency;
 pub(crate) mod lists;
+mod memory;
 pub(crate) mod pubsub;
+mod replication;
 pub(crate) mod scripting;
 pub(crate) mod server;
 pub(crate) mod sets;

@@ -94,8 +94,7 @@ pub(crate) fn spop(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Outcome {
         }
         _ => return Err(SYNTAX),
     };
-    let mut random = ctx.engine.random.clone();
-    ctx.engine.random.next();
+    let mut random = ctx.engine.random.fork();
     let Some(set) = ctx.set_mut(key)? else {
         if count.is_some() {
             ctx.out.set(0);
@@ -145,8 +144,7 @@ pub(crate) fn srandmember(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Outcome {
         [_, _, count] => Some(random_count(count)?),
         _ => return Err(SYNTAX),
     };
-    let mut random = ctx.engine.random.clone();
-    ctx.engine.random.next();
+    let mut random = ctx.engine.random.fork();
     let set = ctx.engine.set(ctx.db, args[1])?;
     let Some((count, repeat)) = wanted else {
         match set.and_then(|set| set.random(&mut random)) {

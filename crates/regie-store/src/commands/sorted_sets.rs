@@ -800,8 +800,7 @@ pub(crate) fn zrandmember(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Outcome {
     if scores && wanted.is_some_and(|(count, _)| count > i64::MAX as usize / 4) {
         return Err("ERR value is out of range".into());
     }
-    let mut random = ctx.engine.random.clone();
-    ctx.engine.random.next();
+    let mut random = ctx.engine.random.fork();
     let set = ctx.engine.sorted_set(ctx.db, args[1])?;
     let Some((count, repeat)) = wanted else {
         match set.and_then(|set| set.random(&mut random)) {

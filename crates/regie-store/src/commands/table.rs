@@ -1,9 +1,10 @@
 //! Every command, one row each. From this table come dispatch, the checks of arity and rights, COMMAND and COMMAND
-//! DOCS, the statistics and `docs/reference/commands.md`. A command that is not here is unknown, as in any Redis.
+//! DOCS, the statistics and `docs/reference/store-commands.md`. A command that is not here is unknown, as in any Redis.
 
 use super::{
-    bits, clients, connection, functions, hashes, hyperloglog, introspection, keys, lists, pubsub, scripting,
-    server, sets, sorted_sets, stream_groups, streams, strings, transactions,
+    bits, clients, connection, debug, functions, hashes, hyperloglog, info, introspection, keys, latency,
+    lists, memory, pubsub, replication, scripting, server, sets, sorted_sets, stream_groups, streams,
+    strings, transactions,
 };
 use crate::command::{Command, Flags, Run};
 use crate::command_keys::{Access, Begin, Find, KeySpec};
@@ -26,6 +27,7 @@ const NOMULTI: Flags = Flags::NO_MULTI;
 const REPL: Flags = Flags::MAY_REPLICATE;
 const NOASYNC: Flags = Flags::NO_ASYNC_LOADING;
 const NOKEYS: Flags = Flags::NO_MANDATORY_KEYS;
+const ASK: Flags = Flags::ASKING;
 const NONE: Flags = Flags(0);
 
 /// Looks at what a key is, not into it.
@@ -39,6 +41,7 @@ const INSERT: Access = Access::RW.and(Access::INSERT);
 const TRIM: Access = Access::RW.and(Access::DELETE);
 /// Removes and tells what.
 const TAKE: Access = Access::RW.and(Access::ACCESS).and(Access::DELETE);
+const TAKE_SOME: Access = TAKE.and(Access::INCOMPLETE);
 /// Writes over what is there.
 const PUT: Access = Access::OW.and(Access::UPDATE);
 /// Writes where nothing is.
@@ -315,30 +318,30 @@ pub(crate) static COMMANDS: &[Command] = &[
     row("config|resetstat", 2, flags(&[ADM, NOSC, LOAD, STALE]), &[], ("server", ""), "2.0.0", "Sets statistics to zero.", server::config_resetstat),
     row("config|set", -4, flags(&[ADM, NOSC, LOAD, STALE]), &[], ("server", ""), "2.0.0", "Changes settings.", server::config_set).tips("request_policy:all_nodes response_policy:all_succeeded"),
     row("dbsize", 1, flags(&[R, F]), &[], ("server", "keyspace"), "1.0.0", "Counts the keys of the database.", keys::dbsize).tips("request_policy:all_shards response_policy:agg_sum"),
-    row("debug", -2, flags(&[ADM, NOSC, LOAD, STALE]), &[], ("server", ""), "1.0.0", "Serves test suites.", server::debug),
+    row("debug", -2, flags(&[ADM, NOSC, LOAD, STALE]), &[], ("server", ""), "1.0.0", "Serves test suites.", debug::debug),
     row("flushall", -1, W, &[], ("server", "keyspace dangerous"), "1.0.0", "Deletes all keys of all databases.", keys::flushall).tips("request_policy:all_shards response_policy:all_succeeded"),
     row("flushdb", -1, W, &[], ("server", "keyspace dangerous"), "1.0.0", "Deletes all keys of the database.", keys::flushdb).tips("request_policy:all_shards response_policy:all_succeeded"),
-    row("info", -1, flags(&[LOAD, STALE]), &[], ("server", "dangerous"), "1.0.0", "Tells about the server.", server::info).tips("nondeterministic_output request_policy:all_shards response_policy:special"),
+    row("info", -1, flags(&[LOAD, STALE]), &[], ("server", "dangerous"), "1.0.0", "Tells about the server.", info::info).tips("nondeterministic_output request_policy:all_shards response_policy:special"),
     row("lastsave", 1, flags(&[LOAD, STALE, F]), &[], ("server", "admin dangerous"), "1.0.0", "Answers with the time of the last snapshot.", server::lastsave).tips("nondeterministic_output"),
     container("latency", "server", "2.8.13", "Tells what took long."),
-    row("latency|histogram", -2, flags(&[ADM, NOSC, LOAD, STALE]), &[], ("server", ""), "7.0.0", "Tells how long commands take.", server::latency_histogram).tips("nondeterministic_output request_policy:all_nodes response_policy:special"),
-    row("latency|history", 3, flags(&[ADM, NOSC, LOAD, STALE]), &[], ("server", ""), "2.8.13", "Lists when an event took long.", server::latency_history).tips("nondeterministic_output request_policy:all_nodes response_policy:special"),
-    row("latency|latest", 2, flags(&[ADM, NOSC, LOAD, STALE]), &[], ("server", ""), "2.8.13", "Lists the last time that each event took long.", server::latency_latest).tips("nondeterministic_output request_policy:all_nodes response_policy:special"),
-    row("latency|reset", -2, flags(&[ADM, NOSC, LOAD, STALE]), &[], ("server", ""), "2.8.13", "Forgets what took long.", server::latency_reset).tips("request_policy:all_nodes response_policy:all_succeeded"),
+    row("latency|histogram", -2, flags(&[ADM, NOSC, LOAD, STALE]), &[], ("server", ""), "7.0.0", "Tells how long commands take.", latency::latency_histogram).tips("nondeterministic_output request_policy:all_nodes response_policy:special"),
+    row("latency|history", 3, flags(&[ADM, NOSC, LOAD, STALE]), &[], ("server", ""), "2.8.13", "Lists when an event took long.", latency::latency_history).tips("nondeterministic_output request_policy:all_nodes response_policy:special"),
+    row("latency|latest", 2, flags(&[ADM, NOSC, LOAD, STALE]), &[], ("server", ""), "2.8.13", "Lists the last time that each event took long.", latency::latency_latest).tips("nondeterministic_output request_policy:all_nodes response_policy:special"),
+    row("latency|reset", -2, flags(&[ADM, NOSC, LOAD, STALE]), &[], ("server", ""), "2.8.13", "Forgets what took long.", latency::latency_reset).tips("request_policy:all_nodes response_policy:all_succeeded"),
     container("memory", "server", "4.0.0", "Tells about memory."),
-    row("memory|doctor", 2, NONE, &[], ("server", ""), "4.0.0", "Gives advice about memory.", server::memory_doctor).tips("nondeterministic_output request_policy:all_shards response_policy:special"),
-    row("memory|purge", 2, NONE, &[], ("server", ""), "4.0.0", "Gives memory back.", server::memory_purge).tips("request_policy:all_shards response_policy:all_succeeded"),
-    row("memory|stats", 2, NONE, &[], ("server", ""), "4.0.0", "Tells how memory is used.", server::memory_stats).tips("nondeterministic_output request_policy:all_shards response_policy:special"),
-    row("memory|usage", -3, R, &[at(LOOK, 2)], ("server", ""), "4.0.0", "Tells how many bytes a key takes.", server::memory_usage),
+    row("memory|doctor", 2, NONE, &[], ("server", ""), "4.0.0", "Gives advice about memory.", memory::doctor).tips("nondeterministic_output request_policy:all_shards response_policy:special"),
+    row("memory|purge", 2, NONE, &[], ("server", ""), "4.0.0", "Gives memory back.", memory::purge).tips("request_policy:all_shards response_policy:all_succeeded"),
+    row("memory|stats", 2, NONE, &[], ("server", ""), "4.0.0", "Tells how memory is used.", memory::stats).tips("nondeterministic_output request_policy:all_shards response_policy:special"),
+    row("memory|usage", -3, R, &[at(LOOK, 2)], ("server", ""), "4.0.0", "Tells how many bytes a key takes.", memory::usage),
     row("monitor", 1, flags(&[ADM, NOSC, LOAD, STALE]), &[], ("server", ""), "1.0.0", "Shows every command that is run.", clients::monitor),
-    row("role", 1, flags(&[NOSC, LOAD, STALE, F]), &[], ("server", "admin dangerous"), "2.8.12", "Tells the part in replication.", server::role),
+    row("role", 1, flags(&[NOSC, LOAD, STALE, F]), &[], ("server", "admin dangerous"), "2.8.12", "Tells the part in replication.", replication::role),
     container("slowlog", "server", "2.2.12", "Tells about commands that took long."),
-    row("slowlog|get", -2, flags(&[ADM, LOAD, STALE]), &[], ("server", ""), "2.2.12", "Lists commands that took long.", server::slowlog_get).tips("request_policy:all_nodes nondeterministic_output"),
-    row("slowlog|len", 2, flags(&[ADM, LOAD, STALE]), &[], ("server", ""), "2.2.12", "Counts commands that took long.", server::slowlog_len).tips("request_policy:all_nodes response_policy:agg_sum nondeterministic_output"),
-    row("slowlog|reset", 2, flags(&[ADM, LOAD, STALE]), &[], ("server", ""), "2.2.12", "Forgets commands that took long.", server::slowlog_reset).tips("request_policy:all_nodes response_policy:all_succeeded"),
+    row("slowlog|get", -2, flags(&[ADM, LOAD, STALE]), &[], ("server", ""), "2.2.12", "Lists commands that took long.", latency::slowlog_get).tips("request_policy:all_nodes nondeterministic_output"),
+    row("slowlog|len", 2, flags(&[ADM, LOAD, STALE]), &[], ("server", ""), "2.2.12", "Counts commands that took long.", latency::slowlog_len).tips("request_policy:all_nodes response_policy:agg_sum nondeterministic_output"),
+    row("slowlog|reset", 2, flags(&[ADM, LOAD, STALE]), &[], ("server", ""), "2.2.12", "Forgets commands that took long.", latency::slowlog_reset).tips("request_policy:all_nodes response_policy:all_succeeded"),
     row("swapdb", 3, flags(&[W, F]), &[], ("server", "keyspace dangerous"), "4.0.0", "Exchanges two databases.", keys::swapdb),
     row("time", 1, flags(&[LOAD, STALE, F]), &[], ("server", ""), "2.6.0", "Tells the time.", server::time).tips("nondeterministic_output"),
-    row("wait", 3, NOSC, &[], ("generic", "connection"), "3.0.0", "Waits for replicas.", server::wait).tips("request_policy:all_shards response_policy:agg_min"),
+    row("wait", 3, NOSC, &[], ("generic", "connection"), "3.0.0", "Waits for replicas.", replication::wait).tips("request_policy:all_shards response_policy:agg_min"),
     row("command|count", 2, flags(&[LOAD, STALE]), &[], ("server", "connection"), "2.8.13", "Counts the commands.", introspection::count),
     row("command|docs", -2, flags(&[LOAD, STALE]), &[], ("server", "connection"), "7.0.0", "Explains commands.", introspection::docs).tips("nondeterministic_output_order"),
     row("command|getkeys", -4, flags(&[LOAD, STALE]), &[], ("server", "connection"), "2.8.13", "Finds the keys of a command.", introspection::getkeys),
@@ -416,6 +419,57 @@ pub(crate) static COMMANDS: &[Command] = &[
     row("pfadd", -2, flags(&[W, OOM, F]), &[at(INSERT, 1)], ("hyperloglog", "hyperloglog"), "2.8.9", "Adds elements to be counted.", hyperloglog::pfadd),
     row("pfcount", -2, flags(&[R, REPL]), &[range(TOUCH, 1, -1, 1)], ("hyperloglog", "hyperloglog"), "2.8.9", "Counts distinct elements, nearly.", hyperloglog::pfcount),
     row("pfmerge", -2, flags(&[W, OOM]), &[at(MERGE, 1), range(READ, 2, -1, 1)], ("hyperloglog", "hyperloglog"), "2.8.9", "Unites what was counted.", hyperloglog::pfmerge),
+    row("sync", 1, flags(&[ADM, NOSC, NOASYNC, NOMULTI]), &[], ("server", ""), "1.0.0", "Makes the connection a replica: answers with all data, then with every change.", replication::sync),
+    row("psync", -3, flags(&[ADM, NOSC, NOASYNC, NOMULTI]), &[], ("server", ""), "2.8.0", "Makes the connection a replica, in the form that replicas use.", replication::psync),
+    row("replconf", -1, flags(&[ADM, NOSC, LOAD, STALE, BUSY]), &[], ("server", ""), "3.0.0", "Lets a replica tell about itself.", replication::replconf),
+    row("replicaof", 3, flags(&[ADM, NOSC, STALE, NOASYNC]), &[], ("server", ""), "5.0.0", "Only NO ONE: this server follows no other.", replication::replicaof),
+    row("slaveof", 3, flags(&[ADM, NOSC, STALE, NOASYNC]), &[], ("server", ""), "1.0.0", "Older name of REPLICAOF.", replication::replicaof),
+    row("failover", -1, flags(&[ADM, NOSC, STALE]), &[], ("server", ""), "6.2.0", "Answers with an error: there is nobody to take over.", replication::failover),
+    row("asking", 1, F, &[], ("cluster", "connection"), "3.0.0", "Answers with an error: this is no cluster.", replication::no_cluster),
+    row("readonly", 1, flags(&[LOAD, STALE, F]), &[], ("cluster", "connection"), "3.0.0", "Answers with an error: this is no cluster.", replication::no_cluster),
+    row("readwrite", 1, flags(&[LOAD, STALE, F]), &[], ("cluster", "connection"), "3.0.0", "Answers with an error: this is no cluster.", replication::no_cluster),
+    row("migrate", -6, W, &[at(TAKE, 3), after(TAKE_SOME, "KEYS", -2, -1, 1, 0)], ("generic", "keyspace dangerous"), "2.6.0", "Answers with an error: use the import and export of the command line.", keys::migrate).tips("nondeterministic_output"),
+    row("restore-asking", -4, flags(&[W, OOM, ASK]), &[at(PUT, 1)], ("server", "keyspace dangerous"), "3.0.0", "Makes a key from what DUMP has given, as a cluster does.", keys::restore),
+    row("lolwut", -1, flags(&[R, F]), &[], ("server", ""), "5.0.0", "Draws something.", server::lolwut),
+    row("pfdebug", 3, flags(&[W, OOM, ADM]), &[at(TOUCH, 2)], ("hyperloglog", "hyperloglog"), "2.8.9", "Serves test suites.", hyperloglog::pfdebug),
+    row("pfselftest", 1, ADM, &[], ("hyperloglog", "hyperloglog"), "2.8.9", "Serves test suites.", hyperloglog::pfselftest),
+    row("latency|doctor", 2, flags(&[ADM, NOSC, LOAD, STALE]), &[], ("server", ""), "2.8.13", "Explains what took long.", latency::latency_doctor).tips("nondeterministic_output request_policy:all_nodes response_policy:special"),
+    row("latency|graph", 3, flags(&[ADM, NOSC, LOAD, STALE]), &[], ("server", ""), "2.8.13", "Draws how long an event took.", latency::latency_graph).tips("nondeterministic_output request_policy:all_nodes response_policy:special"),
+    row("memory|malloc-stats", 2, NONE, &[], ("server", ""), "4.0.0", "Tells about the allocator.", memory::malloc_stats).tips("nondeterministic_output request_policy:all_shards response_policy:special"),
+    container("module", "server", "4.0.0", "Manages modules: there are none."),
+    row("module|list", 2, flags(&[ADM, NOSC]), &[], ("server", ""), "4.0.0", "Lists no modules.", server::module_list).tips("nondeterministic_output_order"),
+    row("module|load", -3, flags(&[ADM, NOSC, NOASYNC]), &[], ("server", ""), "4.0.0", "Answers with an error: modules cannot be loaded.", server::module_refused),
+    row("module|loadex", -3, flags(&[ADM, NOSC, NOASYNC]), &[], ("server", ""), "7.0.0", "Answers with an error: modules cannot be loaded.", server::module_refused),
+    row("module|unload", 3, flags(&[ADM, NOSC, NOASYNC]), &[], ("server", ""), "4.0.0", "Answers with an error: modules cannot be loaded.", server::module_refused),
+    row("module|help", 2, flags(&[LOAD, STALE]), &[], ("server", ""), "5.0.0", "Lists these subcommands.", introspection::help),
+    container("cluster", "cluster", "3.0.0", "Answers with an error: this is no cluster."),
+    row("cluster|addslots", -3, flags(&[ADM, STALE, NOASYNC]), &[], ("cluster", ""), "3.0.0", "Answers with an error: this is no cluster.", replication::no_cluster),
+    row("cluster|addslotsrange", -4, flags(&[ADM, STALE, NOASYNC]), &[], ("cluster", ""), "7.0.0", "Answers with an error: this is no cluster.", replication::no_cluster),
+    row("cluster|bumpepoch", 2, flags(&[ADM, STALE, NOASYNC]), &[], ("cluster", ""), "3.0.0", "Answers with an error: this is no cluster.", replication::no_cluster).tips("nondeterministic_output"),
+    row("cluster|count-failure-reports", 3, flags(&[ADM, STALE]), &[], ("cluster", ""), "3.0.0", "Answers with an error: this is no cluster.", replication::no_cluster).tips("nondeterministic_output"),
+    row("cluster|countkeysinslot", 3, STALE, &[], ("cluster", ""), "3.0.0", "Answers with an error: this is no cluster.", replication::no_cluster),
+    row("cluster|delslots", -3, flags(&[ADM, STALE, NOASYNC]), &[], ("cluster", ""), "3.0.0", "Answers with an error: this is no cluster.", replication::no_cluster),
+    row("cluster|delslotsrange", -4, flags(&[ADM, STALE, NOASYNC]), &[], ("cluster", ""), "7.0.0", "Answers with an error: this is no cluster.", replication::no_cluster),
+    row("cluster|failover", -2, flags(&[ADM, STALE, NOASYNC]), &[], ("cluster", ""), "3.0.0", "Answers with an error: this is no cluster.", replication::no_cluster),
+    row("cluster|flushslots", 2, flags(&[ADM, STALE, NOASYNC]), &[], ("cluster", ""), "3.0.0", "Answers with an error: this is no cluster.", replication::no_cluster),
+    row("cluster|forget", 3, flags(&[ADM, STALE, NOASYNC]), &[], ("cluster", ""), "3.0.0", "Answers with an error: this is no cluster.", replication::no_cluster),
+    row("cluster|getkeysinslot", 4, STALE, &[], ("cluster", ""), "3.0.0", "Answers with an error: this is no cluster.", replication::no_cluster).tips("nondeterministic_output"),
+    row("cluster|help", 2, flags(&[LOAD, STALE]), &[], ("cluster", ""), "5.0.0", "Answers with an error: this is no cluster.", replication::no_cluster),
+    row("cluster|info", 2, STALE, &[], ("cluster", ""), "3.0.0", "Answers with an error: this is no cluster.", replication::no_cluster).tips("nondeterministic_output"),
+    row("cluster|keyslot", 3, STALE, &[], ("cluster", ""), "3.0.0", "Answers with an error: this is no cluster.", replication::no_cluster),
+    row("cluster|links", 2, STALE, &[], ("cluster", ""), "7.0.0", "Answers with an error: this is no cluster.", replication::no_cluster).tips("nondeterministic_output"),
+    row("cluster|meet", -4, flags(&[ADM, STALE, NOASYNC]), &[], ("cluster", ""), "3.0.0", "Answers with an error: this is no cluster.", replication::no_cluster),
+    row("cluster|myid", 2, STALE, &[], ("cluster", ""), "3.0.0", "Answers with an error: this is no cluster.", replication::no_cluster),
+    row("cluster|nodes", 2, STALE, &[], ("cluster", ""), "3.0.0", "Answers with an error: this is no cluster.", replication::no_cluster).tips("nondeterministic_output"),
+    row("cluster|replicas", 3, flags(&[ADM, STALE]), &[], ("cluster", ""), "5.0.0", "Answers with an error: this is no cluster.", replication::no_cluster).tips("nondeterministic_output"),
+    row("cluster|replicate", 3, flags(&[ADM, STALE, NOASYNC]), &[], ("cluster", ""), "3.0.0", "Answers with an error: this is no cluster.", replication::no_cluster),
+    row("cluster|reset", -2, flags(&[ADM, NOSC, STALE]), &[], ("cluster", ""), "3.0.0", "Answers with an error: this is no cluster.", replication::no_cluster),
+    row("cluster|saveconfig", 2, flags(&[ADM, STALE, NOASYNC]), &[], ("cluster", ""), "3.0.0", "Answers with an error: this is no cluster.", replication::no_cluster),
+    row("cluster|set-config-epoch", 3, flags(&[ADM, STALE, NOASYNC]), &[], ("cluster", ""), "3.0.0", "Answers with an error: this is no cluster.", replication::no_cluster),
+    row("cluster|setslot", -4, flags(&[ADM, STALE, NOASYNC]), &[], ("cluster", ""), "3.0.0", "Answers with an error: this is no cluster.", replication::no_cluster),
+    row("cluster|shards", 2, STALE, &[], ("cluster", ""), "7.0.0", "Answers with an error: this is no cluster.", replication::no_cluster).tips("nondeterministic_output"),
+    row("cluster|slaves", 3, flags(&[ADM, STALE]), &[], ("cluster", ""), "3.0.0", "Answers with an error: this is no cluster.", replication::no_cluster).tips("nondeterministic_output"),
+    row("cluster|slots", 2, STALE, &[], ("cluster", ""), "3.0.0", "Answers with an error: this is no cluster.", replication::no_cluster).tips("nondeterministic_output"),
 ];
 
 #[cfg(test)]

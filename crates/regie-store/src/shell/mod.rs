@@ -3,6 +3,7 @@
 mod clock;
 mod connection;
 mod disk;
+mod process;
 mod recover;
 mod server;
 pub mod tools;

@@ -109,6 +109,9 @@ struct Server {
     stopping: bool,
     /// Others were served from within a script in this turn.
     was_inside: bool,
+    /// Times that sockets were read from and written to.
+    reads: u64,
+    writes: u64,
     limits: Limits,
     report: fn(&str),
 }
@@ -163,6 +166,8 @@ pub fn run(
         garbage,
         stopping: false,
         was_inside: false,
+        reads: 0,
+        writes: 0,
         limits: Limits::DEFAULT,
         report,
     };
@@ -244,6 +249,9 @@ impl Server {
         engine.tick(now_us);
         let memory = self.connections.iter().flatten().map(|connection| connection.memory()).sum();
         engine.set_shell_memory(memory);
+        let mut state = super::process::state();
+        (state.reads, state.writes) = (self.reads, self.writes);
+        engine.set_process(state);
         self.close_idle(engine, now_us / 1000);
         self.disk.tick(engine, self.report);
         self.limits =
@@ -365,6 +373,7 @@ impl Server {
             Err(_) => return self.close(engine, index),
         };
         engine.count_bytes_in(count);
+        self.reads += 1;
         match connection.hold {
             Hold::Closing => return,
             Hold::Blocked | Hold::Paused => {
@@ -589,6 +598,7 @@ impl Server {
         let Some(connection) = &mut self.connections[index] else { return };
         connection.is_listed = false;
         let before = connection.pending();
+        self.writes += 1;
         let Ok(all) = connection.flush() else { return self.close(engine, index) };
         engine.count_bytes_out(before - connection.pending());
         if all && connection.hold == Hold::Closing {
@@ -608,7 +618,11 @@ impl Server {
     /// Closes a client that does not read fast enough for its class's limits.
     fn check_output(&mut self, engine: &mut Engine, index: usize) {
         let Some(connection) = &mut self.connections[index] else { return };
-        let class = if engine.is_subscriber(connection.client) { "pubsub" } else { "normal" };
+        let class = match connection.client {
+            client if engine.is_subscriber(client) => "pubsub",
+            client if engine.is_replica(client) => "slave",
+            _ => "normal",
+        };
         let limits = engine.setting("client-output-buffer-limit");
         let mut words = limits.split_whitespace().skip_while(|word| *word != class).skip(1);
         let mut number = || words.next().and_then(|word| word.parse::<u64>().ok()).unwrap_or(0);

@@ -398,3 +398,46 @@ fn a_value_dumped_by_redis_is_restored() {
         assert_eq!(peer.line(read), expect);
     }
 }
+
+/// A redis-server that follows the store gets its data and every change after.
+#[test]
+fn a_redis_follows_the_store() {
+    let (peer, store) = (Peer::start(), Store::start(None, &[]));
+    let (mut replica, mut client) = (Client::connect(peer.address), store.client());
+    for line in [
+        "SET text hello",
+        "SET brief x PX 1000000",
+        "RPUSH list a b 3",
+        "SADD set a b",
+        "HSET hash f v",
+        "ZADD zset 1.5 a",
+        "SELECT 3",
+        "SET elsewhere 1",
+        "SELECT 0",
+    ] {
+        client.line(line);
+    }
+    let address = store.address;
+    replica.line(&format!("REPLICAOF {} {}", address.ip(), address.port()));
+    // WAIT answers once a replica has everything.
+    assert_eq!(client.line("WAIT 1 15000"), ":1");
+    for line in ["SET later 1", "MULTI", "INCR later", "SPOP set 1", "EXEC", "EXPIRE text 100000"] {
+        client.line(line);
+    }
+    assert_eq!(client.line("WAIT 1 15000"), ":1");
+    for line in [
+        "GET text",
+        "GET later",
+        "LRANGE list 0 -1",
+        "SMEMBERS set",
+        "HGETALL hash",
+        "ZRANGE zset 0 -1 WITHSCORES",
+        "PEXPIRETIME brief",
+        "PEXPIRETIME text",
+        "DBSIZE",
+    ] {
+        assert_eq!(replica.line(line), client.line(line), "{line}");
+    }
+    assert!(client.line("INFO replication").contains("connected_slaves:1"));
+    assert!(client.line("ROLE").contains(&peer.address.port().to_string()));
+}
