@@ -15,7 +15,7 @@
 
 pub mod cached;
 mod names;
-mod url;
+pub(crate) mod url;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -56,22 +56,12 @@ pub struct StoreAddress {
     pub host: String,
     /// Port.
     pub port: u16,
+    /// User, when it is not the default one.
+    pub username: Option<String>,
     /// Password, when it asks for one.
     pub password: Option<Secret>,
-}
-
-/// The store that `[store] url` names; `None` when the URL has no single host.
-#[must_use]
-pub fn external_store(text: &str) -> Option<StoreAddress> {
-    let url = url::Url::parse(text)?;
-    let (host, port) = url.host();
-    let port = port.unwrap_or(6379);
-    Some(StoreAddress {
-        name: format!("{host}:{port}"),
-        host,
-        port,
-        password: url.password().map(Secret::new),
-    })
+    /// Whether it is spoken to through TLS.
+    pub tls: bool,
 }
 
 /// Where an address leads.
@@ -122,6 +112,8 @@ pub struct Addresses {
     pub overrides: Variables,
     /// What a person should know.
     pub findings: Vec<Finding>,
+    /// Whether an address leads to the store.
+    pub leads_to_store: bool,
 }
 
 /// What deciding asks of the world.
@@ -156,7 +148,10 @@ pub fn decide(
             }),
         };
         match &outcome {
-            Outcome::Store(store) => named.point_to_store(store, &mut out.overrides),
+            Outcome::Store(store) => {
+                out.leads_to_store = true;
+                named.point_to_store(store, env, framework, &mut out.overrides);
+            }
             Outcome::Host(host, port) => named.point_to(host, *port, &mut out.overrides),
             Outcome::AsWritten(_) | Outcome::Nothing(_) => {}
         }
@@ -247,7 +242,7 @@ impl<'a> Deciding<'a> {
             return match &self.available.store {
                 Some(store) => Outcome::Store(store),
                 None if container => {
-                    Outcome::Nothing("no such host, and this version has no store of its own")
+                    Outcome::Nothing("no such host, and [store] enabled = false turns the embedded store off")
                 }
                 None => self.on_loopback(named),
             };

@@ -2,7 +2,7 @@
 //!
 //! In reading order: what a person wrote (`document`, [`schema`], [`values`], [`settings`]) and what is wrong
 //! with it ([`fault`]); what lies in the application's folder ([`files`], [`composer`], [`application`], [`dotenv`]);
-//! where the addresses lead that it names ([`addresses`]) and what it closes ([`htaccess`]); all of it together ([`load`]); and what a person should
+//! where the addresses lead that it names ([`addresses`]), its [`store`] and what it closes ([`htaccess`]); all of it together ([`load`]); and what a person should
 //! know or repair ([`check`], from [`facts`]). These parts are pure; [`shell`] reads the machine for them.
 #![forbid(unsafe_code)]
 
@@ -26,6 +26,7 @@ pub mod first_steps;
 pub mod htaccess;
 pub mod load;
 pub mod shell;
+pub mod store;
 
 pub use addresses::{Available, Decision, StoreAddress};
 pub use application::Application;
@@ -34,3 +35,4 @@ pub use fault::{Fault, Faults, Place};
 pub use load::{Loaded, Options};
 pub use schema::{Origin, Shown};
 pub use settings::{Config, Pool, Program};
+pub use store::StoreFiles;

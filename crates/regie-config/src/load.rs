@@ -7,7 +7,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::addresses::{self, Available, Decision, Network};
+use crate::addresses::{self, Addresses, Available, Decision, Network, StoreAddress};
 use crate::application::{Application, Runner};
 use crate::check::{Finding, Severity};
 use crate::document::{self, Table, Value};
@@ -18,7 +18,8 @@ use crate::first_steps::FirstSteps;
 use crate::htaccess::Htaccess;
 use crate::schema::{Origin, Outside, Reader, Section, Shown};
 use crate::settings::{self, App, Config, Pool};
-use crate::values::{AppEnv, EnvValue, Framework, Mode, Ready};
+use crate::store::{self, StoreFiles};
+use crate::values::{AppEnv, EnvValue, Framework, Listen, Mode, Ready};
 
 /// What the loading of a configuration asks of the world. `shell` answers from the machine, tests from memory.
 pub trait World: Network {
@@ -36,6 +37,11 @@ pub trait World: Network {
     /// # Errors
     /// Why it cannot be read, as a fragment.
     fn secret(&self, path: &Path) -> Result<String, String>;
+    /// What an earlier start of the embedded store has left in the state folder.
+    fn store_files(&self, state: &Path) -> StoreFiles {
+        let _ = state;
+        StoreFiles::default()
+    }
 }
 
 /// What the command line adds.
@@ -285,7 +291,7 @@ fn assemble(
     files: Vec<String>,
 ) -> Loaded {
     let Early { root: folder, application, dotenv, env, env_origin, findings } = early;
-    let mut warnings = unserved(root, &config);
+    let mut warnings = unserved(root);
     warnings.extend(findings);
     // Laravel and Symfony stop at a broken .env; other applications need not read it at all.
     let severity = match application.framework {
@@ -321,9 +327,10 @@ fn assemble(
     let mut htaccess = Htaccess::read(&*app_files, &application.public);
     warnings.append(&mut htaccess.findings);
     config.gateway.deny.extend(htaccess.deny.iter().cloned());
-    let available = with_own_parts(&options.available, &config);
+    let available = with_own_parts(&options.available, &config, world);
     let addresses =
         addresses::decide(&dotenv, &config.hosts, &*app_files, application.framework, world, &available);
+    decide_store(root, &mut config, &addresses, &mut found);
     warnings.extend(addresses.findings);
     let mut child_environment = addresses.overrides;
     if let Some((name, word)) = app_env_for_children(&dotenv, application.framework, env) {
@@ -346,11 +353,13 @@ fn assemble(
     }
 }
 
-/// What the configuration itself puts behind addresses: `[store] url`, and programs that wait for a port.
-fn with_own_parts(available: &Available, config: &Config) -> Available {
+/// What the configuration itself puts behind addresses: the store, and programs that wait for a port.
+fn with_own_parts(available: &Available, config: &Config, world: &dyn World) -> Available {
     let mut available = available.clone();
     if let Some(url) = &config.store.url {
-        available.store = addresses::external_store(url.reveal());
+        available.store = store::external(url.reveal()).ok();
+    } else if config.store.enabled != Some(false) && available.store.is_none() {
+        available.store = Some(embedded_store(config, &world.store_files(&config.app.state)));
     }
     let ports = config.programs.values().filter_map(|program| match &program.ready {
         Ready::Tcp(address) => address.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok()),
@@ -358,6 +367,49 @@ fn with_own_parts(available: &Available, config: &Config) -> Available {
     });
     available.ports.extend(ports);
     available
+}
+
+/// The embedded store as the application is to reach it. Before its first start neither port nor password is known;
+/// what then stands in for them is replaced before any child is started.
+fn embedded_store(config: &Config, files: &StoreFiles) -> StoreAddress {
+    let listen = match &config.store.listen {
+        Listen::Tcp(address) => *address,
+        Listen::Unix(_) => (std::net::Ipv4Addr::LOCALHOST, 0).into(),
+    };
+    let address = files.address.unwrap_or(listen);
+    // Who listens everywhere is reached on loopback.
+    let host = match address.ip() {
+        ip if ip.is_unspecified() && ip.is_ipv4() => "127.0.0.1".to_owned(),
+        ip if ip.is_unspecified() => "::1".to_owned(),
+        ip => ip.to_string(),
+    };
+    let password = config.store.password.clone().or_else(|| files.password.clone());
+    StoreAddress {
+        name: "embedded store".to_owned(),
+        host,
+        port: address.port(),
+        username: None,
+        password: password.filter(|password| !password.reveal().is_empty()),
+        tls: false,
+    }
+}
+
+/// Whether the embedded store runs; [`store`] has the rule.
+fn decide_store(root: &Table, config: &mut Config, addresses: &Addresses, found: &mut Detected<'_>) {
+    let store = &mut config.store;
+    if store.url.is_some() || store.enabled.is_some() {
+        store.enabled.get_or_insert(false);
+        return;
+    }
+    let (enabled, because) = if root.get("store").is_some() {
+        (true, "the section stands")
+    } else if addresses.leads_to_store {
+        (true, "the application names a Redis")
+    } else {
+        (false, "the application names no Redis")
+    };
+    store.enabled = Some(enabled);
+    found.fill("store", "enabled", enabled.to_string(), because);
 }
 
 /// `APP_ENV` in the framework's own word, where the application sets none itself.
@@ -374,7 +426,7 @@ fn app_env_for_children(dotenv: &DotEnv, framework: Framework, env: AppEnv) -> O
     silent.then(|| ("APP_ENV".to_owned(), word.to_owned()))
 }
 
-fn unserved(root: &Table, config: &Config) -> Vec<Finding> {
+fn unserved(root: &Table) -> Vec<Finding> {
     let finding = |entry: &document::Entry| {
         let place = format!("{}:{}", entry.place.file, entry.place.line);
         let what = format!("[{}] is read and checked, but not yet served by this version", entry.name);
@@ -385,9 +437,7 @@ fn unserved(root: &Table, config: &Config) -> Vec<Finding> {
             "nothing to do; it takes effect with the version that serves it",
         )
     };
-    // A real store's address is acted on: the application is led there.
-    let acted_on = |entry: &&document::Entry| entry.name == "store" && config.store.url.is_some();
-    settings::unserved(root).into_iter().filter(|entry| !acted_on(entry)).map(finding).collect()
+    settings::unserved(root).into_iter().map(finding).collect()
 }
 
 fn fill_gateway(config: &mut Config, application: &Application, found: &mut Detected<'_>) {

@@ -10,6 +10,7 @@ use regie_core::{ByteSize, Secret, Span};
 
 use crate::document::{Entry, Node, Table, Value};
 use crate::schema::{Key, Origin, Reader, Section, Setting, did_you_mean, section};
+use crate::store::NotServed;
 use crate::values::{
     AccessLog, AppEnv, Appendfsync, Coding, CommandLine, Count, EnvValue, Framework, IniValue, Listen,
     MaxmemoryPolicy, MissedRun, Mode, Network, PROCESSES_MAX, Ready, Reset, Restart, Signal, Upstream, Zone,
@@ -145,17 +146,20 @@ section! {
     Store {
         /// An external Redis or Valkey in place of the embedded store; then no other key of this section may stand.
         url: Option<Secret> = (found "the embedded store"), "\"redis://:${REDIS_PASSWORD}@10.0.0.5:6379/0\"";
-        /// Where the embedded store listens beside its Unix socket; port 0 for a free one.
+        /// Whether the embedded store is started.
+        enabled: Option<bool> = (found "where this section stands, or the application names a Redis that leads here"), "false";
+        /// Where the embedded store listens beside its Unix socket; port 0 for a free one, which is kept over restarts.
         listen: Listen = "\"127.0.0.1:0\"", "\"127.0.0.1:6379\"";
         /// The password; `""` for none.
         password: Option<Secret> = (found "made at the first start"), "\"${file:/run/secrets/store}\"";
         /// The memory that all databases may take together.
         maxmemory: ByteSize = "\"512mb\"", "\"2gb\"";
-        /// What goes when the memory is full. Queues, locks and sessions never do.
+        /// What goes when the memory is full. Queues, locks and sessions never do. With `noeviction` nothing goes: writes
+        /// that need memory are refused until there is some.
         maxmemory_policy: MaxmemoryPolicy = "\"noeviction\"", "\"allkeys-lru\"";
         /// When what was written is on the disk.
         appendfsync: Appendfsync = "\"everysec\"", "\"always\"";
-        /// Settings of one database, by its number.
+        /// Settings of one database, by its number. Laravel's cache is database 1.
         db: BTreeMap<String, StoreDatabase> = "{ 1 = { maxmemory_policy = \"allkeys-lru\", appendfsync = \"no\" } }", "{ 2 = { maxmemory = \"64mb\" } }";
     }
 }
@@ -164,7 +168,7 @@ section! {
     /// One database of the store, `[store] db.N`.
     StoreDatabase {
         /// The memory that this database may take.
-        maxmemory: Option<ByteSize> = (found "the store's"), "\"64mb\"";
+        maxmemory: Option<ByteSize> = (found "half of the store's where the policy lets keys go, else all of it"), "\"64mb\"";
         /// What goes when it is full.
         maxmemory_policy: Option<MaxmemoryPolicy> = (found "the store's"), "\"volatile-ttl\"";
         /// When what was written is on the disk.
@@ -369,8 +373,8 @@ pub const SECTIONS: [SectionRow; 13] = [
     SectionRow { name: "gateway", doc: Gateway::DOC, keys: Gateway::keys, served: true },
     SectionRow { name: "php", doc: Php::DOC, keys: Php::keys, served: true },
     SectionRow { name: "php.NAME", doc: Pool::DOC, keys: Pool::keys, served: true },
-    SectionRow { name: "store", doc: Store::DOC, keys: Store::keys, served: false },
-    SectionRow { name: "store.db.N", doc: StoreDatabase::DOC, keys: StoreDatabase::keys, served: false },
+    SectionRow { name: "store", doc: Store::DOC, keys: Store::keys, served: true },
+    SectionRow { name: "store.db.N", doc: StoreDatabase::DOC, keys: StoreDatabase::keys, served: true },
     SectionRow { name: "workers.NAME", doc: Workers::DOC, keys: Workers::keys, served: false },
     SectionRow { name: "schedule", doc: Schedule::DOC, keys: Schedule::keys, served: true },
     SectionRow { name: "schedule.NAME", doc: ScheduleEntry::DOC, keys: ScheduleEntry::keys, served: true },
@@ -641,10 +645,25 @@ fn check_pool(pool: &Pool, table: &Table, reader: &mut Reader<'_>) {
     }
 }
 
+/// How many databases the store has, as Redis by default.
+const DATABASES: u8 = 16;
+
+impl Store {
+    /// The memory that a database with these settings may take, where that is less than the store's.
+    #[must_use]
+    pub fn database_memory(&self, own: &StoreDatabase) -> Option<ByteSize> {
+        let evicts = own.maxmemory_policy.is_some_and(|policy| policy != MaxmemoryPolicy::Noeviction);
+        own.maxmemory.or_else(|| evicts.then_some(ByteSize(self.maxmemory.0 / 2)))
+    }
+}
+
 fn store(root: &Table, reader: &mut Reader<'_>) -> Store {
     let store: Store = plain(root, "store", reader);
     let Some(Value::Table(table)) = root.get("store").map(|entry| &entry.node.value) else { return store };
-    if store.url.is_some() {
+    if let (Some(url), Some(entry)) = (&store.url, table.get("url")) {
+        if let Err(NotServed { what, fix }) = crate::store::external(url.reveal()) {
+            reader.fault(&entry.node.place, what, Some(fix.to_owned()));
+        }
         for entry in table.entries.iter().filter(|entry| entry.name != "url") {
             if Store::keys().iter().any(|key| key.name == entry.name) {
                 let what =
@@ -653,10 +672,25 @@ fn store(root: &Table, reader: &mut Reader<'_>) -> Store {
             }
         }
     }
+    if matches!(store.listen, Listen::Unix(_))
+        && let Some(entry) = table.get("listen")
+    {
+        let fix = Some("write an address and port; its own Unix socket is always there".to_owned());
+        reader.fault(&entry.node.place, "the store listens on a Unix socket of its own already", fix);
+    }
+    if let Listen::Tcp(address) = &store.listen
+        && !address.ip().is_loopback()
+        && store.password.as_ref().is_some_and(|password| password.reveal().is_empty())
+        && let Some(entry) = table.get("password")
+    {
+        let fix = Some("leave the password out and one is made, or listen on 127.0.0.1".to_owned());
+        reader.fault(&entry.node.place, "without a password the store listens on loopback only", fix);
+    }
     if let Some(Value::Table(databases)) = table.get("db").map(|entry| &entry.node.value) {
         for entry in &databases.entries {
-            if entry.name.parse::<u8>().is_err() {
-                reader.fault(&entry.place, format!("\"{}\" is no number of a database", entry.name), None);
+            if entry.name.parse::<u8>().ok().is_none_or(|number| number >= DATABASES) {
+                let what = format!("\"{}\" is no number of a database", entry.name);
+                reader.fault(&entry.place, what, Some(format!("the store has 0 to {}", DATABASES - 1)));
             }
         }
     }

@@ -1,5 +1,6 @@
 //! What can be typed. The names are a promise to users; more may be added.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -231,12 +232,34 @@ pub(crate) struct Init {
     pub(crate) force: bool,
 }
 
+/// Any option of its own runs the store alone, with redis-server's defaults, instead of the application's.
+#[derive(Debug, Args)]
+pub(crate) struct StoreRole {
+    /// Listen here; may be repeated. Beyond loopback only with a password
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(crate) listen: Vec<SocketAddr>,
+    /// Listen on a Unix socket too
+    #[arg(long, value_name = "PATH")]
+    pub(crate) unix: Option<PathBuf>,
+    /// Keep the data in this folder; without it nothing is kept
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) dir: Option<PathBuf>,
+    /// The file that holds the password; the variable REGIE_STORE_PASSWORD may hold it too
+    #[arg(long, value_name = "FILE")]
+    pub(crate) password_file: Option<PathBuf>,
+    /// A setting as in redis.conf; may be repeated
+    #[arg(long = "set", value_name = "NAME=VALUE")]
+    pub(crate) settings: Vec<String>,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Role {
     /// HTTP in; PHP pools, static files and FastCGI servers out
     Gateway,
     /// Runs scheduled tasks when they are due
     Schedule,
+    /// The store that speaks Redis's protocol; with options of its own in place of redis-server
+    Store(Box<StoreRole>),
     /// Reloads the pools that hold the application in memory when its files change (development)
     Watch,
 }

@@ -14,6 +14,7 @@ mod shipped;
 mod side_pool;
 mod site;
 mod sockets;
+mod store;
 mod time;
 
 use std::process::ExitCode;

@@ -16,6 +16,7 @@ use regie_supervisor::{Output, Program, Readiness, Reload, Restart, RunAs, Scale
 
 use crate::roles::schedule;
 use crate::site::Site;
+use crate::store;
 
 /// The programs of this release, side by side in one folder.
 #[derive(Debug, Clone)]
@@ -59,6 +60,9 @@ pub(crate) fn has_lane(name: &str, pool: &Pool) -> bool {
     name == WEB && pool.lane && pool.url.is_none()
 }
 
+/// The application's store.
+const STORE: &str = "store";
+
 /// The pool that serves the gateway.
 const WEB: &str = "web";
 
@@ -79,7 +83,8 @@ fn pool_socket_name(name: &str) -> String {
 /// Every program, in the order of `regie status`.
 pub(crate) fn table(site: &Site, binaries: &Binaries, run_as: Option<&RunAs>) -> Vec<Program> {
     let config = &site.loaded.config;
-    let mut programs = vec![gateway(site, binaries, run_as)];
+    let mut programs: Vec<Program> = store(site, binaries, run_as).into_iter().collect();
+    programs.push(gateway(site, binaries, run_as));
     let ours = config.pools.iter().filter(|(_, pool)| pool.url.is_none());
     programs.extend(ours.map(|(name, pool)| php(site, binaries, run_as, name, pool)));
     programs.extend(config.programs.iter().map(|(name, own)| program(site, run_as, name, own)));
@@ -121,6 +126,24 @@ fn gateway(site: &Site, binaries: &Binaries, run_as: Option<&RunAs>) -> Program 
     }
 }
 
+/// The application's store. New code never restarts it, another `[store]` does; its sockets stay open meanwhile, so
+/// clients wait for the new one instead of failing.
+fn store(site: &Site, binaries: &Binaries, run_as: Option<&RunAs>) -> Option<Program> {
+    store::is_embedded(site).then(|| Program {
+        cwd: Some(site.folder.clone()),
+        env: vec![("REGIE_CONFIGURATION".to_owned(), store::fingerprint(site))],
+        run_as: run_as.cloned(),
+        ready: Readiness::Notify,
+        umask: Some(0o077),
+        // As long as reading the data takes.
+        ready_timeout: Duration::from_secs(3600),
+        stop: Stop::new(Signal::SIGTERM, Duration::from_secs(60)),
+        scale: Scale::Fixed,
+        descriptors: store::sockets(site).into_iter().map(|socket| socket.name).collect(),
+        ..Program::new(STORE, role_command(site, binaries, STORE))
+    })
+}
+
 /// A number that changes with what the gateway reads.
 fn fingerprint(config: &Config) -> String {
     let mut hasher = DefaultHasher::new();
@@ -145,6 +168,7 @@ fn php(site: &Site, binaries: &Binaries, run_as: Option<&RunAs>, name: &str, poo
         scale: workers_at.map_or(Scale::Fixed, Scale::Argument),
         reload: Reload::Overlap,
         holds_code: true,
+        depends_on: store::is_embedded(site).then(|| STORE.to_owned()).into_iter().collect(),
         descriptors: std::iter::once(pool_socket_name(name))
             .chain(has_lane(name, pool).then(|| Lane::names(&lane_name(name))).into_iter().flatten())
             .collect(),

@@ -177,9 +177,16 @@ impl Site {
         let ignore = self.state_dir().join(".gitignore");
         if !ignore.exists() {
             fs::write(&ignore, "*\n")?;
-            give(&ignore, owner)?;
+            give_to(&ignore, owner)?;
         }
         shipped::write(&self.run_dir(), owner)
+    }
+}
+
+impl Site {
+    /// Gives a file of the state folder to whom everything runs as.
+    pub(crate) fn give(&self, path: &Path) -> io::Result<()> {
+        give_to(path, self.app_user()?.map(|user| (user.uid, user.gid)))
     }
 }
 
@@ -188,10 +195,10 @@ fn make_folder(folder: &Path, owner: Option<(Uid, Gid)>) -> io::Result<()> {
         return Ok(());
     }
     fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-    give(folder, owner)
+    give_to(folder, owner)
 }
 
-fn give(path: &Path, owner: Option<(Uid, Gid)>) -> io::Result<()> {
+fn give_to(path: &Path, owner: Option<(Uid, Gid)>) -> io::Result<()> {
     match owner {
         Some((user, group)) => Ok(chown(path, Some(user), Some(group))?),
         None => Ok(()),

@@ -7,6 +7,7 @@
 //! - [`reload`]: new code and configuration under load.
 //! - [`limits`]: slow clients, many connections, full disks.
 //! - [`schedule`]: scheduled tasks, of regie.toml and of Laravel.
+//! - [`store`]: the embedded store, and the clients of Redis.
 //! - [`browser`]: the tour, looked at in Chromium.
 
 mod browser;
@@ -18,3 +19,4 @@ mod limits;
 mod load;
 mod reload;
 mod schedule;
+mod store;

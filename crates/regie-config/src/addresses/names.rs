@@ -156,6 +156,7 @@ pub(super) fn all(env: &DotEnv, framework: Framework) -> Vec<Named> {
         let used = is_used(service, variable, env, framework);
         all.push(Named { variable: variable.to_owned(), service, host, port, used, form });
     }
+    all.extend(unnamed_redis(env, framework));
     let mut urls: Vec<&str> = URLS.into_iter().filter(|name| env.get(name).is_some()).collect();
     urls.extend(env.from_files().map(|(name, _)| name).filter(|name| !URLS.contains(name)));
     for variable in urls {
@@ -182,6 +183,20 @@ pub(super) fn all(env: &DotEnv, framework: Framework) -> Vec<Named> {
         });
     }
     all
+}
+
+/// Laravel's own configuration names 127.0.0.1 where `.env` names no Redis but its drivers use one.
+fn unnamed_redis(env: &DotEnv, framework: Framework) -> Option<Named> {
+    let named = ["REDIS_HOST", "REDIS_URL"].iter().any(|name| env.get(name).is_some());
+    let used = framework == Framework::Laravel && is_used(Service::Store, "REDIS_HOST", env, framework);
+    (used && !named).then(|| Named {
+        variable: "REDIS_HOST".to_owned(),
+        service: Service::Store,
+        host: "127.0.0.1".to_owned(),
+        port: env.get("REDIS_PORT").and_then(|port| port.trim().parse().ok()),
+        used,
+        form: Form::Host { port_variable: "REDIS_PORT" },
+    })
 }
 
 /// Whether a value of a `…_HOST` variable is a host and not empty, a socket's path, a URL or a word for nothing.
@@ -265,20 +280,44 @@ impl Named {
         out.insert(name, value);
     }
 
-    /// Writes the variables that lead to the store, its password included.
-    pub(super) fn point_to_store(&self, store: &StoreAddress, out: &mut Variables) {
-        let password = store.password.as_ref().map(|password| password.reveal().to_owned());
+    /// Writes the variables that lead to the store, its login included. What the application says about TLS and
+    /// users of the Redis it had before does not hold for the store.
+    pub(super) fn point_to_store(
+        &self,
+        store: &StoreAddress,
+        env: &DotEnv,
+        framework: Framework,
+        out: &mut Variables,
+    ) {
         if let Form::Url(text) = &self.form {
             let Some(url) = Url::parse(text) else { return };
-            let url = url.with_login(&store.host, store.port, password.as_deref());
-            // The store speaks without TLS on loopback.
-            let plain = url.strip_prefix("rediss://").map(|rest| format!("redis://{rest}")).unwrap_or(url);
-            out.insert(self.variable.clone(), plain);
+            let valkey = url.scheme().to_ascii_lowercase().starts_with("valkey");
+            let scheme = match (valkey, store.tls) {
+                (false, false) => "redis",
+                (false, true) => "rediss",
+                (true, false) => "valkey",
+                (true, true) => "valkeys",
+            };
+            out.insert(self.variable.clone(), url.led_to(scheme, store));
             return;
         }
-        self.point_to(&store.host, Some(store.port), out);
         let prefix = self.variable.trim_end_matches("HOST");
-        // Laravel reads the word null as no password.
-        out.insert(format!("{prefix}PASSWORD"), password.unwrap_or_else(|| "null".to_owned()));
+        let scheme = format!("{prefix}SCHEME");
+        let says_scheme = env.get(&scheme).is_some();
+        // Where no variable says the scheme, phpredis takes it as a part of the host.
+        let host =
+            if store.tls && !says_scheme { format!("tls://{}", store.host) } else { store.host.clone() };
+        self.point_to(&host, Some(store.port), out);
+        // Laravel reads the word null as nothing.
+        let nothing = if framework == Framework::Laravel { "null" } else { "" };
+        let password = store.password.as_ref().map_or(nothing, |password| password.reveal());
+        out.insert(format!("{prefix}PASSWORD"), password.to_owned());
+        let user = format!("{prefix}USERNAME");
+        if store.username.is_some() || env.get(&user).is_some() {
+            out.insert(user, store.username.as_deref().unwrap_or(nothing).to_owned());
+        }
+        if says_scheme {
+            out.insert(scheme, if store.tls { "tls" } else { "tcp" }.to_owned());
+        }
     }
 }

@@ -23,7 +23,9 @@ fn store() -> Available {
         name: "embedded store".to_owned(),
         host: "127.0.0.1".to_owned(),
         port: 7001,
+        username: None,
         password: Some(Secret::new("pw")),
+        tls: false,
     })
 }
 
@@ -91,6 +93,17 @@ fn each_address_leads_where_the_rules_say() {
             "MESSENGER_TRANSPORT_DSN valkey → embedded store",
             "MESSENGER_TRANSPORT_DSN=redis://:pw@127.0.0.1:7001/messages",
         ),
+        (
+            "REDIS_HOST=redis\nREDIS_USERNAME=app\nREDIS_SCHEME=tls",
+            "REDIS_HOST redis → embedded store",
+            "REDIS_HOST=127.0.0.1 REDIS_PASSWORD=pw REDIS_PORT=7001 REDIS_SCHEME=tcp REDIS_USERNAME=",
+        ),
+        (
+            "LOCK_DSN=redis://localhost",
+            "LOCK_DSN localhost → embedded store",
+            "LOCK_DSN=redis://:pw@127.0.0.1:7001",
+        ),
+        ("CACHE_DRIVER=redis", "", ""),
         ("MESSENGER_TRANSPORT_DSN=doctrine://default", "", ""),
         ("LOCK_DSN=flock", "", ""),
         ("DB_HOST=/run/mysqld/mysqld.sock", "", ""),
@@ -102,6 +115,37 @@ fn each_address_leads_where_the_rules_say() {
         let set: Vec<String> = out.overrides.iter().map(|(name, value)| format!("{name}={value}")).collect();
         assert_eq!((shown.join(", ").as_str(), set.join(" ").as_str()), (expected, overrides), "{env}");
     }
+}
+
+#[test]
+fn laravel_s_drivers_name_a_redis_without_an_address() {
+    for (env, expected) in [
+        ("CACHE_DRIVER=redis", "REDIS_HOST=127.0.0.1 REDIS_PASSWORD=pw REDIS_PORT=7001"),
+        ("QUEUE_CONNECTION=redis\nREDIS_URL=redis://redis/3", "REDIS_URL=redis://:pw@127.0.0.1:7001/3"),
+        ("CACHE_DRIVER=redis\nREDIS_PORT=6380", ""),
+        ("CACHE_DRIVER=file", ""),
+    ] {
+        let files = MemoryFiles::new([(".env", env)]);
+        let out = outcome(Framework::Laravel, &files, &[], &store());
+        let set: Vec<String> = out.overrides.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        assert_eq!(set.join(" "), expected, "{env}");
+        assert_eq!(out.leads_to_store, !expected.is_empty());
+    }
+}
+
+#[test]
+fn an_external_store_may_ask_for_a_user_and_tls() {
+    let url = "rediss://app:pw@10.0.0.5:6380";
+    let external = Available::store(crate::store::external(url).unwrap());
+    let files =
+        MemoryFiles::new([(".env", "REDIS_HOST=127.0.0.1\nLOCK_DSN=redis://localhost/2\nREDIS_SCHEME=tcp")]);
+    let out = outcome(Framework::Laravel, &files, &[], &external);
+    let set: Vec<String> = out.overrides.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    assert_eq!(
+        set.join(" "),
+        "LOCK_DSN=rediss://app:pw@10.0.0.5:6380/2 REDIS_HOST=10.0.0.5 REDIS_PASSWORD=pw REDIS_PORT=6380 \
+         REDIS_SCHEME=tls REDIS_USERNAME=app"
+    );
 }
 
 #[test]

@@ -1,8 +1,10 @@
 //! The little of URLs and DSNs that pointing one elsewhere takes: everything else stays as it was written.
 
+use super::StoreAddress;
+
 /// The parts of `scheme://user:password@host:port/rest` by their byte ranges.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Url<'a> {
+pub(crate) struct Url<'a> {
     text: &'a str,
     /// Where the part after `://` begins.
     start: usize,
@@ -14,7 +16,7 @@ pub(super) struct Url<'a> {
 
 impl<'a> Url<'a> {
     /// Reads `text`; `None` when it has no scheme, no host, or several hosts.
-    pub(super) fn parse(text: &'a str) -> Option<Self> {
+    pub(crate) fn parse(text: &'a str) -> Option<Self> {
         let (scheme, rest) = text.split_once("://")?;
         let named = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.');
         if scheme.is_empty() || !scheme.chars().all(named) {
@@ -33,15 +35,27 @@ impl<'a> Url<'a> {
         &self.text[..self.start - 3]
     }
 
-    pub(super) fn host(&self) -> (String, Option<u16>) {
+    pub(crate) fn host(&self) -> (String, Option<u16>) {
         host_and_port(&self.text[self.host_start..self.end])
     }
 
-    /// The password, decoded.
-    pub(super) fn password(&self) -> Option<String> {
+    /// The user's name, decoded.
+    pub(crate) fn username(&self) -> Option<String> {
         let login = self.text[self.start..self.host_start].strip_suffix('@')?;
-        let (_, password) = login.split_once(':')?;
+        let (name, _) = login.split_once(':')?;
+        Some(percent_decode(name)).filter(|name| !name.is_empty())
+    }
+
+    /// The password, decoded. Without a colon the whole login is one, as Laravel and Symfony have it.
+    pub(crate) fn password(&self) -> Option<String> {
+        let login = self.text[self.start..self.host_start].strip_suffix('@')?;
+        let (_, password) = login.split_once(':').unwrap_or(("", login));
         Some(percent_decode(password)).filter(|password| !password.is_empty())
+    }
+
+    /// What stands between host and query.
+    pub(crate) fn path(&self) -> &'a str {
+        self.text[self.end..].split(['?', '#']).next().unwrap_or_default()
     }
 
     /// The URL with another host, and another port when one is given.
@@ -51,10 +65,13 @@ impl<'a> Url<'a> {
         format!("{before}{}{}", join(host, port), &self.text[self.end..])
     }
 
-    /// The URL with another host, port and password.
-    pub(super) fn with_login(&self, host: &str, port: u16, password: Option<&str>) -> String {
-        let login = password.map(|password| format!(":{}@", percent_encode(password))).unwrap_or_default();
-        format!("{}{login}{}{}", &self.text[..self.start], join(host, Some(port)), &self.text[self.end..])
+    /// The URL with another scheme, host, port and login.
+    pub(super) fn led_to(&self, scheme: &str, store: &StoreAddress) -> String {
+        let user = store.username.as_deref().map(percent_encode).unwrap_or_default();
+        let password = store.password.as_ref().map(|password| percent_encode(password.reveal()));
+        let login = password.map(|password| format!("{user}:{password}@")).unwrap_or_default();
+        let address = join(&store.host, Some(store.port));
+        format!("{scheme}://{login}{address}{}", &self.text[self.end..])
     }
 }
 
@@ -130,13 +147,22 @@ mod tests {
             assert_eq!(Url::parse(text).unwrap().with_host("10.0.0.7", None), expected);
         }
         let url = Url::parse("redis://:old@redis:6379/2?timeout=1").unwrap();
-        assert_eq!(
-            url.with_login("127.0.0.1", 7001, Some("p/w")),
-            "redis://:p%2Fw@127.0.0.1:7001/2?timeout=1"
-        );
+        let mut store = StoreAddress {
+            name: "store".to_owned(),
+            host: "127.0.0.1".to_owned(),
+            port: 7001,
+            username: None,
+            password: Some(regie_core::Secret::new("p/w")),
+            tls: false,
+        };
+        assert_eq!(url.led_to("redis", &store), "redis://:p%2Fw@127.0.0.1:7001/2?timeout=1");
+        (store.host, store.username) = ("::1".to_owned(), Some("app".to_owned()));
+        assert_eq!(url.led_to("rediss", &store), "rediss://app:p%2Fw@[::1]:7001/2?timeout=1");
+        (store.password, store.username) = (None, None);
+        assert_eq!(url.led_to("redis", &store), "redis://[::1]:7001/2?timeout=1");
         assert_eq!(url.password().as_deref(), Some("old"));
+        assert_eq!(Url::parse("redis://only@h").unwrap().password().as_deref(), Some("only"));
         assert_eq!(Url::parse("redis://u:p%40w%@h").unwrap().password().as_deref(), Some("p@w%"));
-        assert_eq!(url.with_login("::1", 7001, None), "redis://[::1]:7001/2?timeout=1");
     }
 
     #[test]

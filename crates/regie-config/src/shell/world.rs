@@ -6,10 +6,13 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::Duration;
 
+use regie_core::Secret;
+
 use super::files::{Folder, read_text};
 use crate::addresses::Network;
 use crate::files::Files;
 use crate::load::World;
+use crate::store::{ADDRESS_FILE, PASSWORD_FILE, StoreFiles};
 
 /// A name server that does not answer must not hold up the start.
 const RESOLVE_LIMIT: Duration = Duration::from_secs(2);
@@ -64,6 +67,17 @@ impl World for Machine {
             .map(|line| line.strip_suffix('\r').unwrap_or(line))
             .unwrap_or(&text)
             .to_owned())
+    }
+
+    fn store_files(&self, state: &Path) -> StoreFiles {
+        let line = |name: &str| {
+            let text = read_text(&self.folder.join(state).join(name)).ok()?;
+            Some(text.trim().to_owned()).filter(|line| !line.is_empty())
+        };
+        StoreFiles {
+            address: line(ADDRESS_FILE).and_then(|address| address.parse().ok()),
+            password: line(PASSWORD_FILE).map(Secret::new),
+        }
     }
 }
 

@@ -105,7 +105,19 @@ fn what_single_values_cannot_say_is_checked_too() {
             "[php.web]\nworkers = \"16-2\"",
             "regie.toml:2:11: expects two numbers from 1 to 1024, the smaller first, such as \"2-16\"; found \"16-2\"",
         ),
-        ("[store]\ndb.x = {}", "regie.toml:2:4: \"x\" is no number of a database"),
+        ("[store]\ndb.x = {}", "regie.toml:2:4: \"x\" is no number of a database; the store has 0 to 15"),
+        (
+            "[store]\nurl = \"redis://a:26379,b:26379?sentinel_master=main\"",
+            "regie.toml:2:7: a Sentinel is not served by this version; name one server: \"redis://:${REDIS_PASSWORD}@10.0.0.5:6379\"",
+        ),
+        (
+            "[store]\nlisten = \"0.0.0.0:6379\"\npassword = \"\"",
+            "regie.toml:3:12: without a password the store listens on loopback only; leave the password out and one is made, or listen on 127.0.0.1",
+        ),
+        (
+            "[store]\nlisten = \"unix:/run/store.sock\"",
+            "regie.toml:2:10: the store listens on a Unix socket of its own already; write an address and port; its own Unix socket is always there",
+        ),
         ("[program.a]\ncommand = []", "regie.toml:2:11: the command is empty"),
         ("[php]\nini = { a = \"b\\nc\" }", "regie.toml:2:13: an ini value is a single line"),
         ("[php.web]\nenv = { A = \"b\\u0000\" }", "regie.toml:2:13: contains a NUL character"),

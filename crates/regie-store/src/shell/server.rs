@@ -280,6 +280,10 @@ impl Server {
     fn handle(&mut self, engine: &mut Engine, token: u64, flags: EpollFlags, scratch: &mut [u8]) {
         if token == SHUTDOWN {
             self.stopping = true;
+            // As redis-server: what has a schedule of snapshots and no log is saved before the end.
+            if !engine.setting("save").is_empty() && engine.setting("appendonly") == "no" {
+                self.disk.snapshot_now(engine, self.report);
+            }
         } else if token >= FIRST_LISTENER {
             self.accept(engine, (token - FIRST_LISTENER) as usize);
         } else {

@@ -13,6 +13,7 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
+use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -31,6 +32,7 @@ use crate::output::{self, Paint, Tone};
 use crate::programs::{self, Binaries, Socket};
 use crate::site::{Place, Site};
 use crate::sockets::{self, Rules};
+use crate::store;
 
 /// `regie up`.
 pub(crate) fn up(place: &Place, asked: &Up) -> Exit {
@@ -70,7 +72,9 @@ fn start(place: &Place, detached: bool) -> Result<Outcome, Exit> {
     let binaries = binaries()?;
     let run_as = site.run_as().and_then(|run_as| site.make_folders().map(|()| run_as)).map_err(failed)?;
     let claim = claim_folder(&site)?;
-    let (table, served) = open_table(&site, &binaries, run_as.as_ref())?;
+    let (store, site) = open_store(place, site, run_as.as_ref())?;
+    let (mut table, served) = open_table(&site, &binaries, run_as.as_ref())?;
+    table.descriptors.extend(store);
     for listen in &served {
         output::line(format_args!("  {:<10}{}", "serving", paint.text(Tone::Strong, url(listen))));
     }
@@ -104,6 +108,9 @@ fn introduce(site: &Site, paint: Paint) {
     output::line(format_args!("  {:<10}{}, {root}", "app", loaded.application.title()));
     for (name, pool) in &loaded.config.pools {
         output::line(format_args!("  {:<9} {}", format!("php:{name}"), describe_pool(pool)));
+    }
+    if let Some(what) = store::describe(site) {
+        output::line(format_args!("  {:<10}{what}", "store"));
     }
     for decision in &loaded.decisions {
         output::line(format_args!("  {:<10}{decision}", "address"));
@@ -165,7 +172,20 @@ fn claim_folder(site: &Site) -> Result<Claim, Exit> {
     }
 }
 
-/// The table with all its sockets open, and where HTTP is served.
+/// Opens the store's sockets. The application's addresses lead to them, so the configuration is read again where they
+/// are not those that it was read with.
+fn open_store(place: &Place, site: Site, run_as: Option<&RunAs>) -> Result<(Descriptors, Site), Exit> {
+    let opened = store::open(&site, &BTreeSet::new(), store_rules(&site, run_as)).map_err(|fault| {
+        output::error(output::chain(&fault));
+        Exit::Unavailable
+    })?;
+    let site = if opened.is_new { place.load(None)? } else { site };
+    Ok((opened.descriptors, site))
+}
+
+type Descriptors = Vec<(String, OwnedFd)>;
+
+/// The table with all its other sockets open, and where HTTP is served.
 fn open_table(
     site: &Site,
     binaries: &Binaries,
@@ -201,6 +221,10 @@ fn http_rules<'a>(site: &Site, owner: Option<&'a RunAs>) -> Rules<'a> {
     Rules { next_free_port: !site.is_production(), owner, mode: 0o666 }
 }
 
+fn store_rules<'a>(site: &Site, owner: Option<&'a RunAs>) -> Rules<'a> {
+    Rules { next_free_port: !site.is_production(), owner, mode: 0o600 }
+}
+
 const fn pool_rules(owner: Option<&RunAs>) -> Rules<'_> {
     Rules { next_free_port: false, owner, mode: 0o600 }
 }
@@ -209,7 +233,12 @@ const fn pool_rules(owner: Option<&RunAs>) -> Rules<'_> {
 fn reread(place: &Place, binaries: Binaries, run_as: Option<RunAs>, mut open: BTreeSet<String>) -> Reread {
     let place = Place { folder: place.folder.clone(), config: place.config.clone() };
     Box::new(move || {
-        let site = place.read(None).map_err(|faults| faults.to_string())?;
+        let mut site = place.read(None).map_err(|faults| faults.to_string())?;
+        let store = store::open(&site, &open, store_rules(&site, run_as.as_ref()))
+            .map_err(|fault| output::chain(&fault))?;
+        if store.is_new {
+            site = place.read(None).map_err(|faults| faults.to_string())?;
+        }
         let sockets: Vec<(Socket, Rules<'_>)> = programs::http_sockets(&site.loaded.config)
             .into_iter()
             .map(|socket| (socket, http_rules(&site, run_as.as_ref())))
@@ -217,8 +246,10 @@ fn reread(place: &Place, binaries: Binaries, run_as: Option<RunAs>, mut open: BT
                 programs::pool_sockets(&site).into_iter().map(|socket| (socket, pool_rules(run_as.as_ref()))),
             )
             .collect();
-        let mut table =
-            Table { programs: programs::table(&site, &binaries, run_as.as_ref()), descriptors: Vec::new() };
+        let mut table = Table {
+            programs: programs::table(&site, &binaries, run_as.as_ref()),
+            descriptors: store.descriptors,
+        };
         for (socket, rules) in &sockets {
             if !open.contains(&socket.name) {
                 let (fd, _) = sockets::open(socket, *rules).map_err(|fault| output::chain(&fault))?;
@@ -229,7 +260,8 @@ fn reread(place: &Place, binaries: Binaries, run_as: Option<RunAs>, mut open: BT
         for name in lanes.iter().filter(|name| !open.contains(*name)) {
             table.descriptors.extend(sockets::open_lane(name).map_err(|fault| fault.to_string())?);
         }
-        open = sockets.into_iter().map(|(socket, _)| socket.name).chain(lanes).collect();
+        let names = sockets.into_iter().map(|(socket, _)| socket).chain(store::sockets(&site));
+        open = names.map(|socket| socket.name).chain(lanes).collect();
         Ok(table)
     })
 }

@@ -2,6 +2,7 @@
 
 mod gateway;
 pub(crate) mod schedule;
+mod store;
 mod watch;
 
 use regie_core::Exit;
@@ -14,6 +15,7 @@ pub(crate) fn start(place: &Place, role: &Role) -> Exit {
     match role {
         Role::Gateway => gateway::gateway(place),
         Role::Schedule => schedule::schedule(place),
+        Role::Store(asked) => store::store(place, asked),
         Role::Watch => watch::watch(place),
     }
 }

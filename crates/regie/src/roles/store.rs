@@ -1,0 +1,197 @@
+//! `regie role store`: the store that speaks Redis's protocol.
+//!
+//! **For an application** it reads `[store]`, takes its listeners from the supervisor (or opens them when it runs
+//! alone), says `READY=1` once the data is read, and ends with its log synced on SIGTERM, SIGINT, or when the
+//! supervisor is gone. The listeners stay open in the supervisor meanwhile: clients wait until the next one accepts.
+//!
+//! **In place of redis-server** it runs when it is given options of its own: with redis-server's defaults (snapshots
+//! on its schedule and at the end, no log of writes), and without a password on loopback.
+
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::SignalFd;
+use regie_core::Exit;
+use regie_store::{Inherited, Options, RunError, run};
+
+use crate::cli::StoreRole;
+use crate::handed::{Handed, notify};
+use crate::output;
+use crate::site::Place;
+use crate::store;
+
+/// redis-server's own schedule of snapshots, in seconds and changes.
+const REDIS_SCHEDULE: &str = "3600 1 300 100 60 10000";
+
+/// Descriptors beside those of clients: listeners, files, the loop's own.
+const OTHER_DESCRIPTORS: u64 = 64;
+
+/// The role. Returns when it has ended.
+pub(crate) fn store(place: &Place, asked: &StoreRole) -> Exit {
+    let alone = !asked.listen.is_empty()
+        || asked.unix.is_some()
+        || asked.dir.is_some()
+        || asked.password_file.is_some()
+        || !asked.settings.is_empty();
+    let prepared = if alone { in_place_of_redis(asked) } else { of_the_application(place) };
+    let (options, inherited, lifeline) = match prepared {
+        Ok(prepared) => prepared,
+        Err(exit) => return exit,
+    };
+    match serve(&options, inherited, lifeline) {
+        Ok(()) => Exit::Done,
+        Err(fault) => {
+            output::error(format_args!("store: {}", output::chain(&fault)));
+            match fault {
+                RunError::Setting(_) => Exit::Usage,
+                RunError::Listen { .. } => Exit::Unavailable,
+                _ => Exit::Failed,
+            }
+        }
+    }
+}
+
+type Prepared = (Options, Inherited, Option<OwnedFd>);
+
+fn of_the_application(place: &Place) -> Result<Prepared, Exit> {
+    let site = place.load(None)?;
+    if !store::is_embedded(&site) {
+        output::error("this application has no store of its own: [store] url or [store] enabled says so");
+        return Err(Exit::Usage);
+    }
+    let failed = |fault: std::io::Error| {
+        output::error(format_args!("store: {fault}"));
+        Exit::Failed
+    };
+    let mut handed = Handed::take().map_err(failed)?;
+    let lifeline = handed.lifeline();
+    let tcp: Vec<TcpListener> = handed.with_prefix(store::TCP).into_iter().map(Into::into).collect();
+    let unix: Vec<UnixListener> = handed.with_prefix(store::UNIX).into_iter().map(Into::into).collect();
+    let mut options = Options {
+        dir: Some(store::data_dir(&site)),
+        config: store::settings(&site),
+        report: Some(|line| output::note(line)),
+        ..Options::default()
+    };
+    if tcp.is_empty() && unix.is_empty() {
+        site.make_folders().map_err(failed)?;
+        options.listen = store::address(&site).into_iter().collect();
+        options.unix = Some(store::socket_path(&site));
+    }
+    if let Some(address) = tcp.first().and_then(|socket| socket.local_addr().ok()) {
+        options.config.push(("port".to_owned(), address.port().to_string()));
+    }
+    Ok((options, Inherited { tcp, unix }, lifeline))
+}
+
+fn in_place_of_redis(asked: &StoreRole) -> Result<Prepared, Exit> {
+    let usage = |what: String| {
+        output::error(format_args!("store: {what}"));
+        Exit::Usage
+    };
+    let mut config = vec![("save".to_owned(), REDIS_SCHEDULE.to_owned())];
+    for setting in &asked.settings {
+        let (name, value) = setting
+            .split_once('=')
+            .ok_or_else(|| usage(format!("\"{setting}\" is not NAME=VALUE, as maxmemory=1gb")))?;
+        config.push((name.trim().to_owned(), value.trim().to_owned()));
+    }
+    if let Some(password) = password(asked.password_file.as_deref()).map_err(usage)? {
+        config.push(("requirepass".to_owned(), password));
+    }
+    let mut listen = asked.listen.clone();
+    if listen.is_empty() && asked.unix.is_none() {
+        listen.push(SocketAddr::from(([127, 0, 0, 1], 6379)));
+    }
+    let open = config.iter().rfind(|(name, _)| name == "requirepass").is_none_or(|(_, text)| text.is_empty());
+    if let Some(address) = listen.iter().find(|address| open && !address.ip().is_loopback()) {
+        return Err(usage(format!(
+            "{address} can be reached by others, so it needs a password: --password-file FILE, or the variable \
+             REGIE_STORE_PASSWORD"
+        )));
+    }
+    if let Some(address) = listen.first() {
+        config.push(("port".to_owned(), address.port().to_string()));
+    }
+    if asked.dir.is_none() {
+        output::note("store: nothing is kept over a restart without --dir");
+    }
+    let options = Options {
+        listen,
+        unix: asked.unix.clone(),
+        dir: asked.dir.clone(),
+        config,
+        report: Some(|line| output::note(format_args!("store: {line}"))),
+    };
+    Ok((options, Inherited::default(), None))
+}
+
+/// The password of a store that runs alone. It never stands on the command line, which every user can read.
+fn password(file: Option<&Path>) -> Result<Option<String>, String> {
+    let Some(file) = file else { return Ok(std::env::var("REGIE_STORE_PASSWORD").ok()) };
+    let text = std::fs::read_to_string(file).map_err(|fault| format!("{}: {fault}", file.display()))?;
+    let password = text.trim_end_matches(['\n', '\r']);
+    if password.is_empty() {
+        return Err(format!("{}: the file is empty", file.display()));
+    }
+    Ok(Some(password.to_owned()))
+}
+
+fn serve(options: &Options, inherited: Inherited, lifeline: Option<OwnedFd>) -> Result<(), RunError> {
+    allow_clients();
+    let shutdown = shutdown(lifeline)?;
+    // Nobody hears a status without a supervisor, and nothing depends on it.
+    let _ = notify("STATUS=reading its data\n");
+    let unix = options.unix.clone();
+    let handed = !inherited.tcp.is_empty() || !inherited.unix.is_empty();
+    let ready = move |addresses: &[SocketAddr]| {
+        if !handed {
+            for address in addresses {
+                output::note(format_args!("store: ready on {address}"));
+            }
+            if let Some(path) = &unix {
+                output::note(format_args!("store: ready on {}", path.display()));
+            }
+        }
+        if let Err(fault) = notify("STATUS=\nREADY=1\n") {
+            output::error(format_args!("store: cannot say that it is ready: {fault}"));
+        }
+    };
+    run(options, inherited, &shutdown, ready)
+}
+
+/// As many descriptors as the system lets one have without asking, as redis-server takes them for its clients.
+fn allow_clients() {
+    const CLIENTS: u64 = 10_000;
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && soft < CLIENTS + OTHER_DESCRIPTORS
+    {
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard.min(CLIENTS + OTHER_DESCRIPTORS).max(soft), hard);
+    }
+}
+
+/// What becomes readable when it is time to end. To be called before any thread is started: each takes over which
+/// signals are blocked.
+fn shutdown(lifeline: Option<OwnedFd>) -> std::io::Result<OwnedFd> {
+    let signals = SigSet::from_iter([Signal::SIGTERM, Signal::SIGINT]);
+    signals.thread_block()?;
+    let asked = SignalFd::new(&signals)?;
+    let (ends, ended) = std::io::pipe()?;
+    std::thread::Builder::new().name("store-stop".into()).spawn(move || {
+        let mut waits = vec![PollFd::new(asked.as_fd(), PollFlags::POLLIN)];
+        waits.extend(lifeline.as_ref().map(|pipe| PollFd::new(pipe.as_fd(), PollFlags::POLLIN)));
+        while let Err(nix::errno::Errno::EINTR) = poll(&mut waits, PollTimeout::NONE) {}
+        if waits[0].any() != Some(true) {
+            output::error("store: the supervisor is gone; stopping");
+        }
+        // Whether anybody hears it changes nothing.
+        let _ = notify("STOPPING=1\n");
+        drop(ended);
+    })?;
+    Ok(ends.into())
+}
