@@ -16,11 +16,19 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::{Gid, Uid, chown};
 
+macro_rules! files {
+    ($($name:literal)*) => { &[$(($name, include_str!(concat!("../../../php/", $name)))),*] };
+}
+
 /// Path below `run/php`, and content.
-const FILES: &[(&str, &str)] = &[
-    ("laravel/jobs.php", include_str!("../../../php/laravel/jobs.php")),
-    ("laravel/schedule.php", include_str!("../../../php/laravel/schedule.php")),
-    ("symfony/jobs.php", include_str!("../../../php/symfony/jobs.php")),
+const FILES: &[(&str, &str)] = files![
+    "laravel/describe.php"
+    "laravel/held.php"
+    "laravel/jobs.php"
+    "laravel/runner.php"
+    "laravel/schedule.php"
+    "shared/loop.php"
+    "symfony/jobs.php"
 ];
 
 /// Where the files are, below the run folder.
