@@ -7,6 +7,7 @@ use std::process::{Command, exit};
 const SOURCES: &[&str] = &[
     "functions.c",
     "ini.c",
+    "inspect.c",
     "layout.c",
     "message.c",
     "paranoid.c",

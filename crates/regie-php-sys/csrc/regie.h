@@ -140,6 +140,9 @@ int32_t regie_php_run(int32_t *exit_status);
 void regie_php_sequence(uint32_t sequence);
 /* 1 when the time limit of the request in hand has passed. */
 int32_t regie_php_timed_out(void);
+/* In a child that is no worker: the state of opcache as JSON, valid until the next call; null when it could not be made.
+ */
+const char *regie_php_opcache(int32_t with_scripts);
 /* Version of the engine, "8.2.35". */
 const char *regie_php_version(void);
 /* Name shown by ps. */

@@ -73,7 +73,7 @@ static void look_at_opcache(void) {
         full = zend_hash_str_find(Z_ARRVAL(result), ZEND_STRL("cache_full"));
         pending = zend_hash_str_find(Z_ARRVAL(result), ZEND_STRL("restart_pending"));
         if ((full && zend_is_true(full)) || (pending && zend_is_true(pending))) {
-            regie_text why = {ZEND_STRL("opcache is full: raise opcache.memory_consumption")};
+            regie_text why = {ZEND_STRL("opcache is full: raise opcache.memory_consumption or opcache.max_accelerated_files")};
             told = 1;
             regie.call->event(REGIE_EVENT_GENERATION, why);
         }

@@ -47,6 +47,11 @@ unsafe extern "C" {
     /// # Safety
     /// Called in a worker, on its only thread.
     pub fn regie_php_timed_out() -> i32;
+    /// The state of opcache as JSON; null when it could not be made. Valid until the next call.
+    ///
+    /// # Safety
+    /// The engine runs, and this process is a child of the master's that serves no requests.
+    pub fn regie_php_opcache(with_scripts: i32) -> *const std::ffi::c_char;
     /// The version of the engine that is linked in.
     ///
     /// # Safety

@@ -120,6 +120,10 @@ pub(crate) struct Options {
     #[arg(long, value_name = "ADDRESS", value_parser = parse_listen)]
     pub(crate) status_listen: Option<Listen>,
 
+    /// The same on a socket of this name out of LISTEN_FDS; its process is there only while it is asked.
+    #[arg(long, value_name = "NAME", conflicts_with = "status_listen")]
+    pub(crate) status_fd: Option<String>,
+
     /// Endings of files that may be run, joined by commas. Empty: all.
     #[arg(long, value_name = "LIST", default_value = ".php,.phar", value_delimiter = ',')]
     pub(crate) limit_extensions: Vec<String>,

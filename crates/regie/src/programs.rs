@@ -45,8 +45,21 @@ pub(crate) fn http_sockets(config: &Config) -> Vec<Socket> {
 /// The sockets of the pools that are ours.
 pub(crate) fn pool_sockets(site: &Site) -> Vec<Socket> {
     let ours = site.loaded.config.pools.iter().filter(|(_, pool)| pool.url.is_none());
-    ours.map(|(name, _)| Socket { name: pool_socket_name(name), listen: Listen::Unix(pool_path(site, name)) })
-        .collect()
+    ours.flat_map(|(name, _)| {
+        let requests = Socket { name: pool_socket_name(name), listen: Listen::Unix(pool_path(site, name)) };
+        let status = Socket { name: status_socket_name(name), listen: Listen::Unix(status_path(site, name)) };
+        [requests, status]
+    })
+    .collect()
+}
+
+/// Where a pool of ours is asked about itself.
+pub(crate) fn status_path(site: &Site, name: &str) -> PathBuf {
+    site.run_dir().join(format!("php.{name}.status.sock"))
+}
+
+fn status_socket_name(name: &str) -> String {
+    format!("php.{name}.status")
 }
 
 /// The lanes between the gateway and pools of ours: shared memory that outlives both.
@@ -169,7 +182,8 @@ fn php(site: &Site, binaries: &Binaries, run_as: Option<&RunAs>, name: &str, poo
         reload: Reload::Overlap,
         holds_code: true,
         depends_on: store::is_embedded(site).then(|| STORE.to_owned()).into_iter().collect(),
-        descriptors: std::iter::once(pool_socket_name(name))
+        descriptors: [pool_socket_name(name), status_socket_name(name)]
+            .into_iter()
             .chain(has_lane(name, pool).then(|| Lane::names(&lane_name(name))).into_iter().flatten())
             .collect(),
         ..Program::new(format!("php:{name}"), command)
@@ -194,6 +208,7 @@ fn php_command(site: &Site, binaries: &Binaries, name: &str, pool: &Pool) -> Vec
     let mut words = Words(vec![text(&binaries.regie_php)]);
     words.pair("--pool", name);
     words.pair("--listen-fd", pool_socket_name(name));
+    words.pair("--status-fd", status_socket_name(name));
     if has_lane(name, pool) {
         words.pair("--lane-fd", lane_name(name));
     }

@@ -130,6 +130,12 @@ fn other_php_files_run_beside_a_worker_script() {
     assert_eq!(site.get("/").text(), "worker");
     let status = site.regie(&["status"]);
     assert!(String::from_utf8_lossy(&status.stdout).contains("php:web-classic"), "{status:?}");
+    let opcache = site.regie(&["php", "opcache", "--json"]);
+    let told = String::from_utf8_lossy(&opcache.stdout);
+    assert!(told.contains("\"web\":{") && told.contains("\"web-classic\":{"), "{opcache:?}");
+    let reset = site.regie(&["php", "opcache", "reset", "-p", "web"]);
+    assert!(reset.status.success(), "{reset:?}");
+    assert_eq!(site.get("/").text(), "worker");
 }
 
 #[test]

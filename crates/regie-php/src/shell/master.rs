@@ -3,7 +3,7 @@
 
 use std::ffi::CString;
 use std::fmt::Write as _;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{Ordering::Relaxed, Ordering::SeqCst, fence};
 use std::time::Duration;
 
@@ -55,7 +55,7 @@ pub(crate) fn run(options: Options) -> Result<(), Fatal> {
         };
     }
     let (listener, is_tcp) = setup::open_listener(&options, &handoff, &identity, inherited.listener)?;
-    let status_listener = setup::open_status_listener(&options, inherited.status)?;
+    let status_listener = setup::open_status_listener(&options, &handoff, inherited.status)?;
     let lane = setup::open_lane(&options, &handoff)?;
     let janitor =
         lane.map(Janitor::new).transpose().map_err(|error| Fatal::Usage(format!("the lane: {error}")))?;
@@ -173,7 +173,9 @@ enum Generation {
 
 impl Master {
     fn serve(&mut self) {
-        self.fork_status_desk();
+        if !self.status_is_on_demand() {
+            self.fork_status_desk();
+        }
         while !self.stopped {
             let now_us = clock::monotonic_us();
             let views: Vec<View> = self.pool.slots.iter().map(view).collect();
@@ -335,6 +337,10 @@ impl Master {
 
     // --- the status desk ----------------------------------------------------------------------------------------
 
+    fn status_is_on_demand(&self) -> bool {
+        self.pool.options.status_fd.is_some()
+    }
+
     fn fork_status_desk(&mut self) {
         let Some(listener) = self.status.listener else { return };
         // SAFETY: this process has one thread.
@@ -343,7 +349,8 @@ impl Master {
             Ok(ForkResult::Child) => {
                 title(&format!("regie-php: pool {} status", self.pool.options.pool));
                 let ready = self.settle().is_ok();
-                let _ = ready && report::serve(self.pool, self.status.slot, listener).is_ok();
+                let once = self.status_is_on_demand();
+                let _ = ready && report::serve(self.pool, self.status.slot, listener, once).is_ok();
                 // SAFETY: nothing is left to write.
                 unsafe { sys::regie_exit(0) };
             }
@@ -380,9 +387,22 @@ impl Master {
         if let Some(lifeline) = &self.lifeline {
             fds.push(PollFd::new(lifeline.as_fd(), PollFlags::POLLIN));
         }
+        let lifeline_at = fds.len() - 1;
+        let asks = self.status.listener.filter(|_| {
+            self.status_is_on_demand() && self.status.pid.is_none() && !self.machine.is_stopping()
+        });
+        if let Some(listener) = asks {
+            // SAFETY: it stays open for the life of the process.
+            fds.push(PollFd::new(unsafe { BorrowedFd::borrow_raw(listener) }, PollFlags::POLLIN));
+        }
         let _ = poll(&mut fds, timeout);
-        let lifeline_ended = fds.get(2).is_some_and(|fd| fd.any().unwrap_or(false));
+        let is_ready = |at: usize| fds.get(at).is_some_and(|fd| fd.any().unwrap_or(false));
+        let lifeline_ended = self.lifeline.is_some() && is_ready(lifeline_at);
+        let is_asked = asks.is_some() && is_ready(fds.len() - 1);
         drop(fds);
+        if is_asked {
+            self.fork_status_desk();
+        }
         if lifeline_ended {
             log::master(Level::Warning, format_args!("the supervisor is gone, stopping"));
             self.lifeline = None;
@@ -450,7 +470,10 @@ impl Master {
             janitor.bury(pid.as_raw().cast_unsigned());
         }
         if self.status.pid == Some(pid) {
-            self.fork_status_desk();
+            self.status.pid = None;
+            if !self.status_is_on_demand() {
+                self.fork_status_desk();
+            }
         }
         if matches!(self.generation, Generation::Trial(trial) if trial == pid) {
             self.after_trial(code == Some(0));
@@ -522,7 +545,7 @@ impl Master {
             log::master(Level::Error, format_args!("cannot become the pool's user: {}", error.desc()));
             return EXIT_BOOT_FAILED;
         }
-        if let Err(error) = worker::install(self.pool, slot) {
+        if let Err(error) = worker::install(self.pool, slot, self.pool.lane) {
             log::master(Level::Error, format_args!("no memory for a worker: {}", error.desc()));
             return EXIT_BOOT_FAILED;
         }

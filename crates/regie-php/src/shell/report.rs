@@ -1,5 +1,5 @@
 //! Reads the scoreboard for the status page, and answers it on a listener of its own (`--status-listen`), in a process
-//! that runs no PHP: it answers also when all workers are busy. That listener understands FastCGI, as php-fpm's, and a
+//! that runs no application: it answers also when all workers are busy. That listener understands FastCGI, as php-fpm's, and a
 //! plain `GET` of HTTP, for curl and Prometheus.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -71,13 +71,18 @@ fn process(slot: &Slot, now_us: u64, wall: u64) -> Process {
     }
 }
 
-/// Answers on the status listener until told to leave. `slot` is nobody else's.
-pub(crate) fn serve(pool: &'static Pool, slot: &'static Slot, listener: i32) -> nix::Result<()> {
-    worker::install(pool, slot)?;
-    // SAFETY: just installed, and this process runs no engine that could call back.
+/// Answers on the status listener until told to leave, or one connection only. `slot` is nobody else's.
+pub(crate) fn serve(pool: &'static Pool, slot: &'static Slot, listener: i32, once: bool) -> nix::Result<()> {
+    worker::install(pool, slot, None)?;
+    // SAFETY: just installed, and what the engine is asked here calls back for nothing but the log.
     let worker = unsafe { worker::current() };
     while !worker.leaving() {
-        let Ok(fd) = accept4(listener, SockFlag::SOCK_CLOEXEC) else { continue };
+        let Ok(fd) = accept4(listener, SockFlag::SOCK_CLOEXEC) else {
+            if once {
+                return Ok(());
+            }
+            continue;
+        };
         // SAFETY: just accepted.
         let peer = unsafe { OwnedFd::from_raw_fd(fd) };
         worker::prepare(peer.as_raw_fd(), false, PATIENCE);
@@ -86,6 +91,9 @@ pub(crate) fn serve(pool: &'static Pool, slot: &'static Slot, listener: i32) -> 
             Ok(4) if &first == b"GET " => drop(answer_http(pool, peer)),
             Ok(1..) => worker.serve_status(listen::keep(peer)),
             _ => {}
+        }
+        if once {
+            return Ok(());
         }
     }
     Ok(())

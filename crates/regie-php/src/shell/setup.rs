@@ -199,8 +199,19 @@ pub(crate) fn open_lane(options: &Options, handoff: &Handoff) -> Result<Option<&
 
 pub(crate) fn open_status_listener(
     options: &Options,
+    handoff: &Handoff,
     inherited: Option<i32>,
 ) -> Result<Option<OwnedFd>, Fatal> {
+    if let Some(name) = &options.status_fd {
+        let fd = handoff.get(name);
+        let fd =
+            fd.ok_or_else(|| Fatal::Usage(format!("--status-fd {name}: LISTEN_FDNAMES does not name it")))?;
+        // SAFETY: the descriptor was handed to us alone.
+        let socket = unsafe { listen::take_over(fd) };
+        let failed = |error| Fatal::Listen { place: format!("the socket {name}"), error };
+        listen::prepare(socket.as_fd()).map_err(failed)?;
+        return Ok(Some(socket));
+    }
     let Some(address) = &options.status_listen else { return Ok(None) };
     let place = || match address {
         Listen::Unix(path) => path.display().to_string(),

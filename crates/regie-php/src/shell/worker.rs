@@ -19,7 +19,8 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::sys::socket::{SockFlag, accept4, setsockopt, sockopt};
 use nix::sys::time::TimeVal;
-use regie_php_sys::{Outcome, Request, Text, regie_php_sequence, regie_php_timed_out};
+use regie_lane::Lane;
+use regie_php_sys::{Outcome, Request, Text, regie_php_opcache, regie_php_sequence, regie_php_timed_out};
 
 use super::area::Area;
 use super::clock;
@@ -63,12 +64,16 @@ pub(crate) unsafe fn current() -> &'static mut Worker {
     unsafe { &mut *WORKER.load(Relaxed) }
 }
 
-/// Makes this process a worker.
-pub(crate) fn install(pool: &'static Pool, slot: &'static Slot) -> nix::Result<()> {
+/// Makes this process a worker, with a seat in the lane if it shall take requests there.
+pub(crate) fn install(
+    pool: &'static Pool,
+    slot: &'static Slot,
+    lane: Option<&'static Lane>,
+) -> nix::Result<()> {
     let mut area = Area::new(INBOX + OUTBOX + PARAMS_MAX + STORE_SIZE + size_of::<Worker>() + 256)?;
     let connection = Connection::new(area.bytes(INBOX), area.bytes(OUTBOX), pool.options.io_timeout.0);
     let io_timeout = pool.options.io_timeout.0;
-    let lane = pool.lane.map(|lane| LaneDesk::sit_down(lane, pool.listener, io_timeout)).transpose()?;
+    let lane = lane.map(|lane| LaneDesk::sit_down(lane, pool.listener, io_timeout)).transpose()?;
     let worker = Worker {
         pool,
         slot,
@@ -370,11 +375,29 @@ impl Worker {
         true
     }
 
+    /// In the status process: what opcache holds. `REGIE_INSPECT` is `opcache`, or `scripts` for every script as well.
+    fn answer_about_opcache(&mut self) -> bool {
+        let Some(what) = self.store.get(b"REGIE_INSPECT") else { return false };
+        let with_scripts = i32::from(what == b"scripts");
+        // SAFETY: this is the status process, and the text is used before the next call.
+        let json = unsafe {
+            let text = regie_php_opcache(with_scripts);
+            (!text.is_null()).then(|| std::ffi::CStr::from_ptr(text))
+        };
+        let (status, body) = match json {
+            Some(json) => ("200 OK", json.to_bytes()),
+            None => ("500 Internal Server Error", &b"the state of opcache could not be read\n"[..]),
+        };
+        self.answer(&Plain { status, content_type: "application/json", extra: "", body });
+        true
+    }
+
     /// Answers one connection of the status listener.
     pub(crate) fn serve_status(&mut self, fd: RawFd) {
         self.connection.open(fd, false);
         while let Some(len) = self.next_head() {
-            if self.store.fill(&self.raw[..len]).is_err() || !self.answer_ourselves() {
+            let filled = self.store.fill(&self.raw[..len]).is_ok();
+            if !filled || !(self.answer_about_opcache() || self.answer_ourselves()) {
                 self.answer(&Plain {
                     status: "404 Not Found",
                     content_type: TEXT,

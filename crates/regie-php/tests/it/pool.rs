@@ -161,6 +161,15 @@ impl Pool {
         self.peer().ask(ask)
     }
 
+    /// Asks over a connection that is kept, and replaced when its worker says goodbye.
+    pub(crate) fn ask_kept(&self, connection: &mut Connection, uri: &str) -> String {
+        let answer = connection.ask(&self.get(uri));
+        if answer.goodbye {
+            *connection = Connection::open_as_gateway(&self.socket());
+        }
+        answer.text()
+    }
+
     /// Somebody who asks: a connection, or the lane.
     pub(crate) fn peer(&self) -> Peer<'_> {
         match &self.lane {

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use crate::client::Connection;
+use crate::client::{Ask, Connection};
 use crate::pool::{MODES, Mode, Pool, wait_until};
 
 const ONE: [&str; 2] = ["--workers", "1"];
@@ -219,6 +219,59 @@ fn opcache_reset_starts_a_new_generation_and_drops_no_request() {
         || pool.log(),
     );
     assert_eq!(pool.pid(), master, "the master is still the same process");
+}
+
+/// The engine would restart a full opcache as soon as nobody uses it, which in a pool of worker scripts is never.
+#[test]
+fn a_full_opcache_starts_a_new_generation_and_drops_no_request() {
+    let inis = ["opcache.max_accelerated_files=200", "opcache.file_update_protection=0"];
+    let flags = ["--workers", "1", "--ini", inis[0], "--ini", inis[1]];
+    let folder = tempfile::tempdir().unwrap();
+    let temp = [("TMPDIR", folder.path().to_str().unwrap())];
+    let pool = Pool::launch(Mode::Worker, "opcache-fill.php", &flags, &temp);
+    pool.wait_for_notice("READY=1");
+    let before = pool.workers();
+    let mut connection = Connection::open_as_gateway(&pool.socket());
+    assert!(connection.ask(&pool.get("/?scripts=400")).text().starts_with("fine "));
+    // A worker looks now and then.
+    wait_until(
+        "new workers",
+        || {
+            assert!(pool.ask_kept(&mut connection, "/").starts_with("fine "));
+            let now = pool.workers();
+            now.len() == 1 && now != before
+        },
+        || pool.log(),
+    );
+    assert!(pool.log().contains("opcache is full: raise opcache.memory_consumption"), "{}", pool.log());
+    assert!(pool.log().contains("starting a new generation of the pool"), "{}", pool.log());
+}
+
+#[test]
+fn opcache_is_told_of_while_all_workers_are_busy() {
+    for mode in MODES {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("status.sock");
+        let listen = format!("unix:{}", socket.display());
+        let pool = Pool::start(mode, "flush.php", &["--workers", "1", "--status-listen", &listen]);
+        let gate = pool.folder.path().join("gate");
+        let mut busy = Connection::open_as_gateway(&pool.socket());
+        busy.send(&pool.get(&format!("/?i=1&gate={}", gate.display())).to_bytes(true)).unwrap();
+        busy.next().unwrap();
+        let look = |what: &str| {
+            let ask = Ask::default().with("REGIE_INSPECT", what).with("REQUEST_METHOD", "GET");
+            let answer = Connection::open(&socket).ask(&ask);
+            assert_eq!((answer.status, answer.header("Content-Type")), (200, Some("application/json")));
+            answer.text()
+        };
+        for _ in 0..3 {
+            let told = look("opcache");
+            assert!(told.starts_with("{\"opcache_enabled\":true,"), "{told}");
+            assert!(told.contains("\"cache_full\":false") && !told.contains("flush.php"), "{told}");
+            assert!(look("scripts").contains("e2e/php/flush.php"), "{mode:?}");
+        }
+        std::fs::write(gate, "").unwrap();
+    }
 }
 
 #[test]

@@ -3,16 +3,17 @@
 use regie_config::shell::php::{choose, installed};
 use regie_core::Exit;
 
-use crate::commands::run;
+use crate::commands::{opcache, run};
 use crate::output::{self, Paint, Table, Tone};
 use crate::programs;
 use crate::site::{Place, Site};
 
-/// `info` and `versions` are questions of our own; everything else goes to PHP.
+/// `info`, `opcache` and `versions` are questions of our own; everything else goes to PHP.
 pub(crate) fn php(place: &Place, words: Vec<String>) -> Exit {
     let own = match words.first().map(String::as_str) {
         Some("info") => info,
         Some("versions") => versions,
+        Some("opcache") => return opcache::opcache(place, &words[1..]),
         _ => {
             let command: Vec<String> = std::iter::once("php".to_owned()).chain(words).collect();
             return run::run(place, "jobs", &command);
