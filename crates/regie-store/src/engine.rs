@@ -266,6 +266,12 @@ impl Engine {
         self.sessions.remove(&client);
     }
 
+    /// How many keys there are in all databases.
+    #[must_use]
+    pub fn keys(&self) -> u64 {
+        self.databases.iter().map(|database| database.len() as u64).sum()
+    }
+
     /// How many clients there are.
     #[must_use]
     pub fn clients(&self) -> usize {

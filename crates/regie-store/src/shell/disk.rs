@@ -23,7 +23,9 @@ use crate::engine::{DiskState, Engine};
 use crate::journal;
 use crate::manifest::{Manifest, Part, log_name, snapshot_name};
 use crate::shell::clock;
-use crate::shell::recover::{self, RecoveryError, delete_leftovers, file_error, lock, write_manifest};
+use crate::shell::recover::{
+    self, Recovered, RecoveryError, delete_leftovers, file_error, lock, write_manifest,
+};
 use nix::fcntl::Flock;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -128,14 +130,8 @@ pub(crate) struct Disk {
 }
 
 impl Disk {
-    /// Reads what is in the folder into the engine, and opens the log if there is to be one.
-    pub(crate) fn open(
-        dir: Option<&Path>,
-        engine: &mut Engine,
-        report: fn(&str),
-    ) -> Result<Self, RecoveryError> {
-        let syncer = Syncer::start().map_err(file_error(Path::new("thread")))?;
-        let mut disk = Self {
+    fn new(dir: Option<&Path>, engine: &Engine) -> io::Result<Self> {
+        Ok(Self {
             dir: dir.map(Path::to_owned),
             _lock: None,
             manifest: Manifest::default(),
@@ -144,21 +140,36 @@ impl Disk {
             unsynced_databases: 0,
             unwritten: Vec::new(),
             snapshot: None,
-            syncer,
+            syncer: Syncer::start()?,
             sync_asked_at: 0,
             fault: None,
             state: engine.disk().clone(),
             saved_changes: 0,
             must_renew: false,
             failed_at: 0,
-        };
+        })
+    }
+
+    /// Reads what is in the folder into the engine, and opens the log if there is to be one.
+    pub(crate) fn open(
+        dir: Option<&Path>,
+        engine: &mut Engine,
+        report: fn(&str),
+    ) -> Result<Self, RecoveryError> {
+        let mut disk = Self::new(dir, engine).map_err(file_error(Path::new("thread")))?;
         let Some(dir) = dir else {
             engine.set_logging(false);
             return Ok(disk);
         };
         fs::create_dir_all(dir).map_err(file_error(dir))?;
         disk._lock = Some(lock(dir)?);
-        disk.manifest = recover::recover(dir, engine, report)?;
+        match recover::recover(dir, engine, report)? {
+            Recovered::Own(manifest) => disk.manifest = manifest,
+            Recovered::Redis => {
+                engine.set_logging(false);
+                disk.snapshot_at_once(engine).map_err(file_error(dir))?;
+            }
+        }
         if engine.setting("appendonly") == "yes" {
             disk.start_log(engine, true).map_err(file_error(dir))?;
         }
@@ -447,11 +458,33 @@ impl Disk {
         Ok(())
     }
 
+    /// Writes what an engine holds into a folder that holds nothing yet.
+    pub(crate) fn write_first(dir: &Path, lock: Flock<File>, engine: &mut Engine) -> io::Result<()> {
+        engine.set_logging(false);
+        let mut disk = Self::new(Some(dir), engine)?;
+        disk._lock = Some(lock);
+        disk.snapshot_at_once(engine)
+    }
+
+    /// Writes a whole snapshot before it returns, and installs it; there is none under way.
+    fn snapshot_at_once(&mut self, engine: &mut Engine) -> io::Result<()> {
+        self.begin_snapshot(engine)?;
+        self.walk_to_the_end(engine);
+        let Some(snapshot) = self.snapshot.take() else { return Ok(()) };
+        let dir = self.dir.clone().unwrap_or_default();
+        self.install(snapshot, &dir)
+    }
+
     /// Writes a whole snapshot before it returns.
     pub(crate) fn snapshot_now(&mut self, engine: &mut Engine, report: fn(&str)) {
         if let Err(error) = self.begin_snapshot(engine) {
             return self.snapshot_failed(engine, report, &error);
         }
+        self.walk_to_the_end(engine);
+        self.finish_snapshot(engine, report);
+    }
+
+    fn walk_to_the_end(&mut self, engine: &mut Engine) {
         loop {
             let done = engine.walk(1 << 20);
             let records = engine.take_snapshot();
@@ -461,7 +494,6 @@ impl Disk {
             }
         }
         self.walked(true);
-        self.finish_snapshot(engine, report);
     }
 
     fn finish_snapshot(&mut self, engine: &mut Engine, report: fn(&str)) {

@@ -5,6 +5,7 @@ mod connection;
 mod disk;
 mod process;
 mod recover;
+mod redis_files;
 mod server;
 pub mod tools;
 

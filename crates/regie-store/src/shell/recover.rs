@@ -10,7 +10,7 @@ use crate::engine::Engine;
 use crate::journal::{self, Broken, Frames};
 use crate::manifest::{self, Manifest, ManifestError, log_name, snapshot_name};
 use crate::session::{ClientId, Peer};
-use crate::shell::clock;
+use crate::shell::{clock, redis_files};
 use nix::fcntl::{Flock, FlockArg};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -41,6 +41,14 @@ pub enum RecoveryError {
         /// Which file.
         path: PathBuf,
         /// By which version, and what to do.
+        why: String,
+    },
+    /// A Redis's file cannot be read.
+    #[error("{}: {why}; nothing was changed", path.display())]
+    Foreign {
+        /// Which file.
+        path: PathBuf,
+        /// Where and how.
         why: String,
     },
     /// Another process works on this folder.
@@ -120,10 +128,47 @@ pub(crate) fn delete_leftovers(dir: &Path, manifest: &Manifest) {
     }
 }
 
-/// Reads everything into the engine; what the manifest then is.
-pub(crate) fn recover(dir: &Path, engine: &mut Engine, report: fn(&str)) -> Result<Manifest, RecoveryError> {
-    let Some(mut manifest) = read_manifest(dir)? else { return Ok(Manifest::default()) };
+/// What was there at the start.
+pub(crate) enum Recovered {
+    /// The store's own data, or nothing.
+    Own(Manifest),
+    /// A Redis's: they are in the engine, and in none of the store's files yet.
+    Redis,
+}
+
+/// Reads everything into the engine.
+pub(crate) fn recover(dir: &Path, engine: &mut Engine, report: fn(&str)) -> Result<Recovered, RecoveryError> {
     let start = clock::stopwatch();
+    let took = || clock::stopwatch().saturating_sub(start) / 1000;
+    if let Some(manifest) = read_manifest(dir)? {
+        let manifest = read(dir, manifest, engine, Some(report))?;
+        delete_leftovers(dir, &manifest);
+        report(&format!("data read in {} ms", took()));
+        return Ok(Recovered::Own(manifest));
+    }
+    let Some(found) = redis_files::find(dir) else { return Ok(Recovered::Own(Manifest::default())) };
+    let summary = redis_files::load(&found, engine, &mut |_, _, _| {})?;
+    let (path, keys, ms) = (found.path().display(), engine.keys(), took());
+    report(&format!(
+        "{path}: data of a Redis read in {ms} ms ({keys} keys); from now on they are kept in this store's own files"
+    ));
+    summary.notes().iter().for_each(|note| report(note));
+    Ok(Recovered::Redis)
+}
+
+/// Reads everything into the engine and changes nothing; `None` if there is nothing. A torn tail is passed over.
+pub(crate) fn read_only(dir: &Path, engine: &mut Engine) -> Result<Option<Manifest>, RecoveryError> {
+    let Some(manifest) = read_manifest(dir)? else { return Ok(None) };
+    read(dir, manifest, engine, None).map(Some)
+}
+
+/// Reads what the manifest names. With `report` a torn tail is cut off.
+fn read(
+    dir: &Path,
+    mut manifest: Manifest,
+    engine: &mut Engine,
+    report: Option<fn(&str)>,
+) -> Result<Manifest, RecoveryError> {
     engine.set_loading(true);
     if let Some(part) = &mut manifest.snapshot {
         let path = dir.join(snapshot_name(part.number));
@@ -143,9 +188,6 @@ pub(crate) fn recover(dir: &Path, engine: &mut Engine, report: fn(&str)) -> Resu
     engine.disconnect(client);
     engine.set_loading(false);
     let _ = engine.take_effects();
-    delete_leftovers(dir, &manifest);
-    let ms = clock::stopwatch().saturating_sub(start) / 1000;
-    report(&format!("data read in {ms} ms"));
     Ok(manifest)
 }
 
@@ -184,9 +226,10 @@ fn read_log(
     is_last: bool,
     engine: &mut Engine,
     client: ClientId,
-    report: fn(&str),
+    report: Option<fn(&str)>,
 ) -> Result<u64, RecoveryError> {
     let cut = |at: usize| -> Result<u64, RecoveryError> {
+        let Some(report) = report else { return Ok(at as u64) };
         let torn = bytes.len() - at;
         report(&format!("{}: the last {torn} bytes were torn and are cut off", path.display()));
         let file = OpenOptions::new().write(true).open(path).map_err(file_error(path))?;

@@ -12,37 +12,42 @@ use std::process::{Child, Command, Stdio};
 pub(crate) struct Peer {
     child: Child,
     pub(crate) address: SocketAddr,
-    _dir: tempfile::TempDir,
+    dir: Option<tempfile::TempDir>,
 }
 
 impl Peer {
     pub(crate) fn start() -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        Self::start_on(tempfile::tempdir().unwrap(), &["--save", ""])
+    }
+
+    /// On a folder that may hold data.
+    pub(crate) fn start_on(dir: tempfile::TempDir, arguments: &[&str]) -> Self {
         for _ in 0..20 {
             let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
             let mut child = Command::new("redis-server")
-                .args([
-                    "--port",
-                    &address.port().to_string(),
-                    "--bind",
-                    "127.0.0.1",
-                    "--save",
-                    "",
-                    "--daemonize",
-                    "no",
-                ])
+                .args(["--port", &address.port().to_string(), "--bind", "127.0.0.1", "--daemonize", "no"])
+                .args(arguments)
                 .current_dir(dir.path())
                 .stdout(Stdio::null())
                 .spawn()
                 .expect("the package redis-server is installed");
             while child.try_wait().unwrap().is_none() {
                 if std::net::TcpStream::connect(address).is_ok() {
-                    return Self { child, address, _dir: dir };
+                    return Self { child, address, dir: Some(dir) };
                 }
                 std::thread::yield_now();
             }
         }
         panic!("redis-server does not start");
+    }
+
+    /// Stops it as an operator would; its folder.
+    pub(crate) fn stop(mut self) -> tempfile::TempDir {
+        let mut client = Client::connect(self.address);
+        client.send(&[b"SHUTDOWN"]);
+        assert!(client.try_receive().is_none(), "redis-server stops");
+        self.child.wait().unwrap();
+        self.dir.take().unwrap()
     }
 }
 

@@ -6,6 +6,7 @@ mod differential;
 mod durability;
 mod frameworks;
 mod memory;
+mod moving;
 mod reference;
 mod scripts;
 mod server;

@@ -4,19 +4,27 @@
 //! - [`check`] and [`repair`] work on a folder that no store is running on ([`check`] also on one that is in use, but
 //!   then it may find the last log torn where it is just being written).
 //! - [`backup`] asks a running store for a copy.
+//! - [`load_redis_files`] reads a Redis's RDB or append-only files into a folder, [`export_rdb`] writes an RDB file. A
+//!   store that is started on a folder with a Redis's files and none of its own reads them by itself.
+//! - [`transfer`] copies everything from one running server to another: `store import` with a Redis as source, `store
+//!   export` with one as target.
 //!
 //! Each takes a function that hears how far the work is, for a progress bar.
 
 mod backup;
 mod check;
+mod files;
 mod repair;
 mod server;
+mod transfer;
 
 pub use crate::verify::{FileKind, FileState};
 pub use backup::{BackedUp, backup};
 pub use check::{Checked, CheckedFile, check};
+pub use files::{ExportedRdb, LoadedFiles, export_rdb, load_redis_files};
 pub use repair::{Repaired, repair};
 pub use server::{Endpoint, ServerAddress};
+pub use transfer::{TransferOptions, Transferred, transfer};
 
 use crate::shell::recover::RecoveryError;
 use std::io;

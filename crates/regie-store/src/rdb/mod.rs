@@ -1,6 +1,6 @@
 //! Values in the encoding of Redis's RDB files: for DUMP and RESTORE, for snapshots, and for reading a Redis's own.
 //!
-//! Written are the plain encodings, which every Redis from version 2.6 on reads (streams: from 5.0). Read are also the
+//! Written are the plain encodings, which every Redis from version 2.6 on reads (streams: from 7.0). Read are also the
 //! compact ones that Redis writes: listpack, ziplist, intset, zipmap, quicklist, and strings compressed with LZF.
 
 use crate::config::Config;
@@ -9,9 +9,13 @@ use crate::structures::hash::Hash;
 use crate::structures::list::List;
 use crate::structures::set::Set;
 use crate::structures::sorted_set::SortedSet;
-use crate::structures::stream::{Consumer, Group, Id, Pending, Stream};
 use crate::value::Value;
+use packed::{intset, listpack, lzf, ziplist, zipmap};
 use std::borrow::Cow;
+
+pub(crate) mod file;
+mod packed;
+mod stream;
 
 /// The version of the payloads that DUMP writes: Redis 7.0's.
 pub(crate) const VERSION: u16 = 10;
@@ -35,7 +39,17 @@ mod kind {
     pub(super) const SORTED_SET_LISTPACK: u8 = 17;
     pub(super) const LIST_QUICKLIST_2: u8 = 18;
     pub(super) const SET_LISTPACK: u8 = 20;
-    /// A stream in a form of our own.
+    pub(super) const HASH_ZIPMAP: u8 = 9;
+    /// Redis 5, 7.0 and 7.2.
+    pub(super) const STREAM: u8 = 15;
+    pub(super) const STREAM_2: u8 = 19;
+    pub(super) const STREAM_3: u8 = 21;
+    /// Hashes whose fields have deadlines: Redis 7.4 and its release candidates.
+    pub(super) const HASH_DEADLINES_OLD: u8 = 22;
+    pub(super) const HASH_LISTPACK_DEADLINES_OLD: u8 = 23;
+    pub(super) const HASH_DEADLINES: u8 = 24;
+    pub(super) const HASH_LISTPACK_DEADLINES: u8 = 25;
+    /// A stream as snapshots of format 1 have it.
     pub(super) const STREAM_PLAIN: u8 = 250;
 }
 
@@ -92,43 +106,7 @@ pub(crate) fn write_value(out: &mut Vec<u8>, value: &Value) {
                 out.extend_from_slice(&member.score.to_le_bytes());
             }
         }
-        Value::Stream(stream) => write_stream(out, stream),
-    }
-}
-
-fn write_id(out: &mut Vec<u8>, id: Id) {
-    write_length(out, id.ms);
-    write_length(out, id.seq);
-}
-
-fn write_stream(out: &mut Vec<u8>, stream: &Stream) {
-    out.push(kind::STREAM_PLAIN);
-    write_length(out, stream.len() as u64);
-    for entry in stream.range(Id::MIN, Id::MAX) {
-        write_id(out, entry.id);
-        write_length(out, entry.fields.len() as u64);
-        entry.fields.iter().for_each(|text| write_string(out, text));
-    }
-    write_id(out, stream.last_id);
-    write_id(out, stream.max_deleted);
-    write_length(out, stream.entries_added);
-    write_length(out, stream.groups.len() as u64);
-    for (name, group) in &stream.groups {
-        write_string(out, name);
-        write_id(out, group.last_delivered);
-        write_length(out, group.entries_read.map_or(0, |read| read + 1));
-        write_length(out, group.consumers.len() as u64);
-        for (name, consumer) in &group.consumers {
-            write_string(out, name);
-            write_length(out, consumer.seen_at as u64);
-        }
-        write_length(out, group.pending.len() as u64);
-        for (id, pending) in &group.pending {
-            write_id(out, *id);
-            write_string(out, &pending.consumer);
-            write_length(out, pending.delivered_at as u64);
-            write_length(out, pending.deliveries);
-        }
+        Value::Stream(stream) => stream::write(out, stream),
     }
 }
 
@@ -137,11 +115,13 @@ fn write_stream(out: &mut Vec<u8>, stream: &Stream) {
 pub(crate) struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
+    /// Deadlines of single fields of hashes, which were passed over.
+    pub(crate) field_deadlines: u64,
 }
 
 impl<'a> Reader<'a> {
     pub(crate) fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, at: 0 }
+        Self { bytes, at: 0, field_deadlines: 0 }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -247,9 +227,22 @@ impl<'a> Reader<'a> {
                 }
                 Value::Set(Box::new(set))
             }
-            kind::HASH | kind::HASH_ZIPLIST | kind::HASH_LISTPACK => {
+            kind::HASH_DEADLINES_OLD
+            | kind::HASH_LISTPACK_DEADLINES_OLD
+            | kind::HASH_DEADLINES
+            | kind::HASH_LISTPACK_DEADLINES => {
+                let mut hash = Hash::new();
+                for (field, text) in self.fields_with_deadlines(kind)? {
+                    if !hash.set(&field, &text, config.hash, seed) {
+                        return None;
+                    }
+                }
+                Value::Hash(Box::new(hash))
+            }
+            kind::HASH | kind::HASH_ZIPMAP | kind::HASH_ZIPLIST | kind::HASH_LISTPACK => {
                 let items = match kind {
                     kind::HASH => self.strings(2)?,
+                    kind::HASH_ZIPMAP => zipmap(&self.string()?)?,
                     kind::HASH_ZIPLIST => ziplist(&self.string()?)?,
                     _ => listpack(&self.string()?)?,
                 };
@@ -290,7 +283,10 @@ impl<'a> Reader<'a> {
                 }
                 Value::SortedSet(Box::new(set))
             }
-            kind::STREAM_PLAIN => Value::Stream(Box::new(self.stream(config)?)),
+            kind::STREAM | kind::STREAM_2 | kind::STREAM_3 => {
+                Value::Stream(Box::new(self.stream(kind, config)?))
+            }
+            kind::STREAM_PLAIN => Value::Stream(Box::new(self.plain_stream(config)?)),
             _ => return None,
         })
     }
@@ -305,6 +301,29 @@ impl<'a> Reader<'a> {
         Some(items)
     }
 
+    /// Fields and values; their deadlines are counted, because fields have none here.
+    fn fields_with_deadlines(&mut self, kind: u8) -> Option<Vec<(Vec<u8>, Vec<u8>)>> {
+        let mut fields = Vec::new();
+        if matches!(kind, kind::HASH_LISTPACK_DEADLINES | kind::HASH_LISTPACK_DEADLINES_OLD) {
+            if kind == kind::HASH_LISTPACK_DEADLINES {
+                self.take(8)?;
+            }
+            for row in listpack(&self.string()?)?.chunks_exact(3) {
+                self.field_deadlines += u64::from(row[2] != b"0");
+                fields.push((row[0].clone(), row[1].clone()));
+            }
+            return Some(fields);
+        }
+        if kind == kind::HASH_DEADLINES {
+            self.take(8)?;
+        }
+        for _ in 0..self.length()? {
+            self.field_deadlines += u64::from(self.length()? != 0);
+            fields.push((self.string()?.into_owned(), self.string()?.into_owned()));
+        }
+        Some(fields)
+    }
+
     fn old_double(&mut self) -> Option<f64> {
         Some(match self.byte()? {
             255 => f64::NEG_INFINITY,
@@ -313,199 +332,15 @@ impl<'a> Reader<'a> {
             length => crate::number::parse_double(self.take(usize::from(length))?)?,
         })
     }
-
-    fn id(&mut self) -> Option<Id> {
-        Some(Id { ms: self.length()?, seq: self.length()? })
-    }
-
-    fn stream(&mut self, config: &Config) -> Option<Stream> {
-        let mut stream = Stream::default();
-        for _ in 0..self.length()? {
-            let id = self.id()?;
-            let fields = self.strings(1)?;
-            let fields: Vec<&[u8]> = fields.iter().map(Vec::as_slice).collect();
-            stream.append(id, &fields, config.stream_block);
-        }
-        stream.last_id = self.id()?;
-        stream.max_deleted = self.id()?;
-        stream.entries_added = self.length()?;
-        for _ in 0..self.length()? {
-            let name = self.string()?;
-            let mut group = Group { last_delivered: self.id()?, ..Group::default() };
-            group.entries_read = self.length()?.checked_sub(1);
-            for _ in 0..self.length()? {
-                let consumer = self.string()?;
-                let seen_at = self.length()? as i64;
-                group.consumers.insert((&*consumer).into(), Consumer { seen_at, ..Consumer::default() });
-            }
-            for _ in 0..self.length()? {
-                let id = self.id()?;
-                let consumer = self.string()?;
-                let pending = Pending {
-                    consumer: (&*consumer).into(),
-                    delivered_at: self.length()? as i64,
-                    deliveries: self.length()?,
-                };
-                group.consumers.get_mut(&*consumer)?.pending.insert(id, ());
-                group.pending.insert(id, pending);
-            }
-            stream.groups.insert((&*name).into(), group);
-        }
-        Some(stream)
-    }
-}
-
-/// Unpacks LZF.
-fn lzf(packed: &[u8], length: usize) -> Option<Vec<u8>> {
-    let mut out: Vec<u8> = Vec::with_capacity(length.min(1 << 20));
-    let mut at = 0;
-    while at < packed.len() {
-        let control = usize::from(packed[at]);
-        at += 1;
-        if control < 32 {
-            out.extend_from_slice(packed.get(at..=at + control)?);
-            at += control + 1;
-        } else {
-            let mut count = control >> 5;
-            if count == 7 {
-                count += usize::from(*packed.get(at)?);
-                at += 1;
-            }
-            let back = ((control & 31) << 8 | usize::from(*packed.get(at)?)) + 1;
-            at += 1;
-            let start = out.len().checked_sub(back)?;
-            for index in start..start + count + 2 {
-                out.push(out[index]);
-            }
-        }
-        if out.len() > length {
-            return None;
-        }
-    }
-    (out.len() == length).then_some(out)
-}
-
-fn decimal(value: i64) -> Vec<u8> {
-    let mut out = Vec::new();
-    write_integer(&mut out, value);
-    out
-}
-
-/// A little-endian signed integer of up to 8 bytes.
-fn signed(bytes: &[u8]) -> i64 {
-    let mut value = if bytes.last().is_some_and(|byte| byte & 0x80 != 0) { -1i64 } else { 0 };
-    for &byte in bytes.iter().rev() {
-        value = value << 8 | i64::from(byte);
-    }
-    value
-}
-
-fn intset(bytes: &[u8]) -> Option<Vec<Vec<u8>>> {
-    let width = u32::from_le_bytes(bytes.get(..4)?.try_into().ok()?) as usize;
-    let count = u32::from_le_bytes(bytes.get(4..8)?.try_into().ok()?) as usize;
-    if !matches!(width, 2 | 4 | 8) || bytes.len() != count.checked_mul(width)?.checked_add(8)? {
-        return None;
-    }
-    Some(bytes[8..].chunks(width).map(|raw| decimal(signed(raw))).collect())
-}
-
-/// The elements of a listpack.
-fn listpack(bytes: &[u8]) -> Option<Vec<Vec<u8>>> {
-    if u32::from_le_bytes(bytes.get(..4)?.try_into().ok()?) as usize != bytes.len() {
-        return None;
-    }
-    let (mut at, mut items) = (6, Vec::new());
-    loop {
-        let first = *bytes.get(at)?;
-        if first == 0xff {
-            return Some(items);
-        }
-        let rest = &bytes[at..];
-        let (head, size, item) = match first {
-            0..=0x7f => (1, 0, decimal(i64::from(first))),
-            0x80..=0xbf => {
-                let length = usize::from(first & 0x3f);
-                (1, length, rest.get(1..1 + length)?.to_vec())
-            }
-            0xc0..=0xdf => {
-                let raw = u16::from(first & 0x1f) << 8 | u16::from(*rest.get(1)?);
-                (2, 0, decimal(i64::from((raw << 3) as i16 >> 3)))
-            }
-            0xe0..=0xef => {
-                let length = usize::from(first & 0x0f) << 8 | usize::from(*rest.get(1)?);
-                (2, length, rest.get(2..2 + length)?.to_vec())
-            }
-            0xf0 => {
-                let length = u32::from_le_bytes(rest.get(1..5)?.try_into().ok()?) as usize;
-                (5, length, rest.get(5..5usize.checked_add(length)?)?.to_vec())
-            }
-            0xf1 => (3, 0, decimal(signed(rest.get(1..3)?))),
-            0xf2 => (4, 0, decimal(signed(rest.get(1..4)?))),
-            0xf3 => (5, 0, decimal(signed(rest.get(1..5)?))),
-            0xf4 => (9, 0, decimal(signed(rest.get(1..9)?))),
-            _ => return None,
-        };
-        items.push(item);
-        let length = head + size;
-        at += length + back_length(length);
-    }
-}
-
-/// Bytes that a listpack entry's length takes behind it.
-fn back_length(length: usize) -> usize {
-    match length {
-        0..=127 => 1,
-        128..=16383 => 2,
-        16384..=2_097_151 => 3,
-        2_097_152..=268_435_455 => 4,
-        _ => 5,
-    }
-}
-
-/// The elements of a ziplist.
-fn ziplist(bytes: &[u8]) -> Option<Vec<Vec<u8>>> {
-    if u32::from_le_bytes(bytes.get(..4)?.try_into().ok()?) as usize != bytes.len() {
-        return None;
-    }
-    let (mut at, mut items) = (10, Vec::new());
-    loop {
-        let previous = *bytes.get(at)?;
-        if previous == 0xff {
-            return Some(items);
-        }
-        at += if previous == 254 { 5 } else { 1 };
-        let first = *bytes.get(at)?;
-        let rest = &bytes[at..];
-        let (head, size): (usize, usize) = match first >> 6 {
-            0 => (1, usize::from(first & 63)),
-            1 => (2, usize::from(first & 63) << 8 | usize::from(*rest.get(1)?)),
-            2 => (5, u32::from_be_bytes(rest.get(1..5)?.try_into().ok()?) as usize),
-            _ => {
-                let width = match first {
-                    0xc0 => 2,
-                    0xd0 => 4,
-                    0xe0 => 8,
-                    0xf0 => 3,
-                    0xfe => 1,
-                    0xf1..=0xfd => {
-                        items.push(decimal(i64::from(first & 0x0f) - 1));
-                        at += 1;
-                        continue;
-                    }
-                    _ => return None,
-                };
-                items.push(decimal(signed(rest.get(1..1 + width)?)));
-                at += 1 + width;
-                continue;
-            }
-        };
-        items.push(rest.get(head..head.checked_add(size)?)?.to_vec());
-        at += head + size;
-    }
 }
 
 /// CRC-64 with the polynomial of Jones, as RDB has it.
 pub(crate) fn crc64(bytes: &[u8]) -> u64 {
+    crc64_on(0, bytes)
+}
+
+/// Goes on with the checksum of what came before.
+pub(crate) fn crc64_on(before: u64, bytes: &[u8]) -> u64 {
     const TABLE: [u64; 256] = {
         let mut table = [0; 256];
         let mut index = 0;
@@ -521,7 +356,7 @@ pub(crate) fn crc64(bytes: &[u8]) -> u64 {
         }
         table
     };
-    bytes.iter().fold(0, |crc, &byte| TABLE[(crc as u8 ^ byte) as usize] ^ (crc >> 8))
+    bytes.iter().fold(before, |crc, &byte| TABLE[(crc as u8 ^ byte) as usize] ^ (crc >> 8))
 }
 
 #[cfg(test)]
@@ -534,36 +369,13 @@ mod tests {
     }
 
     #[test]
-    fn lzf_is_unpacked() {
-        // A literal of one byte, then 10 bytes from one byte back.
-        assert_eq!(lzf(&[0, b'a', 0xe0, 1, 0], 11).as_deref(), Some(&b"aaaaaaaaaaa"[..]));
-        assert_eq!(lzf(&[0xe0, 1, 0], 10), None);
-    }
-
-    #[test]
-    fn a_listpack_is_read() {
-        let bytes = [
-            &[24u8, 0, 0, 0, 4, 0][..],
-            &[0x05, 1],
-            &[0x82, b'h', b'i', 3],
-            &[0xdf, 0xff, 2],
-            &[0xf1, 0x00, 0x80, 3],
-            &[0xff],
-        ]
-        .concat();
-        let mut bytes = bytes;
-        bytes[0] = bytes.len() as u8;
-        let items = listpack(&bytes).unwrap();
-        assert_eq!(items, [b"5".to_vec(), b"hi".to_vec(), b"-1".to_vec(), b"-32768".to_vec()]);
-    }
-
-    #[test]
     fn random_bytes_never_panic() {
         let config = Config::default();
         let mut random = crate::random::Random::new(1);
         for _ in 0..50_000 {
             let bytes: Vec<u8> = (0..random.below(60)).map(|_| random.next() as u8).collect();
-            let kinds = [0, 1, 2, 3, 4, 5, 10, 11, 12, 13, 14, 16, 17, 18, 20, 250];
+            let kinds =
+                [0, 1, 2, 3, 4, 5, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 250];
             let kind = kinds[random.below(kinds.len())];
             let _ = Reader::new(&bytes).value_of(kind, &config, 1);
         }
