@@ -77,7 +77,7 @@ fn section(engine: &Engine, name: &str) -> String {
             );
             let scripts = engine.scripts.figures();
             put("used_memory_lua", &scripts.eval_memory);
-            put("used_memory_lua_human", &human(scripts.eval_memory as usize));
+            put("used_memory_lua_human", &human(scripts.eval_memory));
             put("used_memory_vm_eval", &scripts.eval_memory);
             put("number_of_cached_scripts", &scripts.scripts);
             put("number_of_functions", &scripts.functions);
