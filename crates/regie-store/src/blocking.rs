@@ -128,7 +128,7 @@ impl Engine {
             Waiting::SortedSet => kind == Some(Kind::SortedSet),
             Waiting::Stream => kind == Some(Kind::Stream),
             Waiting::StreamGroup => true,
-            Waiting::Replicas => false,
+            Waiting::Replicas | Waiting::Shell => false,
         };
         let group_is_gone = blocked.waiting == Waiting::StreamGroup && kind != Some(Kind::Stream);
         if !fits {

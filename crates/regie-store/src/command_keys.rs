@@ -44,6 +44,16 @@ impl Access {
         self.0 & other.0 != 0
     }
 
+    /// The right to read is needed.
+    pub(crate) const fn reads(self) -> bool {
+        self.has(Self::ACCESS)
+    }
+
+    /// The right to write is needed.
+    pub(crate) const fn writes(self) -> bool {
+        self.has(Self::UPDATE) || self.has(Self::INSERT) || self.has(Self::DELETE)
+    }
+
     /// The names that COMMAND shows.
     pub(crate) fn names(self) -> impl Iterator<Item = &'static str> {
         const NAMES: [(Access, &str); 11] = [

@@ -140,8 +140,9 @@ impl Engine {
             self.check_debug(client)?;
         }
         let flags = if row.group == "scripting" { effective_flags(self, row, arguments) } else { row.flags };
+        let no_password = self.users.default_needs_no_password();
         let session = self.session(client);
-        if !session.is_authenticated && !flags.has(Flags::NO_AUTH) {
+        if !session.is_authenticated && !no_password && !flags.has(Flags::NO_AUTH) {
             return Err("NOAUTH Authentication required.".into());
         }
         let in_transaction = session.transaction.is_some();

@@ -28,6 +28,10 @@ pub enum DiskRequest {
     Backup(String),
     /// The setting `appendonly` has changed.
     Journal(bool),
+    /// Read the file of users (ACL LOAD) and tell [`crate::Engine::shell_has_done`].
+    LoadUsers(ClientId),
+    /// Write the file of users (ACL SAVE) and tell [`crate::Engine::shell_has_done`].
+    SaveUsers(ClientId),
     /// End the server, with a snapshot first if asked for.
     Shutdown {
         /// SHUTDOWN SAVE.

@@ -24,6 +24,8 @@ pub(crate) type FastMap<K, V> = HashMap<K, V, foldhash::fast::FixedState>;
 pub struct Settings {
     /// Everything random follows from it.
     pub seed: u64,
+    /// What generated passwords follow from; nobody may know it.
+    pub secret: [u8; 32],
     /// The time at the start, in microseconds since 1970.
     pub now_us: i64,
     /// Settings by name, as CONFIG SET takes them; unknown names and bad values are refused by [`Engine::new`].
@@ -101,6 +103,8 @@ pub struct Engine {
     /// Bytes of the log's records that commands before the current one have left in the effects.
     pub(crate) journal_before: usize,
     pub(crate) users: crate::acl::Users,
+    pub(crate) secret: [u8; 32],
+    pub(crate) secrets_given: u64,
     /// Bytes of the shell's buffers, as it last told.
     pub(crate) shell_memory: usize,
     /// Why writes are refused: the disk is full or broken.
@@ -219,6 +223,8 @@ impl Engine {
             scripts: crate::script::Scripts::default(),
             journal_before: 0,
             users,
+            secret: settings.secret,
+            secrets_given: 0,
             shell_memory: 0,
             disk_fault: None,
             disk: DiskState {
@@ -245,14 +251,19 @@ impl Engine {
         let id = self.next_client;
         self.next_client += 1;
         let authenticated = self.users.default_needs_no_password();
-        self.sessions.insert(id, Session::new(id, peer, self.now, authenticated));
+        let mut session = Session::new(id, peer, self.now, authenticated);
+        session.may_all = self.users.get(b"default").is_some_and(crate::acl::User::may_all);
+        self.sessions.insert(id, session);
         self.stats.connections += 1;
         id
     }
 
     /// A client of the server itself: it needs no password.
     pub fn trust(&mut self, client: ClientId) {
-        self.session(client).is_authenticated = true;
+        let session = self.session(client);
+        session.is_authenticated = true;
+        session.is_trusted = true;
+        session.may_all = true;
     }
 
     /// A client has gone.
@@ -293,6 +304,7 @@ impl Engine {
     #[must_use]
     pub fn is_unauthenticated(&self, client: ClientId) -> bool {
         self.sessions.get(&client).is_some_and(|session| !session.is_authenticated)
+            && !self.users.default_needs_no_password()
     }
 
     /// The class of a client's output limit: `true` for one that listens to channels.

@@ -41,8 +41,10 @@ pub(crate) enum Waiting {
     Stream,
     /// For a group's entries: also woken when the group goes.
     StreamGroup,
-    /// WAIT: for replicas that will not come.
+    /// WAIT: for replicas.
     Replicas,
+    /// For something that the shell does.
+    Shell,
 }
 
 /// A client that waits for a key.
@@ -108,6 +110,10 @@ pub(crate) struct Session {
     pub(crate) name: Vec<u8>,
     pub(crate) user: Vec<u8>,
     pub(crate) is_authenticated: bool,
+    /// A client of the server itself.
+    pub(crate) is_trusted: bool,
+    /// Its user may do everything.
+    pub(crate) may_all: bool,
     pub(crate) transaction: Option<Transaction>,
     /// Watched keys with whether each was overdue when it was watched.
     pub(crate) watched: Vec<(usize, Blob, bool)>,
@@ -141,6 +147,8 @@ impl Session {
             name: Vec::new(),
             user: b"default".to_vec(),
             is_authenticated,
+            is_trusted: false,
+            may_all: true,
             transaction: None,
             watched: Vec::new(),
             watch_is_dirty: false,

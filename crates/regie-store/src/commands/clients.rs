@@ -67,6 +67,11 @@ fn line(engine: &Engine, session: &Session) -> String {
     )
 }
 
+/// A client as CLIENT LIST shows it.
+pub(crate) fn describe(engine: &Engine, client: ClientId) -> String {
+    engine.sessions.get(&client).map(|session| line(engine, session)).unwrap_or_default()
+}
+
 /// The kinds of clients that TYPE names.
 fn kind_matches(session: &Session, kind: &[u8]) -> Outcome<bool> {
     let is_replica = session.is_replica();
@@ -108,8 +113,7 @@ pub(crate) fn list(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Outcome {
 }
 
 pub(crate) fn info(ctx: &mut Ctx<'_>, _args: &[&[u8]]) -> Outcome {
-    let text =
-        ctx.engine.sessions.get(&ctx.client).map(|session| line(ctx.engine, session)).unwrap_or_default();
+    let text = describe(ctx.engine, ctx.client);
     ctx.out.verbatim("txt", format!("{text}\n").as_bytes());
     Ok(())
 }

@@ -40,6 +40,7 @@ pub(crate) fn reset(ctx: &mut Ctx<'_>, _args: &[&[u8]]) -> Outcome {
     ctx.engine.tracking_off(client);
     ctx.engine.monitors.remove(&client);
     let authenticated = ctx.engine.users.default_needs_no_password();
+    let may_all = ctx.engine.users.get(b"default").is_some_and(crate::acl::User::may_all);
     let session = ctx.session();
     session.transaction = None;
     session.db = 0;
@@ -47,6 +48,7 @@ pub(crate) fn reset(ctx: &mut Ctx<'_>, _args: &[&[u8]]) -> Outcome {
     session.name.clear();
     session.user = b"default".to_vec();
     session.is_authenticated = authenticated;
+    session.may_all = may_all;
     session.is_monitor = false;
     session.replies = crate::session::Replies::On;
     ctx.out.version = Version::Two;
@@ -63,26 +65,28 @@ pub(crate) fn select(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Outcome {
     Ok(())
 }
 
-fn log_in(ctx: &mut Ctx<'_>, user: &[u8], password: &[u8]) -> Outcome {
+fn log_in(ctx: &mut Ctx<'_>, command: &[u8], user: &[u8], password: &[u8]) -> Outcome {
     if !ctx.engine.users.authenticate(user, password) {
-        ctx.engine.log_denied_login(ctx.client, user);
+        ctx.engine.log_denied_login(ctx.client, command, user);
         return Err("WRONGPASS invalid username-password pair or user is disabled.".into());
     }
+    let may_all = ctx.engine.users.get(user).is_some_and(crate::acl::User::may_all);
     let session = ctx.session();
     session.user = user.to_vec();
     session.is_authenticated = true;
+    session.may_all = may_all;
     Ok(())
 }
 
 pub(crate) fn auth(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Outcome {
     match args {
         [_, password] => {
-            if ctx.engine.users.default_needs_no_password() {
+            if !ctx.engine.users.default_has_password() {
                 return Err("ERR AUTH <password> called without any password configured for the default user. Are you sure your configuration is correct?".into());
             }
-            log_in(ctx, b"default", password)?;
+            log_in(ctx, args[0], b"default", password)?;
         }
-        [_, user, password] => log_in(ctx, user, password)?,
+        [_, user, password] => log_in(ctx, args[0], user, password)?,
         _ => return Err(SYNTAX),
     }
     ctx.out.ok();
@@ -127,9 +131,9 @@ pub(crate) fn hello(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Outcome {
         }
     }
     if let Some((user, password)) = login {
-        log_in(ctx, user, password)?;
+        log_in(ctx, args[0], user, password)?;
     }
-    if !ctx.session().is_authenticated {
+    if ctx.engine.is_unauthenticated(ctx.client) {
         return Err("NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the same time".into());
     }
     if let Some(name) = name {

@@ -599,6 +599,14 @@ fn look_up(ctx: &mut Ctx<'_>, pattern: &[u8], element: &[u8]) -> Option<Vec<u8>>
     }
 }
 
+/// SORT's BY and GET read keys that the arguments do not name: only for who may read all.
+fn check_reading(ctx: &Ctx<'_>, args: &[&[u8]], reads: bool, option: &str) -> Outcome {
+    if reads && !ctx.engine.may_read_all_keys(ctx.client, args) {
+        return Err(format!("ERR {option} option of SORT denied due to insufficient ACL permissions.").into());
+    }
+    Ok(())
+}
+
 fn sort_key(ctx: &mut Ctx<'_>, args: &[&[u8]], may_store: bool) -> Outcome {
     let (mut descending, mut alphabetic, mut by, mut store) = (false, false, None, None);
     let mut limit = (0i64, -1i64);
@@ -620,10 +628,12 @@ fn sort_key(ctx: &mut Ctx<'_>, args: &[&[u8]], may_store: bool) -> Outcome {
             }
             () if is(args[at], "BY") && left >= 1 => {
                 by = Some(args[at + 1]);
+                check_reading(ctx, args, args[at + 1].contains(&b'*'), "BY")?;
                 at += 1;
             }
             () if is(args[at], "GET") && left >= 1 => {
                 patterns.push(args[at + 1]);
+                check_reading(ctx, args, true, "GET")?;
                 at += 1;
             }
             () => return Err(SYNTAX),

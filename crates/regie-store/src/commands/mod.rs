@@ -1,5 +1,6 @@
 //! What clients may say. `table` lists all; the other files hold the functions, one file per type or subject.
 
+mod acl;
 pub(crate) mod bits;
 pub(crate) mod clients;
 pub(crate) mod connection;

@@ -2,9 +2,9 @@
 //! DOCS, the statistics and `docs/reference/store-commands.md`. A command that is not here is unknown, as in any Redis.
 
 use super::{
-    bits, clients, connection, debug, functions, hashes, hyperloglog, info, introspection, keys, latency,
-    lists, memory, pubsub, replication, scripting, server, sets, sorted_sets, stream_groups, streams,
-    strings, transactions,
+    acl, bits, clients, connection, debug, functions, hashes, hyperloglog, info, introspection, keys,
+    latency, lists, memory, pubsub, replication, scripting, server, sets, sorted_sets, stream_groups,
+    streams, strings, transactions,
 };
 use crate::command::{Command, Flags, Run};
 use crate::command_keys::{Access, Begin, Find, KeySpec};
@@ -470,6 +470,20 @@ pub(crate) static COMMANDS: &[Command] = &[
     row("cluster|shards", 2, STALE, &[], ("cluster", ""), "7.0.0", "Answers with an error: this is no cluster.", replication::no_cluster).tips("nondeterministic_output"),
     row("cluster|slaves", 3, flags(&[ADM, STALE]), &[], ("cluster", ""), "3.0.0", "Answers with an error: this is no cluster.", replication::no_cluster).tips("nondeterministic_output"),
     row("cluster|slots", 2, STALE, &[], ("cluster", ""), "3.0.0", "Answers with an error: this is no cluster.", replication::no_cluster).tips("nondeterministic_output"),
+    container("acl", "server", "6.0.0", "Manages users and what they may do."),
+    row("acl|cat", -2, flags(&[NOSC, LOAD, STALE]), &[], ("server", ""), "6.0.0", "Lists categories of commands, or the commands of one.", acl::cat),
+    row("acl|deluser", -3, flags(&[ADM, NOSC, LOAD, STALE]), &[], ("server", ""), "6.0.0", "Deletes users and closes their connections.", acl::deluser),
+    row("acl|dryrun", -4, flags(&[ADM, NOSC, LOAD, STALE]), &[], ("server", ""), "7.0.0", "Says whether a user might run a command.", acl::dryrun),
+    row("acl|genpass", -2, flags(&[NOSC, LOAD, STALE]), &[], ("server", ""), "6.0.0", "Makes a password.", acl::genpass),
+    row("acl|getuser", 3, flags(&[ADM, NOSC, LOAD, STALE]), &[], ("server", ""), "6.0.0", "Tells about a user.", acl::getuser),
+    row("acl|help", 2, flags(&[LOAD, STALE]), &[], ("server", ""), "6.0.0", "Lists these subcommands.", introspection::help),
+    row("acl|list", 2, flags(&[ADM, NOSC, LOAD, STALE]), &[], ("server", ""), "6.0.0", "Lists users with their rules.", acl::list),
+    row("acl|load", 2, flags(&[ADM, NOSC, LOAD, STALE]), &[], ("server", ""), "6.0.0", "Reads the file of users.", acl::load),
+    row("acl|log", -2, flags(&[ADM, NOSC, LOAD, STALE]), &[], ("server", ""), "6.0.0", "Lists what was refused.", acl::log),
+    row("acl|save", 2, flags(&[ADM, NOSC, LOAD, STALE]), &[], ("server", ""), "6.0.0", "Writes the file of users.", acl::save),
+    row("acl|setuser", -3, flags(&[ADM, NOSC, LOAD, STALE]), &[], ("server", ""), "6.0.0", "Makes or changes a user.", acl::setuser),
+    row("acl|users", 2, flags(&[ADM, NOSC, LOAD, STALE]), &[], ("server", ""), "6.0.0", "Lists the names of users.", acl::users),
+    row("acl|whoami", 2, flags(&[NOSC, LOAD, STALE]), &[], ("server", ""), "6.0.0", "Names the connection's user.", acl::whoami),
 ];
 
 #[cfg(test)]

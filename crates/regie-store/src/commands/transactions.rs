@@ -67,8 +67,8 @@ pub(crate) fn exec(ctx: &mut Ctx<'_>, _args: &[&[u8]]) -> Outcome {
     for arguments in &transaction.queue {
         let arguments: Vec<&[u8]> = arguments.iter().map(Vec::as_slice).collect();
         let manner = Manner { in_transaction: true, in_script: false };
-        let admitted =
-            resolve(&arguments).and_then(|id| ctx.engine.check_rights(client, id, &arguments).map(|()| id));
+        let admitted = resolve(&arguments)
+            .and_then(|id| ctx.engine.check_rights_again(client, id, &arguments).map(|()| id));
         match admitted {
             Ok(id) => ctx.engine.call(client, id, &arguments, ctx.out, manner, ctx.outside),
             Err(failure) => ctx.out.error(failure.0.as_bytes()),

@@ -100,7 +100,7 @@ impl Host for Caller<'_> {
 
     fn may_call(&mut self, args: &[&[u8]]) -> Option<bool> {
         let id = resolve(args).ok().filter(|id| command::row(*id).accepts(args.len()))?;
-        Some(self.engine.check_rights(self.client, id, args).is_ok())
+        Some(self.engine.may_run(self.client, id, args))
     }
 
     fn log_level(&self) -> LogLevel {

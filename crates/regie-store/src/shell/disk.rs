@@ -381,7 +381,7 @@ impl Disk {
                 self.log = None;
                 Ok(())
             }
-            DiskRequest::Shutdown { .. } => Ok(()),
+            DiskRequest::Shutdown { .. } | DiskRequest::LoadUsers(_) | DiskRequest::SaveUsers(_) => Ok(()),
         };
         if let Err(error) = result {
             self.snapshot_failed(engine, report, &error);

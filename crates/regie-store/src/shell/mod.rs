@@ -8,6 +8,7 @@ mod recover;
 mod redis_files;
 mod server;
 pub mod tools;
+mod users;
 
 pub use recover::RecoveryError;
 pub use server::{Inherited, Options, RunError, run};

@@ -107,6 +107,7 @@ struct Server {
     disk: Disk,
     garbage: mpsc::Sender<Vec<crate::effects::Garbage>>,
     stopping: bool,
+    dir: Option<PathBuf>,
     /// Others were served from within a script in this turn.
     was_inside: bool,
     /// Times that sockets were read from and written to.
@@ -125,15 +126,24 @@ pub fn run(
     ready: impl FnOnce(&[SocketAddr]),
 ) -> Result<(), RunError> {
     let report = options.report.unwrap_or(|_| {});
-    let mut seed = [0; 8];
-    io::Read::read_exact(&mut std::fs::File::open("/dev/urandom")?, &mut seed)?;
+    let (mut seed, mut secret) = ([0; 8], [0; 32]);
+    let mut source = std::fs::File::open("/dev/urandom")?;
+    io::Read::read_exact(&mut source, &mut seed)?;
+    io::Read::read_exact(&mut source, &mut secret)?;
     let settings = Settings {
         seed: u64::from_le_bytes(seed),
+        secret,
         now_us: clock::now_us(),
         config: options.config.clone(),
         stopwatch: clock::stopwatch,
     };
     let mut engine = Engine::new(settings).map_err(RunError::Setting)?;
+    if !engine.setting("aclfile").is_empty() {
+        let file = super::users::path(engine.setting("aclfile"), options.dir.as_deref());
+        let text = super::users::read(&file).map_err(RunError::Setting)?;
+        let name = file.display().to_string();
+        engine.load_users(&text, &name, 0).map_err(RunError::Setting)?;
+    }
     let listeners = open(options, inherited)?;
     let disk = Disk::open(options.dir.as_deref(), &mut engine, report)?;
     let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
@@ -165,6 +175,7 @@ pub fn run(
         disk,
         garbage,
         stopping: false,
+        dir: options.dir.clone(),
         was_inside: false,
         reads: 0,
         writes: 0,
@@ -592,6 +603,22 @@ impl Server {
                         self.disk.snapshot_now(engine, self.report);
                     }
                     self.stopping = true;
+                }
+                DiskRequest::LoadUsers(client) => {
+                    let file = super::users::path(engine.setting("aclfile"), self.dir.as_deref());
+                    let name = file.display().to_string();
+                    let done =
+                        super::users::read(&file).and_then(|text| engine.load_users(&text, &name, client));
+                    engine.shell_has_done(client, done);
+                }
+                DiskRequest::SaveUsers(client) => {
+                    let file = super::users::path(engine.setting("aclfile"), self.dir.as_deref());
+                    let done = super::users::write(&file, &engine.users_file()).map_err(|error| {
+                        (self.report)(&format!("cannot write {}: {error}", file.display()));
+                        "There was an error trying to save the ACLs. Please check the server logs for more information"
+                            .to_owned()
+                    });
+                    engine.shell_has_done(client, done);
                 }
                 request => self.disk.request(request, engine, self.report),
             }

@@ -11,3 +11,4 @@ mod reference;
 mod scripts;
 mod server;
 mod tools;
+mod users;
