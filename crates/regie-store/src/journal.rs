@@ -124,8 +124,9 @@ fn next_whole(bytes: &[u8], from: usize) -> Option<usize> {
         let Some((header, rest)) = bytes[start..].split_at_checked(HEADER) else { return false };
         let length = u32::from_le_bytes([header[0], header[1], header[2], header[3]]) as usize;
         let sum = u32::from_le_bytes([header[4], header[5], header[6], header[7]]);
-        // A body begins with a command's `*` or the number of a database: most places are told apart by that alone.
-        let begins = |body: &&[u8]| matches!(body.first(), Some(b'*' | 0..64 | 128..192));
+        // A body begins with a command's `*`, the number of a database or the mark of a library: many places are told
+        // apart by that alone.
+        let begins = |body: &&[u8]| matches!(body.first(), Some(b'*' | 0..64 | 128..192 | 245));
         length > 0 && rest.get(..length).filter(begins).is_some_and(|body| crc32fast::hash(body) == sum)
     })
 }

@@ -140,40 +140,9 @@ impl Engine {
 
     /// All data as an RDB file that a Redis loads.
     fn rdb_file(&self) -> Vec<u8> {
-        let mut file = format!("REDIS{:04}", rdb::VERSION).into_bytes();
-        for (name, text) in [("redis-ver", super::commands::server::REDIS_VERSION), ("redis-bits", "64")] {
-            file.push(OPCODE_AUX);
-            rdb::write_string(&mut file, name.as_bytes());
-            rdb::write_string(&mut file, text.as_bytes());
-        }
-        for (number, database) in self.databases.iter().enumerate().filter(|(_, db)| db.len() > 0) {
-            file.push(OPCODE_SELECT);
-            rdb::write_length(&mut file, number as u64);
-            file.push(OPCODE_SIZES);
-            rdb::write_length(&mut file, database.len() as u64);
-            rdb::write_length(&mut file, database.volatile_len() as u64);
-            for entry in database.table.iter() {
-                if let Some(deadline) = database.deadline(entry) {
-                    file.push(OPCODE_DEADLINE_MS);
-                    file.extend_from_slice(&deadline.to_le_bytes());
-                }
-                let at = file.len();
-                rdb::write_value(&mut file, &entry.value);
-                // The key stands between the type and the value.
-                let value = file.split_off(at + 1);
-                rdb::write_string(&mut file, &entry.key);
-                file.extend_from_slice(&value);
-            }
-        }
-        file.push(OPCODE_END);
-        let crc = rdb::crc64(&file);
-        file.extend_from_slice(&crc.to_le_bytes());
+        let mut file = Vec::new();
+        // Writing to memory cannot fail.
+        let _ = rdb::file::save(self, &mut file, &mut |_| {});
         file
     }
 }
-
-const OPCODE_AUX: u8 = 250;
-const OPCODE_SIZES: u8 = 251;
-const OPCODE_DEADLINE_MS: u8 = 252;
-const OPCODE_SELECT: u8 = 254;
-const OPCODE_END: u8 = 255;

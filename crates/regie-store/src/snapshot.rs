@@ -15,7 +15,7 @@ use crate::script::load_library;
 
 /// What stands in place of the database's number before a library: RDB's opcode for one. No database has such a number, with
 /// [`LOCK`] or without.
-const LIBRARY: u8 = 245;
+pub(crate) const LIBRARY: u8 = 245;
 
 /// Beside the number of the database: the key was made by a command that takes a lock.
 const LOCK: u8 = 0x80;

@@ -3,6 +3,7 @@
 use crate::config::Config;
 use crate::journal::{self, Broken, Frames};
 use crate::rdb;
+use crate::snapshot::LIBRARY;
 use std::fmt;
 
 /// The kinds of files that hold data.
@@ -152,6 +153,11 @@ pub(crate) fn count(kind: FileKind, body: &[u8]) -> Result<u64, String> {
 fn count_keys(body: &[u8]) -> Result<u64, String> {
     let (config, mut reader, mut keys) = (Config::default(), rdb::Reader::new(body), 0);
     while !reader.is_empty() {
+        if body.get(reader.position()) == Some(&LIBRARY) {
+            let library = reader.byte().and_then(|_| reader.string().map(drop));
+            library.ok_or("a library's record cannot be read")?;
+            continue;
+        }
         let read = reader
             .take(9)
             .and_then(|_| reader.string().map(drop))

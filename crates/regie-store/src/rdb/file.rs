@@ -197,6 +197,10 @@ pub(crate) fn save(engine: &Engine, out: &mut dyn Write, progress: &mut dyn FnMu
         write_string(&mut bytes, name.as_bytes());
         write_string(&mut bytes, value.as_bytes());
     }
+    for code in engine.scripts.library_codes() {
+        bytes.push(opcode::FUNCTION);
+        write_string(&mut bytes, code);
+    }
     let mut keys = 0;
     for (number, database) in engine.databases.iter().enumerate().filter(|(_, database)| database.len() > 0) {
         bytes.push(opcode::DATABASE);
@@ -240,5 +244,148 @@ impl Writer<'_> {
         self.out.write_all(bytes)?;
         bytes.clear();
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::packed::ListpackWriter;
+    use super::*;
+    use crate::engine::Settings;
+    use crate::value::Value;
+
+    fn engine() -> Engine {
+        Engine::new(Settings { seed: 1, now_us: 1_000_000_000, config: Vec::new(), stopwatch: || 0 }).unwrap()
+    }
+
+    fn listpack(items: &[&str]) -> Vec<u8> {
+        let mut writer = ListpackWriter::new();
+        for item in items {
+            match item.parse() {
+                Ok(number) => writer.integer(number),
+                Err(_) => writer.text(item.as_bytes()),
+            }
+        }
+        writer.finish()
+    }
+
+    /// A file of a version with records as they are given, and its checksum from version 5 on.
+    fn file(version: u32, records: &[u8]) -> Vec<u8> {
+        let mut bytes = format!("REDIS{version:04}").into_bytes();
+        bytes.extend_from_slice(records);
+        bytes.push(opcode::END);
+        if version >= 5 {
+            let sum = crc64(&bytes);
+            bytes.extend_from_slice(&sum.to_le_bytes());
+        }
+        bytes
+    }
+
+    fn key(kind: u8, name: &str, value: &[u8]) -> Vec<u8> {
+        let mut record = vec![kind];
+        write_string(&mut record, name.as_bytes());
+        record.extend_from_slice(value);
+        record
+    }
+
+    fn packed(kind: u8, name: &str, pack: &[u8]) -> Vec<u8> {
+        let mut value = Vec::new();
+        write_string(&mut value, pack);
+        key(kind, name, &value)
+    }
+
+    fn shown(engine: &Engine, name: &str) -> Option<String> {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Some(match &engine.databases[0].get(name.as_bytes())?.value {
+            Value::Hash(hash) => hash
+                .iter()
+                .map(|(field, value)| text(field) + "=" + &text(value))
+                .collect::<Vec<_>>()
+                .join(" "),
+            Value::Set(set) => set.iter().map(|member| text(&member)).collect::<Vec<_>>().join(" "),
+            Value::List(list) => list.iter().map(text).collect::<Vec<_>>().join(" "),
+            Value::SortedSet(set) => set
+                .iter()
+                .map(|member| format!("{}={}", text(&member.name), member.score))
+                .collect::<Vec<_>>()
+                .join(" "),
+            Value::Stream(stream) => format!("{} entries, last {}", stream.len(), stream.last_id),
+            value => text(&value.as_text()?),
+        })
+    }
+
+    /// Forms that no server at hand writes: those of old versions, and of newer ones.
+    #[test]
+    fn every_version_from_6_to_12_is_read() {
+        let ziplist = [16, 0, 0, 0, 13, 0, 0, 0, 2, 0, 0, 1, b'a', 3, 0xf3, 0xff];
+        let mut deadlines = vec![0; 8];
+        write_string(&mut deadlines, &listpack(&["f", "1", "0", "g", "2", "99999"]));
+        let mut fields = 5000u64.to_le_bytes().to_vec();
+        fields.extend_from_slice(&[2, 0, 1, b'f', 1, b'1', 7, 1, b'g', 1, b'2']);
+        let mut stream = vec![1, 16];
+        stream.extend_from_slice(&[0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 1]);
+        write_string(&mut stream, &listpack(&["1", "0", "1", "f", "0", "2", "0", "0", "v", "4"]));
+        stream.extend_from_slice(&[1, 5, 1, 5, 1, 0, 0, 1, 1, 1, b'g', 5, 1, 1, 1]);
+        stream
+            .extend_from_slice(&[0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 1, 9, 0, 0, 0, 0, 0, 0, 0, 1]);
+        stream.extend_from_slice(&[1, 1, b'c', 8, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 1]);
+        stream.extend_from_slice(&[0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 1]);
+        let cases: [(u32, Vec<u8>, &str); 12] = [
+            (6, packed(9, "k", &[1, 1, b'f', 2, 0, b'v', b'w', 255]), "f=vw"),
+            (6, packed(10, "k", &ziplist), "a 2"),
+            (6, packed(11, "k", &[2, 0, 0, 0, 2, 0, 0, 0, 0xff, 0xff, 5, 0]), "-1 5"),
+            (6, packed(12, "k", &ziplist), "a=2"),
+            (7, packed(13, "k", &ziplist), "a=2"),
+            (7, key(3, "k", &[1, 1, b'm', 3, b'1', b'.', b'5']), "m=1.5"),
+            (9, key(14, "k", &[&[1, 16][..], &ziplist].concat()), "a 2"),
+            (10, packed(16, "k", &listpack(&["f", "-7"])), "f=-7"),
+            (11, packed(20, "k", &listpack(&["a"])), "a"),
+            (11, key(21, "k", &stream), "1 entries, last 5-1"),
+            (12, key(25, "k", &deadlines), "f=1 g=2"),
+            (12, key(24, "k", &fields), "f=1 g=2"),
+        ];
+        for (version, records, expect) in cases {
+            let mut engine = engine();
+            let loaded = load(&file(version, &records), &mut engine, &mut |_| {});
+            let what = format!("version {version}, type {}", records[0]);
+            let loaded = loaded.unwrap_or_else(|why| panic!("{what}: {why}"));
+            assert_eq!((loaded.version, loaded.keys), (version, 1), "{what}");
+            assert_eq!(shown(&engine, "k").as_deref(), Some(expect), "{what}");
+            assert_eq!(loaded.field_deadlines, u64::from(version == 12), "{what}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_named() {
+        for (bytes, expect) in [
+            (file(13, &[]), "RDB version 13 is not known"),
+            (b"REDIX0010".to_vec(), "no RDB file"),
+            (file(10, &key(7, "mod", &[])), "'mod' is of a module's type"),
+            (file(10, &[opcode::DATABASE, 60]), "database 60"),
+            (file(10, &[1]), "cut short"),
+            (file(10, &key(99, "k", &[])), "type 99"),
+            (file(10, &[]).iter().map(|byte| byte ^ u8::from(*byte > 0xf0)).collect(), ""),
+        ] {
+            let why = load(&bytes, &mut engine(), &mut |_| {}).unwrap_err();
+            assert!(why.contains(expect), "{why}");
+        }
+    }
+
+    #[test]
+    fn notes_deadlines_and_modules_are_read() {
+        let mut records = vec![opcode::NOTE, 9];
+        records.extend_from_slice(b"redis-ver\x057.4.1");
+        records.extend_from_slice(&[opcode::MODULE, 1, 2, 5, 5, 2, b'h', b'i', 0]);
+        records.extend_from_slice(&[opcode::DATABASE, 0, opcode::SIZES, 2, 2, opcode::DEADLINE]);
+        records.extend_from_slice(&2_000_000i32.to_le_bytes());
+        records.extend_from_slice(&key(0, "later", &[1, b'x']));
+        records.push(opcode::DEADLINE_MS);
+        records.extend_from_slice(&5i64.to_le_bytes());
+        records.extend_from_slice(&[opcode::IDLE, 3]);
+        records.extend_from_slice(&key(0, "gone", &[1, b'x']));
+        let mut engine = engine();
+        let loaded = load(&file(12, &records), &mut engine, &mut |_| {}).unwrap();
+        assert_eq!((&*loaded.by, loaded.keys, loaded.expired), ("7.4.1", 1, 1));
+        assert_eq!(engine.databases[0].deadline_of(b"later"), Some(2_000_000_000));
     }
 }

@@ -61,6 +61,9 @@ fn fill(client: &mut Client) {
     all("XGROUP CREATE never-written g $ MKSTREAM".into());
     all("EXPIRE hash 100000".into());
     all("EVAL redis.call('SET','by-script','x') 0".into());
+    let library =
+        b"#!lua name=lib\nredis.register_function('twice', function(keys, args) return args[1] * 2 end)";
+    assert_eq!(crate::server::show(&client.call(&[b"FUNCTION", b"LOAD", b"REPLACE", library])), "lib");
 }
 
 /// Everything that can be seen of the data.
@@ -97,14 +100,16 @@ fn picture(client: &mut Client) -> Vec<String> {
         }
     }
     client.line("SELECT 0");
+    lines.push(client.line("FCALL twice 0 21"));
     lines
 }
 
 /// Pictures are alike; deadlines may lie on either side of a border that was rounded to.
 fn assert_same(found: &[String], expect: &[String], what: &str) {
     assert_eq!(found.len(), expect.len(), "{what}");
+    assert_eq!((found.last(), expect.last()), (Some(&":42".into()), Some(&":42".into())), "{what}");
     for (found, expect) in found.iter().zip(expect) {
-        let (name, last) = expect.rsplit_once(' ').unwrap();
+        let (name, last) = expect.rsplit_once(' ').unwrap_or_default();
         let near = last.parse::<i64>().is_ok_and(|last| {
             last > 0 && [last - 1, last, last + 1].iter().any(|at| *found == format!("{name} {at}"))
         });

@@ -171,6 +171,35 @@ fn a_missing_file_stops_the_start() {
     }
 }
 
+/// What the first format wrote must open for ever.
+#[test]
+fn the_first_format_is_read() {
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/format-1");
+    let dir = tempfile::tempdir().unwrap();
+    copy(&fixture, dir.path());
+    assert!(check(dir.path()).unwrap().is_whole());
+    for _ in 0..2 {
+        let store = Store::start(Some(dir.path()), ALWAYS);
+        let mut client = store.client();
+        for (line, expect) in [
+            ("DBSIZE", ":11"),
+            ("MGET text number late after import", "[hello 42 value rewrite token]"),
+            ("PEXPIRETIME late", ":4102444800000"),
+            ("LRANGE list 0 -1", "[a b 3]"),
+            ("SORT ints", "[1 2 3]"),
+            ("SORT set ALPHA", "[a b]"),
+            ("HGETALL hash", "[f 1 g 2]"),
+            ("ZRANGE zset 0 -1 WITHSCORES", "[a 1.5 b inf]"),
+            ("XRANGE stream - +", "[[1-1 [f v g w]] [2-0 [other x]]]"),
+            ("XPENDING stream readers", "[:1 1-1 1-1 [[alice 1]]]"),
+            ("SELECT 3", "OK"),
+            ("LRANGE queue 0 -1", "[job-1 job-2]"),
+        ] {
+            assert_eq!(client.line(line), expect, "{line}");
+        }
+    }
+}
+
 #[test]
 fn newer_data_are_refused_by_name_and_left_alone() {
     let dir = tempfile::tempdir().unwrap();
