@@ -64,6 +64,9 @@ pub(crate) enum Command {
     Check(Check),
     /// Write a regie.toml from what is found
     Init(Init),
+    /// The application's store: ask it, look at its data, copy it
+    #[command(subcommand)]
+    Store(StoreCommand),
     /// Print the version
     Version,
     /// One part alone, as the supervisor starts it
@@ -230,6 +233,40 @@ pub(crate) struct Init {
     /// Replace a regie.toml that is there
     #[arg(long)]
     pub(crate) force: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum StoreCommand {
+    /// redis-cli on the application's store; without redis-tools a plain prompt
+    #[command(disable_help_flag = true)]
+    Cli(Words),
+    /// Memory, keys, hits, clients and persistence
+    Stats {
+        /// For machines
+        #[arg(long)]
+        json: bool,
+    },
+    /// Look whether the data is whole; nothing is changed
+    Check {
+        /// The folder, in place of the application's store
+        #[arg(long, value_name = "FOLDER")]
+        dir: Option<PathBuf>,
+        /// For machines
+        #[arg(long)]
+        json: bool,
+    },
+    /// Make damaged data usable again, after a copy of it; the store must be stopped
+    Repair {
+        /// The folder, in place of the application's store
+        #[arg(long, value_name = "FOLDER")]
+        dir: Option<PathBuf>,
+    },
+    /// A consistent copy, also while the store runs
+    Backup {
+        /// The folder to make
+        #[arg(value_name = "FOLDER")]
+        to: PathBuf,
+    },
 }
 
 /// Any option of its own runs the store alone, with redis-server's defaults, instead of the application's.

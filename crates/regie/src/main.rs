@@ -72,6 +72,7 @@ fn run(cli: Cli) -> Exit {
         Command::Schedule(asked) => commands::schedule::schedule(&place, &asked),
         Command::Check(check) => commands::check::check(&place, &check),
         Command::Init(init) => commands::init::init(&place, &init),
+        Command::Store(store) => commands::store::store(&place, store),
         Command::Version => commands::version(),
         Command::Role(role) => roles::start(&place, &role),
     }

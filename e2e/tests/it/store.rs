@@ -175,6 +175,59 @@ fn redis_s_own_tools_work() {
 }
 
 #[test]
+fn an_operator_asks_looks_and_copies() {
+    let app = counting_app();
+    let site = Site::up(app.path(), "[php.web]\nworkers = 1\n");
+    visits(&site);
+    let ok = |words: &[&str]| {
+        let output = site.regie(words);
+        assert!(output.status.success(), "{words:?}: {}", said(&output));
+        said(&output)
+    };
+    assert_eq!(ok(&["store", "cli", "get", "visits"]).trim(), "1");
+    assert_eq!(ok(&["store", "cli", "-n", "1", "set", "a", "two words"]).trim(), "OK");
+    // Without redis-cli the same answers come.
+    let plain = |words: &[&str]| {
+        let mut command = regie(app.path());
+        said(&command.args(["store", "cli"]).args(words).env("PATH", "/nonexistent").output().unwrap())
+    };
+    assert_eq!(plain(&["-n", "1", "get", "a"]).trim(), "two words");
+    assert!(plain(&["get"]).contains("wrong number of arguments"));
+    assert!(plain(&["--bigkeys"]).contains("apt install redis-tools"));
+
+    let stats: serde_json::Value = serde_json::from_str(&ok(&["store", "stats", "--json"])).unwrap();
+    assert_eq!((&stats["keyspace"]["0"]["keys"], &stats["keyspace"]["1"]["keys"]), (&1.into(), &1.into()));
+    assert!(ok(&["store", "stats"]).contains("of 512 MB"));
+
+    let copy = app.path().join("copy");
+    let copied = ok(&["store", "backup", copy.to_str().unwrap()]);
+    assert!(copied.contains("2 keys"), "{copied}");
+    assert_eq!(site.regie(&["store", "backup", copy.to_str().unwrap()]).status.code(), Some(64));
+    assert!(ok(&["store", "check", "--dir", copy.to_str().unwrap()]).contains("all is whole"));
+
+    // A flipped byte is found, nothing starts on it, and what can be saved is saved.
+    assert_eq!(site.regie(&["store", "repair"]).status.code(), Some(1), "it is in use");
+    ok(&["stop", "store"]);
+    assert_eq!(site.regie(&["store", "stats"]).status.code(), Some(69));
+    let log = std::fs::read_dir(app.path().join(".regie/store"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|kind| kind == "log" || kind == "snapshot"))
+        .max_by_key(|path| std::fs::metadata(path).unwrap().len())
+        .unwrap();
+    let mut bytes = std::fs::read(&log).unwrap();
+    bytes[20] ^= 1;
+    std::fs::write(&log, bytes).unwrap();
+    let check = site.regie(&["store", "check"]);
+    assert_eq!(check.status.code(), Some(1), "{}", said(&check));
+    assert!(said(&check).contains("regie store repair"), "{}", said(&check));
+    assert!(ok(&["store", "repair"]).contains("kept in"));
+    ok(&["store", "check"]);
+    ok(&["start", "store"]);
+    ok(&["store", "cli", "ping"]);
+}
+
+#[test]
 fn monitor_and_subscribers_hear() {
     let app = counting_app();
     let _site = Site::up(app.path(), "[php.web]\nworkers = 1\n");

@@ -7,6 +7,7 @@ pub(crate) mod opcache;
 pub(crate) mod php;
 pub(crate) mod run;
 pub(crate) mod schedule;
+pub(crate) mod store;
 pub(crate) mod up;
 
 use regie_core::Exit;

@@ -23,7 +23,7 @@ pub use backup::{BackedUp, backup};
 pub use check::{Checked, CheckedFile, check};
 pub use files::{ExportedRdb, LoadedFiles, export_rdb, load_redis_files};
 pub use repair::{Repaired, repair};
-pub use server::{Endpoint, ServerAddress};
+pub use server::{Connection, Endpoint, ServerAddress};
 pub use transfer::{TransferOptions, Transferred, transfer};
 
 use crate::shell::recover::RecoveryError;

@@ -112,6 +112,7 @@ fn unescape(text: &str) -> Option<String> {
     String::from_utf8(out).ok()
 }
 
+#[derive(Debug)]
 enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
@@ -127,7 +128,8 @@ impl Read for Stream {
 }
 
 /// A connection on which commands are sent in runs and answered in order.
-pub(super) struct Connection {
+#[derive(Debug)]
+pub struct Connection {
     pub(super) name: String,
     stream: Stream,
     out: Vec<u8>,
@@ -137,7 +139,7 @@ pub(super) struct Connection {
 
 impl Connection {
     /// Connects, and says who one is.
-    pub(super) fn open(address: &ServerAddress) -> Result<Self, ToolError> {
+    pub fn open(address: &ServerAddress) -> Result<Self, ToolError> {
         let name = address.to_string();
         let fault = |source| ToolError::Connection { server: name.clone(), source };
         let stream = match &address.endpoint {
@@ -161,7 +163,7 @@ impl Connection {
     }
 
     /// Puts a command behind those that wait to be sent.
-    pub(super) fn send(&mut self, words: &[&[u8]]) {
+    pub fn send(&mut self, words: &[&[u8]]) {
         crate::engine::append(&mut self.out, words);
     }
 
@@ -170,7 +172,7 @@ impl Connection {
     }
 
     /// Sends what waits.
-    pub(super) fn flush(&mut self) -> Result<(), ToolError> {
+    pub fn flush(&mut self) -> Result<(), ToolError> {
         let result = match &mut self.stream {
             Stream::Tcp(stream) => stream.write_all(&self.out),
             Stream::Unix(stream) => stream.write_all(&self.out),
@@ -180,7 +182,7 @@ impl Connection {
     }
 
     /// The next answer, an error of the server's included.
-    pub(super) fn receive(&mut self) -> Result<Frame, ToolError> {
+    pub fn receive(&mut self) -> Result<Frame, ToolError> {
         let mut chunk = vec![0; 64 << 10];
         loop {
             let decoded = decode(&self.input[self.at..])
@@ -205,7 +207,7 @@ impl Connection {
     }
 
     /// Sends a command and waits for its answer; an error of the server's is one here.
-    pub(super) fn ask(&mut self, words: &[&[u8]]) -> Result<Frame, ToolError> {
+    pub fn ask(&mut self, words: &[&[u8]]) -> Result<Frame, ToolError> {
         self.send(words);
         self.flush()?;
         match self.receive()? {
