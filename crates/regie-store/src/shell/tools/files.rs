@@ -38,6 +38,8 @@ fn scratch() -> Result<Engine, ToolError> {
     let databases = ("databases".to_owned(), crate::config::MOST_DATABASES.to_string());
     let settings = Settings {
         seed: clock::now_us() as u64,
+        // Nobody asks this engine for a password.
+        secret: [0; 32],
         now_us: clock::now_us(),
         config: vec![databases],
         stopwatch: clock::stopwatch,
