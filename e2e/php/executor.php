@@ -1,7 +1,10 @@
 <?php
-// Runs the same behaviour in every mode: once, or in the loop of a worker script.
+// Runs the same behaviour in every mode: once, from the checkpoint on, or in the loop of a worker script.
 function behave(callable $request): void
 {
+    if (function_exists('regie_checkpoint')) {
+        regie_checkpoint();
+    }
     if (empty($_SERVER['FRANKENPHP_WORKER'])) {
         $request();
         return;

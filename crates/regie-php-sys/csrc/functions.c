@@ -113,7 +113,7 @@ PHP_FUNCTION(frankenphp_handle_request) {
     ZEND_PARSE_PARAMETERS_START(1, 1)
     Z_PARAM_FUNC(fci, fcc)
     ZEND_PARSE_PARAMETERS_END();
-    if (!regie.settings->worker_mode || !regie.script_runs) {
+    if (!(regie.settings->worker_mode || regie.settings->rewind) || !regie.script_runs) {
         zend_throw_exception(spl_ce_RuntimeException,
                              "frankenphp_handle_request() called while not in worker mode", 0);
         RETURN_THROWS();
@@ -123,7 +123,19 @@ PHP_FUNCTION(frankenphp_handle_request) {
                              "frankenphp_handle_request() called inside a request", 0);
         RETURN_THROWS();
     }
-    RETURN_BOOL(regie_handle_request(&fci, &fcc));
+    RETURN_BOOL(regie.settings->rewind ? regie_rewind_handle_request(&fci, &fcc) : regie_handle_request(&fci, &fcc));
+}
+
+/* Rewind mode: what stands before has run once, what stands after runs for each request, and true says so. In any other
+ * mode it does nothing and says false, so that an application may call it wherever it runs. */
+PHP_FUNCTION(regie_checkpoint) {
+    ZEND_PARSE_PARAMETERS_NONE();
+    if (!regie.settings->rewind || !regie.script_runs) RETURN_FALSE;
+    if (regie.looping) {
+        zend_throw_exception(spl_ce_RuntimeException, "regie_checkpoint() called a second time", 0);
+        RETURN_THROWS();
+    }
+    RETURN_BOOL(regie_checkpoint());
 }
 
 /* --- logs and publishing --------------------------------------------------------------------------------------- */
@@ -195,12 +207,12 @@ void regie_define_streams(void) {
 
 /* --- opcache_reset --------------------------------------------------------------------------------------------- */
 
-/* A worker script never ends its request, so a reset of opcache would stay pending, switch the cache off for everybody
- * and at last kill a worker in mid-request. In worker mode the pool starts anew instead, with fresh memory. */
+/* A worker script, and a boot that requests go back to, never end their request, so a reset of opcache would stay pending, switch the cache off for everybody
+ * and at last kill a worker in mid-request. There the pool starts anew instead, with fresh memory. */
 static zif_handler opcache_reset_before;
 
 static ZEND_FUNCTION(regie_opcache_reset) {
-    if (!regie.settings->worker_mode) {
+    if (!regie.settings->worker_mode && !regie.settings->rewind) {
         opcache_reset_before(INTERNAL_FUNCTION_PARAM_PASSTHRU);
         return;
     }
@@ -259,6 +271,7 @@ ZEND_END_ARG_INFO()
 
 const zend_function_entry regie_functions[] = {
     ZEND_FE(frankenphp_handle_request, arginfo_handle_request)
+    ZEND_FE(regie_checkpoint, arginfo_bool)
     ZEND_FE(headers_send, arginfo_headers_send)
     ZEND_FE(frankenphp_finish_request, arginfo_bool)
     ZEND_FALIAS(fastcgi_finish_request, frankenphp_finish_request, arginfo_bool)

@@ -48,6 +48,22 @@ void regie_handle_message(const regie_request *request, zend_fcall_info *fci, ze
 void regie_message_script_ends(void);
 void regie_message_script_ended(int32_t exit_status);
 
+/* What a request begins with, where the script goes on behind it. */
+void regie_enter_request(const regie_request *request);
+/* Runs the boot's script to its end. 0 when the engine refused. */
+int regie_run_script(void);
+void regie_end_script(void);
+
+/* stack.c: leaves PHP where it stands; enters it there (returns when it is left); leaves it for good. */
+void regie_stack_park(void);
+void regie_stack_resume(void);
+void regie_stack_leave(void);
+
+/* rewind.c */
+int32_t regie_run_rewind(int32_t *exit_status);
+int regie_checkpoint(void);
+int regie_rewind_handle_request(zend_fcall_info *fci, zend_fcall_info_cache *fcc);
+
 /* reset.c */
 void regie_reset_remember(void);
 void regie_reset_put_back(void);

@@ -55,13 +55,23 @@ typedef struct regie_trace {
     char text[REGIE_TRACE_SIZE];
 } regie_trace;
 
+/* What rewinding has cost a worker. */
+typedef struct regie_rewind_stats {
+    uint64_t requests;
+    uint64_t pages;       /* put back, in all */
+    uint64_t micros;      /* spent on it */
+    uint64_t last_pages;  /* after the last request */
+    uint64_t last_micros;
+} regie_rewind_stats;
+
 enum { REGIE_LOG_DEBUG = 0, REGIE_LOG_INFO = 1, REGIE_LOG_WARNING = 2, REGIE_LOG_ERROR = 3 };
 
 /* What `event` tells. */
 enum {
     REGIE_EVENT_BOOTED = 1,     /* the worker script has reached its loop */
     REGIE_EVENT_GENERATION = 2, /* the pool must start anew with fresh opcache memory; detail says why */
-    REGIE_EVENT_LEFTOVER = 3    /* paranoid: detail names what the request left behind */
+    REGIE_EVENT_LEFTOVER = 3,   /* paranoid: detail names what the request left behind */
+    REGIE_EVENT_REPLACE = 4     /* rewind: this process cannot be put back; detail says why */
 };
 
 /* Called by C, written in Rust. */
@@ -113,8 +123,8 @@ typedef struct regie_settings {
     uint32_t resets;
     uint8_t worker_mode;
     uint8_t paranoid;
-    uint8_t define_streams; /* STDIN, STDOUT and STDERR also in classic mode */
-    uint8_t reserved;
+    uint8_t define_streams; /* STDIN, STDOUT and STDERR, as the CLI has them */
+    uint8_t rewind;
 } regie_settings;
 
 /* Why the loop of a worker has ended. */
@@ -122,7 +132,8 @@ enum {
     REGIE_ENDED_ASKED = 0,   /* next_request said so */
     REGIE_ENDED_SCRIPT = 1,  /* the worker script has ended before its loop: exit_status says how */
     REGIE_ENDED_RECYCLE = 2, /* the engine is not clean any more */
-    REGIE_ENDED_ENGINE = 3   /* the engine refused to start a request */
+    REGIE_ENDED_ENGINE = 3,  /* the engine refused to start a request */
+    REGIE_ENDED_CHECKPOINT = 4 /* rewind mode: the script is parked at its checkpoint */
 };
 
 /* The timing signal's value, in `sival_int`: stage in the lowest bit, the request's sequence above. */
@@ -136,6 +147,16 @@ int32_t regie_php_startup(const regie_settings *settings);
 void regie_php_child(regie_trace *trace, int32_t signal);
 /* Serves until it is asked to leave; on a stack of its own. */
 int32_t regie_php_run(int32_t *exit_status);
+/* Rewind mode, in the template: after regie_php_run has returned at the checkpoint. 1, or 0 with the reason in `why`. */
+int32_t regie_rewind_snapshot(char *why, size_t size);
+/* Makes a worker of the template: as fork(), but the child's parent is the template's. */
+int32_t regie_rewind_fork(void);
+/* In that child: serves until it is asked to leave. REGIE_ENDED_*; `stats` lies in shared memory. */
+int32_t regie_rewind_serve(regie_rewind_stats *stats, char *why, size_t size);
+/* The descriptor of the peer's connection, or -1: one that is not closed between requests. */
+void regie_rewind_keep(int32_t fd);
+/* How written pages are found here; null when they cannot be, with the reason in `why`. */
+const char *regie_rewind_tracker(char *why, size_t size);
 /* The sequence of the request in hand, 0 for none; the timing signal is ignored for any other. */
 void regie_php_sequence(uint32_t sequence);
 /* 1 when the time limit of the request in hand has passed. */

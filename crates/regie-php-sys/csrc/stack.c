@@ -1,5 +1,8 @@
 /* PHP runs on a stack that is mapped for it and guarded at its end, and the process's own stays nearly empty. So a
- * deep recursion meets the guard page and not somebody's memory, and the memory that PHP writes is known by address. */
+ * deep recursion meets the guard page and not somebody's memory, and the memory that PHP writes is known by address.
+ *
+ * In rewind mode PHP is left in the middle of its script, at the checkpoint, and entered there again for each request;
+ * when the request is over it is left for good, and nobody returns to where it was. */
 #include "internal.h"
 
 #include <sys/mman.h>
@@ -11,7 +14,9 @@ static int32_t ended;
 static int32_t *script_status;
 
 static void run_inside(void) {
-    ended = regie.settings->worker_mode ? regie_run_worker(script_status) : regie_run_classic();
+    ended = regie.settings->rewind        ? regie_run_rewind(script_status)
+            : regie.settings->worker_mode ? regie_run_worker(script_status)
+                                          : regie_run_classic();
 }
 
 int32_t regie_php_run(int32_t *exit_status) {
@@ -34,3 +39,12 @@ int32_t regie_php_run(int32_t *exit_status) {
     swapcontext(&outside, &inside);
     return ended;
 }
+
+void regie_stack_park(void) {
+    ended = REGIE_ENDED_CHECKPOINT;
+    swapcontext(&inside, &outside);
+}
+
+void regie_stack_resume(void) { swapcontext(&outside, &inside); }
+
+void regie_stack_leave(void) { setcontext(&outside); }

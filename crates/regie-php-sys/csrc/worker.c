@@ -112,7 +112,7 @@ static void renew_superglobals(void) {
     ZEND_HASH_FOREACH_END();
 }
 
-static void enter_request(const regie_request *request) {
+void regie_enter_request(const regie_request *request) {
     regie.request = request;
     regie.responding = request != regie.settings->boot;
     regie.message = 0;
@@ -180,13 +180,13 @@ int regie_handle_request(zend_fcall_info *fci, zend_fcall_info_cache *fcc) {
     }
     if (!regie.call->next_request(&request)) {
         regie.asked_to_leave = 1;
-        enter_request(regie.settings->boot);
+        regie_enter_request(regie.settings->boot);
         return 0;
     }
     if (request.message) {
         regie_handle_message(&request, fci, fcc);
     } else {
-        enter_request(&request);
+        regie_enter_request(&request);
         if (regie.settings->paranoid) regie_paranoid_begin();
         call_back(fci, fcc);
     }
@@ -198,7 +198,7 @@ int regie_handle_request(zend_fcall_info *fci, zend_fcall_info_cache *fcc) {
     return 1;
 }
 
-static int run_script(void) {
+int regie_run_script(void) {
     volatile int started = 0;
     const regie_request *boot = regie.settings->boot;
     regie.request = boot;
@@ -215,7 +215,7 @@ static int run_script(void) {
             PG(ignore_user_abort) = 1;
             /* Booting may take longer than a request; --boot-timeout is its limit. */
             zend_unset_timeout();
-            regie_define_streams();
+            if (regie.settings->define_streams) regie_define_streams();
             zend_file_handle script;
             zend_stream_init_filename(&script, boot->script.ptr);
             script.primary_script = 1;
@@ -227,7 +227,7 @@ static int run_script(void) {
     return started;
 }
 
-static void end_script(void) {
+void regie_end_script(void) {
     regie.script_runs = 0;
     if (regie.message) regie_message_script_ends();
     regie_reset_forget();
@@ -240,9 +240,9 @@ static void end_script(void) {
 
 int32_t regie_run_worker(int32_t *exit_status) {
     for (;;) {
-        int started = run_script();
+        int started = regie_run_script();
         int32_t status = EG(exit_status);
-        end_script();
+        regie_end_script();
         *exit_status = status;
         /* How PHP ends a script after any fatal error. */
         if (status == 255 && !regie.fatal) regie.fatal = 1;

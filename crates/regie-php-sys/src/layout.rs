@@ -105,6 +105,9 @@ pub const EVENT_GENERATION: i32 = 2;
 /// Paranoid mode: the detail names what the request left behind.
 pub const EVENT_LEFTOVER: i32 = 3;
 
+/// Rewind mode: this process cannot be put back; the detail says why.
+pub const EVENT_REPLACE: i32 = 4;
+
 /// What C calls. Each is called on the worker's only thread, in between PHP's own doing; it returns normally and calls
 /// nothing of PHP.
 #[derive(Debug, Clone, Copy)]
@@ -149,6 +152,22 @@ pub const RESET_TIMEZONE: u32 = 1 << 4;
 /// Error and exception handlers are.
 pub const RESET_HANDLERS: u32 = 1 << 5;
 
+/// What rewinding has cost a worker. Lies in shared memory; C writes it.
+#[derive(Debug, Clone, Copy, Default)]
+#[repr(C)]
+pub struct RewindStats {
+    /// Requests after which memory was put back.
+    pub requests: u64,
+    /// Pages put back, in all.
+    pub pages: u64,
+    /// Microseconds spent on it, in all.
+    pub micros: u64,
+    /// Pages after the last request.
+    pub last_pages: u64,
+    /// Microseconds after the last request.
+    pub last_micros: u64,
+}
+
 /// How the engine starts. Lives as long as the process.
 #[derive(Debug)]
 #[repr(C)]
@@ -179,10 +198,10 @@ pub struct Settings {
     pub worker_mode: u8,
     /// 1 to report what requests leave behind.
     pub paranoid: u8,
-    /// 1 to define STDIN, STDOUT and STDERR in classic mode too.
+    /// 1 to define STDIN, STDOUT and STDERR, as the CLI has them.
     pub define_streams: u8,
-    /// Zero.
-    pub reserved: u8,
+    /// 1 for rewind mode.
+    pub rewind: u8,
 }
 
 /// The worker was asked to leave.
@@ -193,6 +212,8 @@ pub const ENDED_SCRIPT: i32 = 1;
 pub const ENDED_RECYCLE: i32 = 2;
 /// The engine refused to start a request.
 pub const ENDED_ENGINE: i32 = 3;
+/// Rewind mode: the script is parked at its checkpoint.
+pub const ENDED_CHECKPOINT: i32 = 4;
 
 /// Stage of the timing signal: raise a fatal error.
 pub const STAGE_FATAL: i32 = 0;
@@ -215,4 +236,6 @@ const _: () = {
     assert!(offset_of!(Settings, worker_env_len) == 64);
     assert!(offset_of!(Settings, resets) == 80);
     assert!(offset_of!(Settings, worker_mode) == 84);
+    assert!(offset_of!(Settings, rewind) == 87);
+    assert!(size_of::<RewindStats>() == 40);
 };

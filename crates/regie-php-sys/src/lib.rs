@@ -37,6 +37,34 @@ unsafe extern "C" {
     /// # Safety
     /// The engine runs, and the callbacks are safe to call.
     pub fn regie_php_run(exit_status: *mut i32) -> i32;
+    /// Rewind mode, in the template, after [`regie_php_run`] has returned at the checkpoint: takes the snapshot. 1, or 0 with
+    /// the reason in `why`.
+    ///
+    /// # Safety
+    /// `why` has room for `size` bytes.
+    pub fn regie_rewind_snapshot(why: *mut c_char, size: usize) -> i32;
+    /// Makes a worker of the template: as `fork()`, but the child's parent is the template's. The pid, 0 in the child, -1.
+    ///
+    /// # Safety
+    /// No other thread may exist.
+    pub fn regie_rewind_fork() -> i32;
+    /// In that child: serves until it is asked to leave. Returns one of `ENDED_*`, with the reason in `why` when it could
+    /// not begin.
+    ///
+    /// # Safety
+    /// `stats` must live as long as the process, in shared memory; the callbacks are safe to call, and keep nothing on the
+    /// heap between two requests.
+    pub fn regie_rewind_serve(stats: *mut RewindStats, why: *mut c_char, size: usize) -> i32;
+    /// The descriptor of the peer's connection, which stays open between requests; -1 for none.
+    ///
+    /// # Safety
+    /// Called in a worker, on its only thread.
+    pub fn regie_rewind_keep(fd: i32);
+    /// How written pages are found here: a static text, or null with the reason in `why`.
+    ///
+    /// # Safety
+    /// `why` has room for `size` bytes.
+    pub fn regie_rewind_tracker(why: *mut c_char, size: usize) -> *const c_char;
     /// The sequence of the request in hand, 0 for none; a time limit for any other is ignored.
     ///
     /// # Safety

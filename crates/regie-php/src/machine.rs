@@ -61,6 +61,10 @@ pub(crate) enum Ending {
 /// What to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Effect {
+    /// Fork the template, of which workers are made.
+    ForkTemplate,
+    /// SIGKILL the template; the text says why.
+    KillTemplate(&'static str),
     /// Fork a worker into this seat.
     Fork(usize),
     /// Ask it to leave.
@@ -115,9 +119,23 @@ const EMPTY: Seat = Seat {
     killed: false,
 };
 
+/// What workers are forked from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// The master.
+    Master,
+    /// A template, which is not there.
+    NoTemplate,
+    /// A template, which boots since then.
+    Booting(u64),
+    /// A template, parked at its checkpoint.
+    Template,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Machine {
+    source: Source,
     seats: Vec<Seat>,
     crew: Crew,
     limits: Limits,
@@ -137,9 +155,10 @@ pub(crate) fn spare_seats(workers: usize) -> usize {
 }
 
 impl Machine {
-    pub(crate) fn new(crew: Crew, limits: Limits, one_is_enough: bool) -> Self {
+    pub(crate) fn new(crew: Crew, limits: Limits, one_is_enough: bool, source: Source) -> Self {
         let most = crew.max();
         Self {
+            source,
             seats: vec![EMPTY; most + spare_seats(most)],
             crew,
             limits,
@@ -220,6 +239,28 @@ impl Machine {
             seat.old = true;
         }
         self.replacing = true;
+        if self.source != Source::Master {
+            self.source = Source::NoTemplate;
+        }
+    }
+
+    /// A template was forked.
+    pub(crate) fn template_forked(&mut self, now_us: u64) {
+        self.source = Source::Booting(now_us);
+    }
+
+    /// It has reached its checkpoint: workers can be made of it.
+    pub(crate) fn template_ready(&mut self) {
+        self.source = Source::Template;
+    }
+
+    /// The template has ended. Its workers live on; the next ones need another.
+    pub(crate) fn template_exited(&mut self, now_us: u64, ending: Ending) {
+        self.source = Source::NoTemplate;
+        match ending {
+            Ending::BootFailedAndWaited => self.failures = self.failures.saturating_add(1),
+            Ending::BootFailed | Ending::Crashed | Ending::Clean => self.back_off(now_us),
+        }
     }
 
     /// Workers that there shall be.
@@ -239,6 +280,7 @@ impl Machine {
             Some(since) => self.look_at_stop(now_us, since, &mut effects, &mut next),
             None => {
                 self.look_at_load(now_us, views, waiting, &mut next);
+                self.look_at_source(&mut effects, &mut next);
                 self.look_at_numbers(now_us, views, &mut effects, &mut next);
             }
         }
@@ -323,6 +365,19 @@ impl Machine {
         }
     }
 
+    fn look_at_source(&mut self, effects: &mut Vec<Effect>, next: &mut Next) {
+        match self.source {
+            Source::NoTemplate if next.is_due(self.no_fork_before_us) => effects.push(Effect::ForkTemplate),
+            Source::Booting(since_us)
+                if self.limits.boot_us > 0 && next.is_due(since_us.saturating_add(self.limits.boot_us)) =>
+            {
+                self.source = Source::Booting(u64::MAX);
+                effects.push(Effect::KillTemplate("it did not boot within --boot-timeout"));
+            }
+            _ => {}
+        }
+    }
+
     fn look_at_load(&mut self, now_us: u64, views: &[View], waiting: usize, next: &mut Next) {
         let ready = || self.seats.iter().zip(views).filter(|(seat, _)| seat.ready && !seat.leaving);
         let idle = ready().filter(|(_, view)| view.state == State::Idle).count();
@@ -345,7 +400,8 @@ impl Machine {
         } else {
             wanted.saturating_sub(staying)
         };
-        if missing > 0 && next.is_due(self.no_fork_before_us) {
+        let can_fork = matches!(self.source, Source::Master | Source::Template);
+        if missing > 0 && can_fork && next.is_due(self.no_fork_before_us) {
             let empty = (0..self.seats.len()).filter(|index| !self.seats[*index].alive);
             effects.extend(empty.take(missing).map(Effect::Fork));
         }
@@ -412,7 +468,7 @@ mod tests {
     fn rig(workers: usize) -> Rig {
         let nothing = View { state: State::Empty, sequence: 0, began_us: 0, due_us: 0 };
         Rig {
-            machine: Machine::new(Crew::new(workers, workers, 0), LIMITS, false),
+            machine: Machine::new(Crew::new(workers, workers, 0), LIMITS, false, Source::Master),
             views: vec![nothing; workers + spare_seats(workers)],
             waiting: 0,
             now_us: 1_000_000,
@@ -441,6 +497,30 @@ mod tests {
         fn alive(&self) -> usize {
             self.machine.seats.iter().filter(|seat| seat.alive).count()
         }
+    }
+
+    #[test]
+    fn workers_wait_for_their_template() {
+        let mut rig = rig(1);
+        rig.machine.source = Source::NoTemplate;
+        assert_eq!(rig.look(), [Effect::ForkTemplate]);
+        rig.machine.template_forked(rig.now_us);
+        assert_eq!(rig.look(), []);
+        rig.now_us += 5_000;
+        assert!(matches!(rig.look()[..], [Effect::KillTemplate(_)]), "a template has a boot limit too");
+        rig.machine.template_exited(rig.now_us, Ending::Crashed);
+        assert_eq!(rig.look(), [], "the next one waits");
+        rig.now_us += BACKOFF_STEP_US;
+        assert_eq!(rig.look(), [Effect::ForkTemplate]);
+        rig.machine.template_forked(rig.now_us);
+        rig.machine.template_ready();
+        assert_eq!(rig.look(), [Effect::Fork(0)]);
+        assert_eq!(rig.look(), [Effect::Ready]);
+        rig.machine.replace_all();
+        assert_eq!(rig.look(), [Effect::ForkTemplate], "new workers come of a new template");
+        rig.machine.template_forked(rig.now_us);
+        rig.machine.template_ready();
+        assert_eq!(rig.look(), [Effect::Fork(1)]);
     }
 
     #[test]
@@ -476,7 +556,7 @@ mod tests {
     #[test]
     fn the_number_follows_the_load_and_only_the_idle_go() {
         let mut rig = rig(1);
-        rig.machine = Machine::new(Crew::new(1, 3, 500_000), LIMITS, false);
+        rig.machine = Machine::new(Crew::new(1, 3, 500_000), LIMITS, false, Source::Master);
         rig.views =
             vec![View { state: State::Empty, sequence: 0, began_us: 0, due_us: 0 }; 3 + spare_seats(3)];
         assert_eq!(rig.look(), [Effect::Fork(0)]);

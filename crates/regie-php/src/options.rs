@@ -39,12 +39,13 @@ pub(crate) struct Options {
     #[arg(long, value_name = "GROUP")]
     pub(crate) listen_group: Option<String>,
 
-    /// classic: a fresh PHP request each time, as php-fpm. worker: the script boots once and loops.
+    /// classic: a fresh PHP request each time, as php-fpm. worker: the script boots once and loops. rewind: the script boots
+    /// once, and after each request the process's memory is put back to that moment.
     #[arg(long, value_enum, default_value_t = Mode::Classic)]
     pub(crate) mode: Mode,
 
-    /// Worker mode: the script that boots the application and calls frankenphp_handle_request().
-    #[arg(long, value_name = "FILE", required_if_eq("mode", "worker"))]
+    /// The script that boots the application and calls frankenphp_handle_request() (worker) or regie_checkpoint() (rewind).
+    #[arg(long, value_name = "FILE", required_if_eq_any([("mode", "worker"), ("mode", "rewind")]))]
     pub(crate) script: Option<PathBuf>,
 
     /// Number of worker processes; auto is twice the number of CPUs, at least 4. MIN-MAX: more when requests wait, fewer
@@ -152,6 +153,8 @@ pub(crate) enum Mode {
     Classic,
     /// A script that boots once and loops.
     Worker,
+    /// A script that boots once; each request begins where the boot ended.
+    Rewind,
 }
 
 /// Where to listen.

@@ -6,7 +6,7 @@
 
 use std::sync::atomic::{AtomicI32, AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed};
 
-use regie_php_sys::Trace;
+use regie_php_sys::{RewindStats, Trace};
 
 /// What a worker is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,6 +86,9 @@ pub(crate) struct Board {
     pub(crate) looks_us: AtomicU64,
     /// Most requests that waited at a look. Written by the master, and by who shows the status.
     pub(crate) max_waiting: AtomicU64,
+    /// Rewind mode: workers that were replaced since they could not be put back, and why the last one was.
+    pub(crate) replaced: AtomicU64,
+    pub(crate) replaced_why: SharedText<16>,
 }
 
 /// For one worker.
@@ -119,6 +122,8 @@ pub(crate) struct Slot {
     pub(crate) user: SharedText<4>,
     pub(crate) uri: SharedText<64>,
     pub(crate) script: SharedText<32>,
+    /// Rewind mode; written by C.
+    rewind: RewindStats,
     /// Written by C in a signal handler.
     pub(crate) trace: Trace,
 }
@@ -146,6 +151,17 @@ impl Slot {
             (about == sequence & 0x3fff_ffff && len > 0)
                 .then(|| String::from_utf8_lossy(&text[..len.min(text.len())]).into_owned())
         }
+    }
+
+    /// Where C counts what rewinding costs this worker.
+    pub(crate) fn rewind_stats(&self) -> *mut RewindStats {
+        (&raw const self.rewind).cast_mut()
+    }
+
+    /// What it has cost.
+    pub(crate) fn rewind(&self) -> RewindStats {
+        // SAFETY: plain numbers in shared memory that another process writes; the worst of a race is a mixture.
+        unsafe { self.rewind_stats().read_volatile() }
     }
 
     /// Makes the slot that of a process which is about to be forked.

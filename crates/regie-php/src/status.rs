@@ -54,7 +54,31 @@ pub(crate) struct Snapshot {
     pub(crate) max_children_reached: u64,
     pub(crate) slow_requests: u64,
     pub(crate) memory_peak: u64,
+    /// Of a pool in rewind mode.
+    pub(crate) rewind: Option<Rewind>,
     pub(crate) processes: Vec<Process>,
+}
+
+/// What rewinding has cost a pool since its start.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Rewind {
+    pub(crate) requests: u64,
+    pub(crate) pages: u64,
+    pub(crate) micros: u64,
+    pub(crate) replaced: u64,
+    pub(crate) replaced_why: String,
+}
+
+impl Rewind {
+    fn rows(&self) -> Vec<Row> {
+        let row = |name, metric, value| Row { name, metric, is_counter: true, value };
+        vec![
+            row("rewound requests", "rewound_requests", self.requests),
+            row("pages put back", "rewind_pages", self.pages),
+            row("put back us", "rewind_microseconds", self.micros),
+            row("replaced workers", "rewind_replaced_workers", self.replaced),
+        ]
+    }
 }
 
 /// A worker at that moment.
@@ -96,7 +120,7 @@ impl Snapshot {
     fn rows(&self) -> Vec<Row> {
         let total = self.processes.len() as u64;
         let row = |name, metric, is_counter, value| Row { name, metric, is_counter, value };
-        vec![
+        let mut rows = vec![
             row("start since", "start_since", true, self.start_since),
             row("accepted conn", "accepted_connections", true, self.accepted),
             row("listen queue", "listen_queue", false, self.listen_queue),
@@ -109,7 +133,14 @@ impl Snapshot {
             row("max children reached", "max_children_reached", true, self.max_children_reached),
             row("slow requests", "slow_requests", true, self.slow_requests),
             row("memory peak", "memory_peak", true, self.memory_peak),
-        ]
+        ];
+        rows.extend(self.rewind.iter().flat_map(Rewind::rows));
+        rows
+    }
+
+    /// Why the last worker was replaced that could not be put back.
+    fn replaced_why(&self) -> Option<&str> {
+        self.rewind.as_ref().map(|rewind| rewind.replaced_why.as_str()).filter(|why| !why.is_empty())
     }
 
     /// The page.
@@ -133,6 +164,9 @@ impl Snapshot {
         for row in self.rows() {
             line(row.name, &row.value);
         }
+        if let Some(why) = self.replaced_why() {
+            line("last replaced for", &why);
+        }
         if full {
             for process in &self.processes {
                 out.push_str("\n************************\n");
@@ -155,6 +189,9 @@ impl Snapshot {
         );
         for row in self.rows() {
             let _ = write!(out, ",\"{}\":{}", row.name, row.value);
+        }
+        if let Some(why) = self.replaced_why() {
+            let _ = write!(out, ",\"last replaced for\":{}", quoted(why));
         }
         if full {
             let processes: Vec<String> = self.processes.iter().map(Process::json).collect();
@@ -357,5 +394,18 @@ mod tests {
         assert!(metrics.contains("phpfpm_accepted_connections{pool=\"we\\\"b\"} 7\n"), "{metrics}");
         assert!(metrics.ends_with("# EOF\n"));
         assert!(sample.render(Form::Html, true).contains("/&lt;a&gt;"));
+        assert!(!json.contains("rewound"), "a pool that does not rewind says nothing of it");
+    }
+
+    #[test]
+    fn rewinding_is_shown() {
+        let rewind =
+            Rewind { requests: 3, pages: 300, micros: 90, replaced: 1, replaced_why: "a thread".into() };
+        let sample = Snapshot { rewind: Some(rewind), ..sample() };
+        let json = sample.render(Form::Json, false);
+        assert!(json.contains("\"pages put back\":300,\"put back us\":90,\"replaced workers\":1"), "{json}");
+        assert!(json.contains("\"last replaced for\":\"a thread\""), "{json}");
+        let metrics = sample.render(Form::OpenMetrics, false);
+        assert!(metrics.contains("phpfpm_rewind_pages{pool=\"we\\\"b\"} 300\n"), "{metrics}");
     }
 }

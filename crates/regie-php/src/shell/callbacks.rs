@@ -102,6 +102,7 @@ unsafe extern "C" fn event(what: i32, detail: Text) {
             worker.pool().tell_master();
         }
         sys::EVENT_GENERATION => worker.pool().want_generation(detail),
+        sys::EVENT_REPLACE => worker.cannot_be_put_back(detail),
         sys::EVENT_LEFTOVER => log::worker(Level::Warning, detail),
         _ => {}
     }

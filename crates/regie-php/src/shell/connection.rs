@@ -128,6 +128,11 @@ impl Connection {
         }
     }
 
+    /// The descriptor, or -1.
+    pub(crate) fn fd(&self) -> RawFd {
+        self.fd
+    }
+
     /// Begins with a new peer.
     pub(crate) fn open(&mut self, fd: RawFd, patient: bool) {
         self.close();

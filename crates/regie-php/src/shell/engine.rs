@@ -45,7 +45,7 @@ fn ini_lines(options: &Options, is_root: bool) -> String {
         }
     }
     // Its answer to a worker that holds the cache is to kill it in mid-request; ours is a new generation of the pool.
-    if options.mode == Mode::Worker {
+    if options.mode != Mode::Classic {
         line("opcache.force_restart_timeout", "2147483");
     }
     // Preloading as root needs a user to do it as; php-fpm's master has the same rule.
@@ -90,7 +90,7 @@ pub(crate) struct Start {
 pub(crate) fn settings(options: &Options, script: Option<&Path>, is_root: bool) -> Start {
     let worker = options.mode == Mode::Worker;
     let path = script.map(|path| path.to_string_lossy().into_owned()).unwrap_or_default();
-    let worker_script = if worker { text(&path) } else { Text::ABSENT };
+    let worker_script = if options.mode == Mode::Classic { Text::ABSENT } else { text(&path) };
     let folder = ini_folder(options);
     let mut env: Vec<Param> = options.env.iter().map(|(name, value)| param(name, value)).collect();
     if worker {
@@ -120,8 +120,8 @@ pub(crate) fn settings(options: &Options, script: Option<&Path>, is_root: bool) 
         resets: resets(options),
         worker_mode: u8::from(worker),
         paranoid: u8::from(options.paranoid),
-        define_streams: u8::from(options.sapi_name == "cli"),
-        reserved: 0,
+        define_streams: u8::from(worker || options.sapi_name == "cli"),
+        rewind: u8::from(options.mode == Mode::Rewind),
     }));
     Start { settings, worker_script }
 }

@@ -24,9 +24,10 @@ use super::log::{Level, Line};
 use super::notify::Notify;
 use super::pool::Pool;
 use super::setup::{self, Fatal, Identity};
+use super::template::{self, Desk, Template, Turn, Why};
 use super::{clock, engine, listen, log, nudge, report, worker};
 use crate::crew::Crew;
-use crate::machine::{Effect, Ending, Machine, View, spare_seats};
+use crate::machine::{Effect, Ending, Machine, Source, View, spare_seats};
 use crate::options::{Mode, Options};
 use crate::scoreboard::{Slot, State};
 
@@ -68,8 +69,9 @@ pub(crate) fn run(options: Options) -> Result<(), Fatal> {
     }
     let (fewest, count) = options.workers.resolve(setup::cpus());
     let (board, slots) =
-        setup::scoreboard(count + spare_seats(count) + 1).map_err(Fatal::system("shared memory"))?;
-    let (status_slot, slots) = slots.split_last().expect("there is one more than there are seats");
+        setup::scoreboard(count + spare_seats(count) + 2).map_err(Fatal::system("shared memory"))?;
+    let (status_slot, slots) = slots.split_last().expect("there are two more than there are seats");
+    let (template_slot, slots) = slots.split_last().expect("as above");
     let (bell_hears, bell) =
         pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).map_err(Fatal::system("cannot make a pipe"))?;
     let pool: &'static Pool = Box::leak(Box::new(Pool {
@@ -91,7 +93,8 @@ pub(crate) fn run(options: Options) -> Result<(), Fatal> {
     title(&format!("regie-php: master {}", pool.options.pool));
     let limits = setup::limits(&pool.options);
     let crew = Crew::new(fewest, count, setup::micros(pool.options.idle_timeout));
-    let machine = Machine::new(crew, limits, pool.options.mode == Mode::Worker);
+    let source = if pool.options.mode == Mode::Rewind { Source::NoTemplate } else { Source::Master };
+    let machine = Machine::new(crew, limits, pool.options.mode != Mode::Classic, source);
     // SAFETY: the descriptor was handed to us alone.
     let lifeline =
         handoff.get(regie_core::handoff::names::LIFELINE).map(|fd| unsafe { listen::take_over(fd) });
@@ -108,6 +111,9 @@ pub(crate) fn run(options: Options) -> Result<(), Fatal> {
         origin,
         predecessors: inherited.old.into_iter().map(Pid::from_raw).collect(),
         status: StatusDesk { listener: status_listener.map(listen::keep), slot: status_slot, pid: None },
+        template: None,
+        retired: None,
+        template_slot,
         generation: Generation::Current,
         janitor,
         shown: 0,
@@ -143,6 +149,10 @@ struct Master {
     /// Workers of the generation before, until they have left.
     predecessors: Vec<Pid>,
     status: StatusDesk,
+    /// Rewind mode: what workers are made of; and the one before, until its successor is ready.
+    template: Option<Template>,
+    retired: Option<Template>,
+    template_slot: &'static Slot,
     generation: Generation,
     /// Answers what workers had taken from the lane when they died.
     janitor: Option<Janitor<&'static Lane>>,
@@ -220,6 +230,9 @@ impl Master {
 
     fn apply(&mut self, effect: Effect) {
         match effect {
+            Effect::ForkTemplate => self.fork_template(),
+            Effect::KillTemplate(why) => self.kill_template(why),
+            Effect::Fork(seat) if self.pool.options.mode == Mode::Rewind => self.make_worker(seat),
             Effect::Fork(seat) => self.fork(seat),
             Effect::AskToLeave(seat) => self.with_pid(seat, |pid| nudge::ask_to_leave(pid.as_raw())),
             Effect::RaiseLimit(seat, sequence) => self.raise_limit(seat, sequence),
@@ -286,7 +299,11 @@ impl Master {
     /// Everything has ended but what serves us ourselves.
     fn finish(&mut self) {
         self.stopped = true;
-        for pid in self.predecessors.drain(..).chain(self.status.pid.take()) {
+        let templates = self.template.take().into_iter().chain(self.retired.take());
+        for pid in templates.map(|template| template.pid).chain(self.status.pid.take()) {
+            let _ = kill(pid, Signal::SIGKILL);
+        }
+        for pid in self.predecessors.drain(..) {
             let _ = kill(pid, Signal::SIGKILL);
         }
     }
@@ -391,15 +408,20 @@ impl Master {
         let asks = self.status.listener.filter(|_| {
             self.status_is_on_demand() && self.status.pid.is_none() && !self.machine.is_stopping()
         });
+        let asks_at = fds.len();
         if let Some(listener) = asks {
             // SAFETY: it stays open for the life of the process.
             fds.push(PollFd::new(unsafe { BorrowedFd::borrow_raw(listener) }, PollFlags::POLLIN));
         }
+        if let Some(booting) = self.template.as_ref().and_then(Template::waits_on) {
+            fds.push(PollFd::new(booting, PollFlags::POLLIN));
+        }
         let _ = poll(&mut fds, timeout);
         let is_ready = |at: usize| fds.get(at).is_some_and(|fd| fd.any().unwrap_or(false));
         let lifeline_ended = self.lifeline.is_some() && is_ready(lifeline_at);
-        let is_asked = asks.is_some() && is_ready(fds.len() - 1);
+        let is_asked = asks.is_some() && is_ready(asks_at);
         drop(fds);
+        self.look_at_template();
         if is_asked {
             self.fork_status_desk();
         }
@@ -475,18 +497,19 @@ impl Master {
                 self.fork_status_desk();
             }
         }
+        if self.template.as_ref().is_some_and(|template| template.pid == pid) {
+            self.template = None;
+            self.machine.template_exited(clock::monotonic_us(), ending_of(code));
+            let how = code.map_or_else(|| format!("{signal:?}"), |code| format!("exit code {code}"));
+            log::master(Level::Warning, format_args!("the template {pid} has ended ({how})"));
+        }
         if matches!(self.generation, Generation::Trial(trial) if trial == pid) {
             self.after_trial(code == Some(0));
         }
         let Some(seat) = self.pids.iter().position(|held| *held == Some(pid)) else { return };
         let slot = &self.pool.slots[seat];
         let now_us = clock::monotonic_us();
-        let ending = match code {
-            Some(0) => Ending::Clean,
-            Some(EXIT_BOOT_FAILED) => Ending::BootFailed,
-            Some(EXIT_APOLOGIZED) => Ending::BootFailedAndWaited,
-            _ => Ending::Crashed,
-        };
+        let ending = ending_of(code);
         let by_us = signal == Some(libc::SIGKILL) && self.machine.is_stopping();
         if ending == Ending::Crashed && !by_us {
             report_crash(slot, pid, code, signal, now_us);
@@ -567,6 +590,132 @@ impl Master {
         }
     }
 
+    // --- rewind mode --------------------------------------------------------------------------------------------
+
+    fn fork_template(&mut self) {
+        let now_us = clock::monotonic_us();
+        // A parked one makes no more workers, but stays until the new one is ready; one that boots is given up.
+        match self.template.take() {
+            Some(parked) if parked.is_ready => self.retired = Some(parked),
+            Some(booting) => drop(kill(booting.pid, Signal::SIGKILL)),
+            None => {}
+        }
+        self.template_slot.renew(now_us);
+        let forked = template::pair().and_then(|(socket, desk)| {
+            // SAFETY: this process has one thread.
+            Ok((unsafe { fork() }?, socket, desk))
+        });
+        match forked {
+            Ok((ForkResult::Parent { child }, socket, _)) => {
+                self.template = Some(Template::new(child, socket));
+                self.machine.template_forked(now_us);
+            }
+            Ok((ForkResult::Child, socket, desk)) => {
+                drop(socket);
+                let code = self.be_template(&desk);
+                // SAFETY: nothing is left to write; the engine's state dies with the process.
+                unsafe { sys::regie_exit(code) };
+            }
+            Err(error) => {
+                log::master(Level::Error, format_args!("cannot fork the template: {}", error.desc()));
+                self.machine.template_exited(now_us, Ending::BootFailed);
+            }
+        }
+    }
+
+    fn kill_template(&self, why: &str) {
+        if let Some(template) = &self.template {
+            log::master(Level::Warning, format_args!("the template {} is killed: {why}", template.pid));
+            let _ = kill(template.pid, Signal::SIGKILL);
+        }
+    }
+
+    fn look_at_template(&mut self) {
+        if self.template.as_mut().is_some_and(Template::has_become_ready) {
+            self.machine.template_ready();
+            if let Some(retired) = self.retired.take() {
+                let _ = kill(retired.pid, Signal::SIGKILL);
+            }
+        }
+    }
+
+    fn make_worker(&mut self, seat: usize) {
+        let slot = &self.pool.slots[seat];
+        let now_us = clock::monotonic_us();
+        let Some(template) = &self.template else { return };
+        slot.renew(now_us);
+        match template.make_worker(seat) {
+            Ok(child) => {
+                self.pids[seat] = Some(child);
+                slot.pid.store(child.as_raw(), Relaxed);
+                self.machine.forked(now_us, seat);
+            }
+            Err(error) => {
+                slot.set_state(State::Empty);
+                log::master(Level::Error, format_args!("the template makes no worker: {}", error.desc()));
+                let _ = kill(template.pid, Signal::SIGKILL);
+                self.machine.fork_failed(now_us, seat);
+            }
+        }
+    }
+
+    /// Boots up to the checkpoint and makes workers of it. Returns in the template and in each worker.
+    fn be_template(&self, desk: &Desk) -> i32 {
+        title(&format!("regie-php: pool {} template", self.pool.options.pool));
+        if let Err(error) = self.settle() {
+            log::master(Level::Error, format_args!("cannot become the pool's user: {}", error.desc()));
+            return EXIT_BOOT_FAILED;
+        }
+        if let Err(error) = worker::install(self.pool, self.template_slot, None) {
+            log::master(Level::Error, format_args!("no memory for the template: {}", error.desc()));
+            return EXIT_BOOT_FAILED;
+        }
+        let (mut script_status, mut why) = (0, Why::new());
+        let (room, size) = why.room();
+        // SAFETY: the engine runs, the trace lies in shared memory for the process's life, and the callbacks work since
+        // `install`.
+        let ended = unsafe {
+            sys::regie_php_child((&raw const self.template_slot.trace).cast_mut(), nudge::time_limit());
+            sys::regie_php_run(&raw mut script_status)
+        };
+        match ended {
+            sys::ENDED_CHECKPOINT => {}
+            sys::ENDED_SCRIPT => return self.after_failed_boot(script_status),
+            _ => return EXIT_BOOT_FAILED,
+        }
+        // SAFETY: the script is parked; `why` has room.
+        if unsafe { sys::regie_rewind_snapshot(room, size) } == 0 {
+            log::worker(Level::Error, why.text());
+            return self.after_failed_boot(script_status);
+        }
+        match desk.serve(nudge::told_to_leave) {
+            Turn::Over => 0,
+            Turn::Worker(seat) => self.be_rewound_worker(seat),
+        }
+    }
+
+    fn be_rewound_worker(&self, seat: usize) -> i32 {
+        let slot = &self.pool.slots[seat];
+        slot.pid.store(std::process::id().cast_signed(), Relaxed);
+        title(&format!("regie-php: pool {} worker", self.pool.options.pool));
+        let (mut why, stats) = (Why::new(), slot.rewind_stats());
+        let (room, size) = why.room();
+        if let Err(error) = self.settle().and_then(|()| worker::install(self.pool, slot, self.pool.lane)) {
+            log::master(Level::Error, format_args!("cannot begin as a worker: {}", error.desc()));
+            return EXIT_BOOT_FAILED;
+        }
+        // SAFETY: as in `be_template`; the counts lie in the slot, and nothing of ours is on the heap.
+        let ended = unsafe {
+            sys::regie_php_child((&raw const slot.trace).cast_mut(), nudge::time_limit());
+            sys::regie_rewind_serve(stats, room, size)
+        };
+        if ended == sys::ENDED_ENGINE {
+            log::worker(Level::Error, why.text());
+            return EXIT_BOOT_FAILED;
+        }
+        0
+    }
+
     /// In the worker: the script did not reach its loop. Where no other worker can answer, this one does until the next
     /// attempt.
     fn after_failed_boot(&self, status: i32) -> i32 {
@@ -574,8 +723,11 @@ impl Master {
         let mut line = Line::<512>::default();
         let _ = write!(
             line,
-            "the worker script ended before its loop (frankenphp_handle_request), with exit status {status}; next \
-             attempt in {} ms",
+            "the worker script ended before {}, with exit status {status}; next attempt in {} ms",
+            match self.pool.options.mode {
+                Mode::Rewind => "its checkpoint (regie_checkpoint)",
+                _ => "its loop (frankenphp_handle_request)",
+            },
             pause.as_millis()
         );
         log::worker(Level::Error, line.bytes());
@@ -583,9 +735,21 @@ impl Master {
             return EXIT_BOOT_FAILED;
         }
         nudge::leave_after(pause);
+        // In rewind mode it was the template that failed, which does not sit at the lane.
+        let _ = self.pool.options.mode == Mode::Rewind
+            && worker::install(self.pool, self.template_slot, self.pool.lane).is_ok();
         // SAFETY: the engine's loop has ended, so no callback is under way.
         unsafe { worker::current() }.apologize();
         EXIT_APOLOGIZED
+    }
+}
+
+fn ending_of(code: Option<i32>) -> Ending {
+    match code {
+        Some(0) => Ending::Clean,
+        Some(EXIT_BOOT_FAILED) => Ending::BootFailed,
+        Some(EXIT_APOLOGIZED) => Ending::BootFailedAndWaited,
+        _ => Ending::Crashed,
     }
 }
 

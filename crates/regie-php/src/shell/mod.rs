@@ -16,4 +16,5 @@ pub(crate) mod pool;
 pub(crate) mod report;
 pub(crate) mod request;
 pub(crate) mod setup;
+pub(crate) mod template;
 pub(crate) mod worker;

@@ -12,8 +12,9 @@ use nix::sys::socket::{MsgFlags, SockFlag, accept4, recv};
 use super::clock;
 use super::pool::Pool;
 use super::{listen, worker};
+use crate::options::Mode;
 use crate::scoreboard::{Slot, State};
-use crate::status::{Form, Process, Snapshot};
+use crate::status::{Form, Process, Rewind, Snapshot};
 
 /// How long a peer of the status listener may take.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -37,6 +38,7 @@ pub(crate) fn snapshot(pool: &Pool) -> Snapshot {
         max_children_reached: board.all_busy.load(Relaxed),
         slow_requests: board.timed_out.load(Relaxed),
         memory_peak: board.memory_peak.load(Relaxed),
+        rewind: (pool.options.mode == Mode::Rewind).then(|| rewind(pool)),
         processes: pool
             .slots
             .iter()
@@ -44,6 +46,21 @@ pub(crate) fn snapshot(pool: &Pool) -> Snapshot {
             .map(|slot| process(slot, now_us, wall))
             .collect(),
     }
+}
+
+/// The counts of a slot outlive its processes.
+fn rewind(pool: &Pool) -> Rewind {
+    let mut sum = Rewind {
+        replaced: pool.board.replaced.load(Relaxed),
+        replaced_why: pool.board.replaced_why.get(),
+        ..Rewind::default()
+    };
+    for stats in pool.slots.iter().map(Slot::rewind) {
+        sum.requests += stats.requests;
+        sum.pages += stats.pages;
+        sum.micros += stats.micros;
+    }
+    sum
 }
 
 fn process(slot: &Slot, now_us: u64, wall: u64) -> Process {

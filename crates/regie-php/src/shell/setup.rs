@@ -92,6 +92,7 @@ pub(crate) fn mode_name(mode: Mode) -> &'static str {
     match mode {
         Mode::Classic => "classic",
         Mode::Worker => "worker",
+        Mode::Rewind => "rewind",
     }
 }
 
@@ -104,7 +105,7 @@ pub(crate) fn place(options: &Options) -> String {
 }
 
 pub(crate) fn find_script(options: &Options) -> Result<Option<PathBuf>, Fatal> {
-    let Some(script) = options.script.as_ref().filter(|_| options.mode == Mode::Worker) else {
+    let Some(script) = options.script.as_ref().filter(|_| options.mode != Mode::Classic) else {
         return Ok(None);
     };
     std::path::absolute(script)

@@ -20,7 +20,9 @@ use nix::errno::Errno;
 use nix::sys::socket::{SockFlag, accept4, setsockopt, sockopt};
 use nix::sys::time::TimeVal;
 use regie_lane::Lane;
-use regie_php_sys::{Outcome, Request, Text, regie_php_opcache, regie_php_sequence, regie_php_timed_out};
+use regie_php_sys::{
+    Outcome, Request, Text, regie_php_opcache, regie_php_sequence, regie_php_timed_out, regie_rewind_keep,
+};
 
 use super::area::Area;
 use super::clock;
@@ -270,6 +272,10 @@ impl Worker {
         }
         let script = match self.pool.options.mode {
             Mode::Worker => self.pool.worker_script,
+            Mode::Rewind => {
+                self.set_php_self()?;
+                self.pool.worker_script
+            }
             Mode::Classic => match self.find_script()? {
                 Some(script) => script,
                 None => return Ok(None),
@@ -522,8 +528,8 @@ impl Worker {
             self.slot.memory.store(outcome.memory_peak, Relaxed);
             self.pool.board.memory_peak.fetch_max(outcome.memory_peak, Relaxed);
             self.spent |= self.pool.options.max_memory.0 > 0 && resident() > self.pool.options.max_memory.0;
-            self.spent |=
-                requests >= self.requests_max || outcome.fatal != 0 && self.pool.options.mode == Mode::Worker;
+            self.spent |= requests >= self.requests_max
+                || outcome.fatal != 0 && self.pool.options.mode != Mode::Classic;
             if self.pool.is_watched {
                 self.slot.cpu_us.store(clock::cpu_us().saturating_sub(self.cpu_us), Relaxed);
             }
@@ -535,7 +541,26 @@ impl Worker {
         unsafe { regie_php_sequence(0) };
         let goodbye = self.around().leaving();
         self.end_response(goodbye);
+        if self.pool.options.mode == Mode::Rewind {
+            // SAFETY: called in a worker, on its only thread.
+            unsafe { regie_rewind_keep(self.connection.fd()) };
+        }
         self.slot.set_state(State::Idle);
+    }
+
+    /// Rewind mode: the process makes room for a new one.
+    pub(crate) fn cannot_be_put_back(&mut self, why: &[u8]) {
+        self.spent = true;
+        let board = self.pool.board;
+        board.replaced.fetch_add(1, Relaxed);
+        board.replaced_why.set(why);
+        let mut line = Line::<512>::default();
+        line.push(b"it cannot be put back to its snapshot and is replaced: ");
+        line.push(why);
+        line.push(b" (");
+        line.push(self.store.get(b"REQUEST_URI").unwrap_or_default());
+        line.push(b")");
+        super::log::worker(super::log::Level::Notice, line.bytes());
     }
 
     fn end_response(&mut self, goodbye: bool) {

@@ -1,5 +1,5 @@
 //! One row per behaviour: a PHP file, a request, what must come back. Each is asked alone and then 50 times in parallel
-//! over four workers, in classic and in worker mode. `{i}` stands for the number of the request, so that an answer that
+//! over four workers, in every mode; rewind mode must answer as classic mode does. `{i}` stands for the number of the request, so that an answer that
 //! belongs to another request is noticed.
 
 use crate::client::{Answer, Ask};
@@ -14,8 +14,8 @@ enum Want {
     Body(&'static str),
     /// A body with this in it.
     Part(&'static str),
-    /// Per mode: classic, worker.
-    Each(&'static str, &'static str),
+    /// Per mode: classic, worker, rewind.
+    Each(&'static str, &'static str, &'static str),
 }
 
 struct Case {
@@ -127,6 +127,7 @@ const CASES: &[Case] = &[
         want: Want::Each(
             r#"["pool","pool","pool","parent","parent",false]"#,
             r#"["pool",null,"pool","parent","parent",false]"#,
+            r#"["pool","pool","pool","parent","parent",false]"#,
         ),
         ..CASE
     },
@@ -150,7 +151,11 @@ const CASES: &[Case] = &[
     Case { file: "fiber.php", want: Want::Body("Fiber asks {i}"), ..CASE },
     Case {
         file: "constants.php",
-        want: Want::Each(r#"["fpm-fcgi",false,false,false]"#, r#"["fpm-fcgi",true,true,true]"#),
+        want: Want::Each(
+            r#"["fpm-fcgi",false,false,false]"#,
+            r#"["fpm-fcgi",true,true,true]"#,
+            r#"["fpm-fcgi",false,false,false]"#,
+        ),
         ..CASE
     },
     Case {
@@ -164,6 +169,7 @@ const CASES: &[Case] = &[
         shape: |ask| ask.with("HTTP_X_SOME_HEADER", "value").with("CONTENT_TYPE", "text/plain"),
         want: Want::Each(
             r#"{"before":3,"host":"example.org","i":"value","type":"text\/plain","same":true,"response":"yes"}"#,
+            r#"{"before":0,"host":"example.org","i":"value","type":"text\/plain","same":true,"response":"yes"}"#,
             r#"{"before":0,"host":"example.org","i":"value","type":"text\/plain","same":true,"response":"yes"}"#,
         ),
         ..CASE
@@ -255,8 +261,13 @@ fn verify(case: &Case, mode: Mode, i: usize, answer: &Answer) {
     match case.want {
         Want::Body(body) => assert_eq!(answer.text(), fill(body), "{what}"),
         Want::Part(part) => assert!(answer.text().contains(&fill(part)), "{what}"),
-        Want::Each(classic, worker) => {
-            assert_eq!(answer.text(), fill(if mode == Mode::Classic { classic } else { worker }), "{what}");
+        Want::Each(classic, worker, rewind) => {
+            let body = match mode {
+                Mode::Classic => classic,
+                Mode::Worker => worker,
+                Mode::Rewind => rewind,
+            };
+            assert_eq!(answer.text(), fill(body), "{what}");
         }
     }
 }

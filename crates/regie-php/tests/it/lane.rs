@@ -137,7 +137,8 @@ fn as_written(name: &str) -> String {
     first.to_uppercase() + rest
 }
 
-const LANES: [(Mode, Carrier); 2] = [(Mode::Classic, Carrier::Lane), (Mode::Worker, Carrier::Lane)];
+const LANES: [(Mode, Carrier); 3] =
+    [(Mode::Classic, Carrier::Lane), (Mode::Worker, Carrier::Lane), (Mode::Rewind, Carrier::Lane)];
 
 #[test]
 fn workers_come_and_go_and_no_request_is_lost() {

@@ -9,4 +9,5 @@ mod messages;
 mod nginx;
 mod pool;
 mod protocol;
+mod rewind;
 mod worker;

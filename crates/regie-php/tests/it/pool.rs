@@ -20,10 +20,11 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) enum Mode {
     Classic,
     Worker,
+    Rewind,
 }
 
-/// Both.
-pub(crate) const MODES: [Mode; 2] = [Mode::Classic, Mode::Worker];
+/// All of them.
+pub(crate) const MODES: [Mode; 3] = [Mode::Classic, Mode::Worker, Mode::Rewind];
 
 /// How requests reach the workers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,12 +33,14 @@ pub(crate) enum Carrier {
     Lane,
 }
 
-/// Both modes over both carriers.
-pub(crate) const WAYS: [(Mode, Carrier); 4] = [
+/// Every mode over both carriers.
+pub(crate) const WAYS: [(Mode, Carrier); 6] = [
     (Mode::Classic, Carrier::FastCgi),
     (Mode::Worker, Carrier::FastCgi),
     (Mode::Classic, Carrier::Lane),
     (Mode::Worker, Carrier::Lane),
+    (Mode::Rewind, Carrier::FastCgi),
+    (Mode::Rewind, Carrier::Lane),
 ];
 
 /// A running pool.
@@ -91,8 +94,13 @@ impl Pool {
         notices.set_read_timeout(Some(PATIENCE)).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_regie-php"));
         command.arg("--listen").arg(format!("unix:{}", folder.path().join("pool.sock").display()));
-        if mode == Mode::Worker {
-            command.args(["--mode", "worker", "--script"]).arg(&script);
+        let script_mode = match mode {
+            Mode::Classic => None,
+            Mode::Worker => Some("worker"),
+            Mode::Rewind => Some("rewind"),
+        };
+        if let Some(mode) = script_mode {
+            command.args(["--mode", mode, "--script"]).arg(&script);
         }
         let workers = ["--workers", "4"];
         if !flags.contains(&"--workers") {

@@ -1,0 +1,338 @@
+/* What a process has in the kernel, and memory does not put back.
+ *
+ * The functions below take the place of libc's for everybody in the process (this program comes first in the search for
+ * a symbol). They do what libc's do, and while a request runs they note what was changed; so a request that changes
+ * nothing costs nothing here.
+ *
+ *   mappings made             unmapped
+ *   mappings of the boot      are not given up during a request: to unmap one does nothing, and all is as it was
+ *   the heap's end (brk)      set back
+ *   signal handlers           set back, those that were changed
+ *   timers                    stopped, those that were started
+ *   working directory, umask  set back
+ *   children that have ended  reaped
+ *   threads, identity, limits, priority, protection of the boot's memory: the process is replaced
+ *
+ * libc calls its own mmap unseen by us (stacks of threads, loaded libraries, locales). The process's size tells: where
+ * it is not what it was, the mappings are read and compared. malloc is told to use nothing but the heap. */
+#define _GNU_SOURCE
+#include "rewind.h"
+
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <malloc.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define MADE_MAX 512
+#define EXTENTS_MAX 4096
+#define SIGNALS 65
+/* What malloc and Zend get in advance, so that an ordinary request needs no new memory. */
+#define HEAP_AHEAD (4 << 20)
+
+static int armed;
+static regie_span made[MADE_MAX];
+static size_t made_len;
+static const char *unfit; /* why this process must be replaced */
+static uint64_t signals_changed;
+static uint32_t timers_changed;
+static int directory_changed, umask_changed, threads_made;
+
+static struct sigaction handlers[SIGNALS];
+static void *heap_end;
+static int directory = -1;
+static mode_t mask;
+static int statm = -1;
+static long size_noted;
+static regie_span extents[EXTENTS_MAX];
+static size_t extents_len;
+
+/* --- mappings -------------------------------------------------------------------------------------------------- */
+
+static void note_made(uintptr_t start, size_t length, int flags) {
+    uintptr_t end = start + ((length + REGIE_PAGE - 1) & ~(REGIE_PAGE - 1));
+    if ((flags & MAP_FIXED) && regie_memory_has(start, end)) unfit = "a mapping of the boot was replaced";
+    if (made_len == MADE_MAX) unfit = "too many mappings were made";
+    else made[made_len++] = (regie_span){start, end};
+}
+
+static int is_made(uintptr_t start, uintptr_t end) {
+    for (size_t i = made_len; i-- > 0;) {
+        if (made[i].start <= start && end <= made[i].end) return 1;
+    }
+    return 0;
+}
+
+void *mmap(void *at, size_t length, int protection, int flags, int fd, off_t offset) {
+    void *got = (void *)syscall(SYS_mmap, at, length, protection, flags, fd, offset);
+    if (armed && got != MAP_FAILED) note_made((uintptr_t)got, length, flags);
+    return got;
+}
+
+void *mmap64(void *at, size_t length, int protection, int flags, int fd, off_t offset) {
+    return mmap(at, length, protection, flags, fd, offset);
+}
+
+int munmap(void *at, size_t length) {
+    if (armed && !is_made((uintptr_t)at, (uintptr_t)at + length)) return 0;
+    return (int)syscall(SYS_munmap, at, length);
+}
+
+void *mremap(void *at, size_t before, size_t after, int flags, ...) {
+    va_list arguments;
+    va_start(arguments, flags);
+    void *to = flags & MREMAP_FIXED ? va_arg(arguments, void *) : NULL;
+    va_end(arguments);
+    if (armed && !is_made((uintptr_t)at, (uintptr_t)at + before)) {
+        if (after <= before && !(flags & MREMAP_FIXED)) return at;
+        errno = ENOMEM;
+        return MAP_FAILED;
+    }
+    void *got = (void *)syscall(SYS_mremap, at, before, after, flags, to);
+    if (armed && got != MAP_FAILED) note_made((uintptr_t)got, after, 0);
+    return got;
+}
+
+int mprotect(void *at, size_t length, int protection) {
+    if (armed && regie_memory_has((uintptr_t)at, (uintptr_t)at + length)) {
+        unfit = "the protection of memory was changed";
+    }
+    return (int)syscall(SYS_mprotect, at, length, protection);
+}
+
+int madvise(void *at, size_t length, int advice) {
+    int drops = advice == MADV_DONTNEED || advice == MADV_FREE || advice == MADV_REMOVE;
+    if (armed && drops && regie_memory_has((uintptr_t)at, (uintptr_t)at + length)) {
+        /* The tracker would not see that it is gone. Nobody can count on MADV_FREE. */
+        if (advice == MADV_FREE) return 0;
+        unfit = "memory of the boot was given back";
+    }
+    return (int)syscall(SYS_madvise, at, length, advice);
+}
+
+/* --- signals, timers, and the rest ----------------------------------------------------------------------------- */
+
+#define REAL(name)                                                         \
+    static __typeof__(name) *real;                                         \
+    if (!real) real = (__typeof__(name) *)dlsym(RTLD_NEXT, #name)
+
+int sigaction(int number, const struct sigaction *action, struct sigaction *before) {
+    REAL(sigaction);
+    if (armed && action && number > 0 && number < SIGNALS) signals_changed |= (uint64_t)1 << (number - 1);
+    return real(number, action, before);
+}
+
+sighandler_t signal(int number, sighandler_t handler) {
+    struct sigaction action, before;
+    memset(&action, 0, sizeof action);
+    action.sa_handler = handler;
+    action.sa_flags = SA_RESTART;
+    return sigaction(number, &action, &before) == 0 ? before.sa_handler : SIG_ERR;
+}
+
+int setitimer(__itimer_which_t which, const struct itimerval *value, struct itimerval *before) {
+    if (armed && value) {
+        int runs = value->it_value.tv_sec || value->it_value.tv_usec;
+        if (runs) timers_changed |= 1u << which;
+        else timers_changed &= ~(1u << which);
+    }
+    return (int)syscall(SYS_setitimer, which, value, before);
+}
+
+unsigned alarm(unsigned seconds) {
+    struct itimerval value = {.it_value = {.tv_sec = seconds}}, before = {{0, 0}, {0, 0}};
+    setitimer(ITIMER_REAL, &value, &before);
+    return (unsigned)before.it_value.tv_sec + (before.it_value.tv_usec > 0);
+}
+
+int chdir(const char *path) {
+    directory_changed = 1;
+    return (int)syscall(SYS_chdir, path);
+}
+
+int fchdir(int fd) {
+    directory_changed = 1;
+    return (int)syscall(SYS_fchdir, fd);
+}
+
+mode_t umask(mode_t wanted) {
+    umask_changed = 1;
+    return (mode_t)syscall(SYS_umask, wanted);
+}
+
+int pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*run)(void *), void *argument) {
+    REAL(pthread_create);
+    threads_made = 1;
+    return real(thread, attributes, run, argument);
+}
+
+/* Who calls one of these changes what this process is; there is no way back. */
+#define NO_WAY_BACK(result, name, parameters, arguments) \
+    result name parameters {                             \
+        REAL(name);                                      \
+        if (armed) unfit = #name "() was called";        \
+        return real arguments;                           \
+    }
+
+NO_WAY_BACK(int, nice, (int by), (by))
+NO_WAY_BACK(int, setuid, (uid_t id), (id))
+NO_WAY_BACK(int, seteuid, (uid_t id), (id))
+NO_WAY_BACK(int, setgid, (gid_t id), (id))
+NO_WAY_BACK(int, setegid, (gid_t id), (id))
+NO_WAY_BACK(pid_t, setsid, (void), ())
+NO_WAY_BACK(int, setpgid, (pid_t pid, pid_t group), (pid, group))
+NO_WAY_BACK(int, chroot, (const char *path), (path))
+
+/* --- what there is --------------------------------------------------------------------------------------------- */
+
+void regie_kernel_prepare(void) {
+    /* One heap that only grows: no arena of its own for a thread, nothing mapped beside it, nothing given back. */
+    mallopt(M_ARENA_MAX, 1);
+    mallopt(M_MMAP_MAX, 0);
+    mallopt(M_TRIM_THRESHOLD, 1 << 30);
+    mallopt(M_TOP_PAD, HEAP_AHEAD);
+    /* One byte written into a huge page would have all 2 MB of it put back. */
+    prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
+}
+
+static long size_now(void) {
+    char text[64];
+    ssize_t length = pread(statm, text, sizeof text - 1, 0);
+    if (length <= 0) return -1;
+    text[length] = 0;
+    return strtol(text, NULL, 10);
+}
+
+/* Reads what is mapped, neighbours joined; without the process's original stack, which grows as it likes. */
+static long read_extents(regie_span *into, size_t max) {
+    static char text[1 << 20];
+    size_t length = 0, count = 0;
+    ssize_t got;
+    uintptr_t here = (uintptr_t)__builtin_frame_address(0);
+    int fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return -1;
+    while (length < sizeof text - 1 && (got = read(fd, text + length, sizeof text - 1 - length)) > 0) {
+        length += (size_t)got;
+    }
+    close(fd);
+    text[length] = 0;
+    for (char *line = text; *line;) {
+        char *at, *next = strchr(line, '\n');
+        uintptr_t start = strtoull(line, &at, 16);
+        uintptr_t end = strtoull(at + 1, &at, 16);
+        if (!(start <= here && here < end) && end < ((uintptr_t)1 << 63)) {
+            if (count && into[count - 1].end == start) into[count - 1].end = end;
+            else if (count == max) return -1;
+            else into[count++] = (regie_span){start, end};
+        }
+        if (!next) break;
+        line = next + 1;
+    }
+    return (long)count;
+}
+
+int regie_kernel_note(const char **why) {
+    for (int number = 1; number < SIGNALS; number++) sigaction(number, NULL, &handlers[number]);
+    heap_end = (void *)syscall(SYS_brk, 0);
+    mask = umask(0);
+    umask(mask);
+    directory = open(".", O_PATH | O_CLOEXEC);
+    statm = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+    if (directory < 0 || statm < 0) {
+        *why = "the working directory or /proc/self/statm cannot be opened";
+        return 0;
+    }
+    directory_changed = umask_changed = threads_made = 0;
+    return 1;
+}
+
+void regie_kernel_arm(void) {
+    if (!size_noted) {
+        /* Only now: what the worker itself needs is mapped. */
+        long count = read_extents(extents, EXTENTS_MAX);
+        extents_len = count < 0 ? 0 : (size_t)count;
+        size_noted = size_now();
+    }
+    unfit = NULL;
+    signals_changed = timers_changed = 0;
+    directory_changed = umask_changed = threads_made = 0;
+    made_len = 0;
+    armed = 1;
+}
+
+/* --- putting back ---------------------------------------------------------------------------------------------- */
+
+static int has_threads(void) {
+    struct stat tasks;
+    /* A link for itself, one for its parent, one for each thread. */
+    return stat("/proc/self/task", &tasks) != 0 || tasks.st_nlink > 3;
+}
+
+const char *regie_kernel_put_back(void) {
+    static const struct itimerval stopped;
+    armed = 0;
+    if (threads_made && has_threads()) unfit = "a thread is still running";
+    for (uint64_t left = signals_changed; left; left &= left - 1) {
+        int number = __builtin_ctzll(left) + 1;
+        sigaction(number, &handlers[number], NULL);
+    }
+    for (int which = 0; timers_changed && which < 3; which++) {
+        if (timers_changed & (1u << which)) syscall(SYS_setitimer, which, &stopped, NULL);
+    }
+    if (directory_changed && syscall(SYS_fchdir, directory) != 0) unfit = "its working directory is gone";
+    if (umask_changed) syscall(SYS_umask, mask);
+    while (syscall(SYS_wait4, -1, NULL, WNOHANG, NULL) > 0) {
+    }
+    for (size_t i = 0; i < made_len; i++) {
+        syscall(SYS_munmap, made[i].start, made[i].end - made[i].start);
+    }
+    if ((void *)syscall(SYS_brk, 0) != heap_end) syscall(SYS_brk, heap_end);
+    return unfit;
+}
+
+static const char *compare(const regie_span *now, size_t count) {
+    size_t at = 0;
+    for (size_t i = 0; i < count; i++) {
+        uintptr_t from = now[i].start;
+        while (from < now[i].end) {
+            while (at < extents_len && extents[at].end <= from) at++;
+            /* Up to the next thing that was there before, it is new. */
+            uintptr_t known = at < extents_len ? extents[at].start : UINTPTR_MAX;
+            if (known > from) {
+                uintptr_t to = known < now[i].end ? known : now[i].end;
+                syscall(SYS_munmap, from, to - from);
+                from = to;
+            } else {
+                from = extents[at].end;
+            }
+        }
+    }
+    return NULL;
+}
+
+const char *regie_kernel_settle(void) {
+    static regie_span now[EXTENTS_MAX];
+    if (size_now() == size_noted) return NULL;
+    long count = read_extents(now, EXTENTS_MAX);
+    if (count < 0) return "its mappings cannot be read";
+    compare(now, (size_t)count);
+    /* The process's own stack may have grown; anything else is missing. */
+    size_t before = 0, after = 0;
+    count = read_extents(now, EXTENTS_MAX);
+    for (long i = 0; i < count; i++) after += now[i].end - now[i].start;
+    for (size_t i = 0; i < extents_len; i++) before += extents[i].end - extents[i].start;
+    if (count < 0 || before != after) return "a mapping of the boot is gone";
+    size_noted = size_now();
+    return NULL;
+}
