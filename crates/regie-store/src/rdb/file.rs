@@ -255,7 +255,10 @@ mod tests {
     use crate::value::Value;
 
     fn engine() -> Engine {
-        Engine::new(Settings { seed: 1, now_us: 1_000_000_000, config: Vec::new(), stopwatch: || 0 }).unwrap()
+        {
+            let (seed, now_us, config) = (1, 1_000_000_000, Vec::new());
+            Engine::new(Settings { seed, secret: [0; 32], now_us, config, stopwatch: || 0 }).unwrap()
+        }
     }
 
     fn listpack(items: &[&str]) -> Vec<u8> {
