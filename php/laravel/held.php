@@ -50,10 +50,13 @@ final class HeldRedisJob extends RedisJob
 {
     use HeldJob;
 
+    /** What the payload of the job that is made next says; it is decoded by then. */
+    public static ?array $next = null;
+
     /** Laravel decodes the payload each time that it is asked for something; once is enough. */
     public function payload()
     {
-        return $this->decoded ?? parent::payload();
+        return $this->decoded ?? self::$next ?? parent::payload();
     }
 }
 

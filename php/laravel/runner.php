@@ -4,6 +4,7 @@ namespace Regie\Jobs\Laravel;
 
 use Closure;
 use Illuminate\Contracts\Cache\Repository;
+use Illuminate\Contracts\Events\Dispatcher;
 use Illuminate\Contracts\Foundation\Application;
 use Illuminate\Queue\DatabaseQueue;
 use Illuminate\Queue\Events\JobExceptionOccurred;
@@ -26,6 +27,7 @@ use function Regie\Jobs\exception;
 final class Runner
 {
     private readonly Worker $worker;
+    private readonly Dispatcher $events;
 
     /** Parts of the worker that its loop uses and others cannot call. */
     private readonly Closure $resetScope;
@@ -53,6 +55,7 @@ final class Runner
         });
         $this->mustQuit = $inside(fn () => $this->shouldQuit || ($this->lostConnection ?? false));
         $this->defaults = new WorkerOptions();
+        $this->events = $app->make('events');
         $this->listen();
     }
 
@@ -71,13 +74,13 @@ final class Runner
     /** The worker ends, in good order. */
     public function leave(): void
     {
-        $this->app->make('events')->dispatch(new WorkerStopping(0));
+        $this->events->dispatch(new WorkerStopping(0));
     }
 
     /** Failures are recorded as queue:work records them, by a listener. */
     private function listen(): void
     {
-        $events = $this->app->make('events');
+        $events = $this->events;
         $events->listen(JobExceptionOccurred::class, function (JobExceptionOccurred $event): void {
             $this->thrown = $event->exception;
         });
@@ -98,7 +101,7 @@ final class Runner
         $connection = $header['connection'];
         $queue = $header['queue'];
         ($this->resetScope)();
-        $this->app->make('events')->until(new Looping($connection, $queue));
+        $this->events->until(new Looping($connection, $queue));
 
         return $this->settle($header, $payload, function (Job $job, WorkerOptions $options) use ($connection): void {
             ($this->runJob)($job, $connection, $options);
@@ -190,7 +193,7 @@ final class Runner
             $job->release($backoff);
         }
         if ($timeout && class_exists(JobTimedOut::class)) {
-            $this->app->make('events')->dispatch(new JobTimedOut($job->getConnectionName(), $job));
+            $this->events->dispatch(new JobTimedOut($job->getConnectionName(), $job));
         }
     }
 
@@ -255,6 +258,10 @@ final class Runner
             $queue->tellReserved($header['queue'], $reserved);
         }
 
-        return new HeldRedisJob($this->app, $queue, $payload, $reserved, $connection, $header['queue']);
+        HeldRedisJob::$next = $decoded;
+        $job = new HeldRedisJob($this->app, $queue, $payload, $reserved, $connection, $header['queue']);
+        HeldRedisJob::$next = null;
+
+        return $job;
     }
 }

@@ -47,6 +47,8 @@ pub struct Call {
     pub priority: Priority,
     /// How long it may wait for a worker, when that is less than the pool's own limit.
     pub patience: Option<Duration>,
+    /// The request's own time limit in place of the pool's, where it brings one; zero for none.
+    pub time_limit: Option<Duration>,
     /// Where informational heads go; none = they are dropped.
     pub informational: Option<InformationalSink>,
 }
@@ -64,7 +66,7 @@ impl Call {
     /// A request with the usual priority and the pool's own limits.
     #[must_use]
     pub const fn new(head: Head, body: Body) -> Self {
-        Self { head, body, priority: Priority::Normal, patience: None, informational: None }
+        Self { head, body, priority: Priority::Normal, patience: None, time_limit: None, informational: None }
     }
 }
 

@@ -6,16 +6,19 @@
 //!
 //! - [`head`]: the parameters of a request, in a buffer that is used again.
 //! - [`call`]: what is asked, what comes back, and errors that say whose fault they are.
+//! - [`message`]: what worker scripts are sent as a string, and how that ends.
 //! - [`queue`]: who gets the next free worker, and who has waited too long. Pure.
 //! - [`shell`]: the FastCGI carrier.
 #![forbid(unsafe_code)]
 
 pub mod call;
 pub mod head;
+pub mod message;
 pub mod queue;
 pub mod shell;
 
 pub use call::{Answer, Blame, Body, BoxError, Call, CallError};
 pub use head::Head;
+pub use message::{Delivered, Hold, Message, MessageError};
 pub use queue::{Priority, QueueLimits};
-pub use shell::{Address, AnswerBody, Counts, Pool, PoolSettings, StderrSink};
+pub use shell::{Address, AnswerBody, Counts, Heirloom, Pool, PoolSettings, Sent, StderrSink};

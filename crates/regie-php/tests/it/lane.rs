@@ -41,6 +41,10 @@ impl Client {
         Self { lane, runtime, pool: Mutex::new(None) }
     }
 
+    pub(crate) fn lane(&self) -> Arc<Lane> {
+        self.lane.clone()
+    }
+
     /// Lets `command` start with the lane among its descriptors.
     pub(crate) fn hand_to(&self, command: &mut Command) {
         // Far above where they are to lie, so that none is overwritten before it has moved.

@@ -176,3 +176,134 @@ fn a_message_that_does_not_end_is_killed() {
         assert!(pool.ask(&message("count")).text().starts_with("1 "));
     }
 }
+
+/// A sender as the job runner is one: through the lane, with outcomes that outlive it.
+mod sender {
+    use std::sync::Arc;
+
+    use regie_lane::Lane;
+    use regie_pool::{Address, Heirloom, Message, MessageError, Pool as Workers, PoolSettings};
+
+    use super::*;
+
+    fn runtime() -> tokio::runtime::Runtime {
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+    }
+
+    fn settings(pool: &Pool) -> PoolSettings {
+        let lane: Arc<Lane> = pool.lane();
+        PoolSettings { lane: Some(lane), ..PoolSettings::new(Address::Unix(pool.socket())) }
+    }
+
+    fn to(id: &str, body: &str) -> Message {
+        Message::new(id.to_owned(), body.to_owned().into())
+    }
+
+    #[test]
+    fn each_end_has_its_name() {
+        let pool =
+            jobs(Carrier::Lane, &["--workers", "1", "--request-grace", "200ms", "--ini", "memory_limit=64M"]);
+        runtime().block_on(async {
+            let workers = Workers::start(settings(&pool));
+            for (body, limit_ms, expected) in [
+                ("buffer it", 0, "Ok(b\"buffered it\")"),
+                ("throw it", 0, "Err(Exception("),
+                ("exit 4", 0, "Err(Exit(\"4\"))"),
+                ("oom", 0, "Err(Fatal(\"Allowed memory size"),
+                ("kill", 0, "Err(Died)"),
+                ("sleep", 200, "Err(Timeout(\"Maximum request time exceeded"),
+                ("stuck", 200, "Err(Timeout(\"\"))"),
+                ("length", 5000, "Ok(b\"6 "),
+            ] {
+                let message = Message { time_limit: Duration::from_millis(limit_ms), ..to("x", body) };
+                let delivered = workers.message(message).await;
+                let found = format!("{:?}", delivered.outcome);
+                assert!(found.starts_with(expected), "{body}: {found}");
+                delivered.hold.release();
+            }
+            let large = format!("length {}", "x".repeat(600_000));
+            let delivered = workers.message(to("large", &large)).await;
+            assert!(delivered.outcome.unwrap().starts_with(format!("{} ", large.len()).as_bytes()));
+            delivered.hold.release();
+        });
+    }
+
+    #[test]
+    fn over_fastcgi_it_is_the_same_without_heirs() {
+        let pool = jobs(Carrier::FastCgi, &["--workers", "1"]);
+        runtime().block_on(async {
+            let workers = Workers::start(PoolSettings::new(Address::Unix(pool.socket())));
+            let delivered = workers.message(to("x", "exit 4")).await;
+            assert!(matches!(delivered.outcome, Err(MessageError::Exit(status)) if status == "4"));
+            let message = Message { time_limit: Duration::from_millis(200), ..to("x", "sleep") };
+            let delivered = workers.message(message).await;
+            assert!(matches!(delivered.outcome, Err(MessageError::Timeout(_))), "{delivered:?}");
+        });
+    }
+
+    #[test]
+    fn what_no_worker_has_can_be_taken_back() {
+        let pool = jobs(Carrier::Lane, &["--workers", "1"]);
+        runtime().block_on(async {
+            let workers = Workers::start(settings(&pool));
+            let message = Message { time_limit: Duration::from_millis(700), ..to("1", "sleep") };
+            let first = workers.send(message).await.unwrap();
+            wait_until("the worker has the first", || first.is_begun(), || pool.log());
+            let second = workers.send(to("2", "print second")).await.unwrap();
+            assert!(!second.is_begun());
+            second.take_back().unwrap();
+            let first = first.take_back().unwrap_err();
+            assert!(matches!(first.answer().await.outcome, Err(MessageError::Timeout(_))));
+            let patience = Some(Duration::from_millis(50));
+            let busy = workers.send(Message { time_limit: Duration::from_millis(300), ..to("3", "sleep") });
+            let busy = busy.await.unwrap();
+            let impatient = workers.message(Message { patience, ..to("4", "print fourth") }).await;
+            assert!(matches!(impatient.outcome, Err(MessageError::NotBegun(_))), "{impatient:?}");
+            busy.answer().await.hold.release();
+            assert!(!pool.log().contains("printed"));
+        });
+    }
+
+    /// A sender ends with one message answered and not settled, one in a worker's hands, and one waiting. (One that is killed:
+    /// the tests of the lane.)
+    #[test]
+    fn an_heir_gets_what_was_not_settled() {
+        let pool = jobs(Carrier::Lane, &["--workers", "1"]);
+        runtime().block_on(async {
+            let workers = Workers::start(settings(&pool));
+            let settled = workers.message(to("settled", "buffer 1")).await;
+            settled.hold.release();
+            let answered = workers.message(to("answered", "buffer 2")).await;
+            assert_eq!(answered.outcome.unwrap(), "buffered 2");
+            let time_limit = Duration::from_millis(500);
+            let running = workers.send(Message { time_limit, ..to("running", "sleep") }).await.unwrap();
+            wait_until("the worker has it", || running.is_begun(), || pool.log());
+            // What no worker has goes back without a trace; what one has stays.
+            drop(workers.send(to("waiting", "print never")).await.unwrap());
+            drop(running);
+            workers.close();
+        });
+        runtime().block_on(async {
+            let (workers, heirlooms) = Workers::start_as_heir(settings(&pool));
+            let mut seen = Vec::new();
+            for Heirloom { id, sent } in heirlooms {
+                let Some(sent) = sent else {
+                    seen.push(format!("{id}: not begun"));
+                    continue;
+                };
+                let delivered = sent.answer().await;
+                seen.push(match &delivered.outcome {
+                    Ok(body) => format!("{id}: {}", String::from_utf8_lossy(body)),
+                    Err(error) => format!("{id}: {error}"),
+                });
+                delivered.hold.release();
+            }
+            seen.sort();
+            assert_eq!(seen.len(), 2, "{seen:?}");
+            assert_eq!(seen[0], "answered: buffered 2");
+            assert!(seen[1].starts_with("running: it ran longer than it may"), "{seen:?}");
+            assert_eq!(workers.message(to("next", "buffer 3")).await.outcome.unwrap(), "buffered 3");
+            assert!(!pool.log().contains("printed never"));
+        });
+    }
+}

@@ -164,6 +164,11 @@ impl Pool {
         Ask::get(&self.script, uri)
     }
 
+    /// The lane that the pool was started with.
+    pub(crate) fn lane(&self) -> Arc<regie_lane::Lane> {
+        self.lane.as_ref().expect("the pool has a lane").lane()
+    }
+
     /// Asks as a peer of its own.
     pub(crate) fn ask(&self, ask: &Ask) -> Answer {
         self.peer().ask(ask)

@@ -22,14 +22,16 @@ use tokio::time::Sleep;
 
 use super::clock::now;
 use super::exchange::{AnswerBody, INFORMATIONAL_MAX, Times, take_head};
+use super::message::{Heirloom, LaneMessage, times};
 use super::pool::{Counts, PoolSettings};
 use crate::call::{Answer, Body, BoxError, Call, CallError, InformationalSink};
+use crate::message::Message;
 use crate::queue::Priority;
 
 /// Timers that are kept for the next requests. One that is set anew costs much less than a new one.
 const TIMERS_KEPT: usize = 64;
 
-type Timer = Pin<Box<Sleep>>;
+pub(crate) type Timer = Pin<Box<Sleep>>;
 
 /// See the module. Clones are the same carrier.
 #[derive(Clone)]
@@ -57,7 +59,41 @@ pub(crate) enum Carried {
 impl LaneCarrier {
     /// Takes a seat in the lane, on the current runtime.
     pub(crate) fn start(lane: &Arc<Lane>, settings: PoolSettings) -> std::io::Result<Self> {
-        let gateway = Gateway::sit_down(lane.clone())?;
+        Ok(Self::on(Gateway::sit_down(lane.clone())?, settings))
+    }
+
+    /// The same, and takes what senders of messages have left that are no more.
+    pub(crate) fn inherit(
+        lane: &Arc<Lane>,
+        settings: PoolSettings,
+    ) -> std::io::Result<(Self, Vec<Heirloom>)> {
+        let grace = settings.grace;
+        let mut seats = Gateway::inherit(lane)?.into_iter();
+        let (first, mut left) = seats.next().ok_or(std::io::ErrorKind::WouldBlock)?;
+        let carrier = Self::on(first, settings);
+        for (other, more) in seats {
+            left.extend(more);
+            // It serves what was left on it, and ends.
+            other.close();
+            tokio::spawn(async move { other.drive().await });
+        }
+        let in_lane = |slot: Slot, limit: Duration| {
+            let times = times(limit, grace);
+            LaneMessage {
+                slot: Some(slot),
+                body: Bytes::new(),
+                timer: carrier.shared.timer(now() + times.silence),
+                stage: Stage::InWork,
+                times,
+                pending: BytesMut::new(),
+                flight: Flight::new(&carrier.shared),
+            }
+        };
+        let heirlooms = left.into_iter().map(|left| Heirloom::new(left, in_lane)).collect();
+        Ok((carrier, heirlooms))
+    }
+
+    fn on(gateway: Gateway, settings: PoolSettings) -> Self {
         let slots = Arc::new(Semaphore::new(gateway.counts().free));
         let freed = slots.clone();
         gateway.on_free(Arc::new(move || freed.add_permits(1)));
@@ -72,7 +108,7 @@ impl LaneCarrier {
             refused: AtomicU64::new(0),
             timers: Mutex::default(),
         };
-        Ok(Self { shared: Arc::new(shared) })
+        Self { shared: Arc::new(shared) }
     }
 
     /// As [`super::Pool::call`].
@@ -96,12 +132,8 @@ impl LaneCarrier {
                 _ => return shared.refuse(CallError::QueueTimeout(patience)),
             },
         }
-        let priority = match call.priority {
-            Priority::High => 0,
-            Priority::Normal => 1,
-            Priority::Low => 2,
-        };
-        let Call { head, body, priority: given, patience: spare, informational } = call;
+        let priority = level(call.priority);
+        let Call { head, body, priority: given, patience: spare, time_limit, informational } = call;
         let mut upload = Upload::from(body);
         let complete = upload.stream.is_none();
         let slot = match shared.gateway.submit(priority, head.pairs(), &upload.piece, complete) {
@@ -114,6 +146,7 @@ impl LaneCarrier {
                     body,
                     priority: given,
                     patience: spare,
+                    time_limit,
                     informational,
                 });
             }
@@ -126,7 +159,7 @@ impl LaneCarrier {
             slot,
             timer: shared.timer(asked + patience),
             stage: Stage::Queued(patience),
-            times: shared.settings.times(),
+            times: shared.settings.times_of(time_limit),
             pending: BytesMut::new(),
             informational,
             informational_seen: 0,
@@ -139,6 +172,51 @@ impl LaneCarrier {
             shared.refused.fetch_add(1, Ordering::Relaxed);
         }
         Carried::Done(answered)
+    }
+
+    /// Puts a message into the lane; it is given back when this carrier cannot carry it.
+    ///
+    /// Waits for a place, not for a worker.
+    pub(crate) async fn send(&self, message: Message) -> Result<Result<LaneMessage, CallError>, Message> {
+        let shared = &self.shared;
+        let head = message.head();
+        if shared.gateway.is_broken() || head.pairs().len() > shared.gateway.head_max() {
+            return Err(message);
+        }
+        let asked = now();
+        let limit = shared.settings.queue.timeout;
+        let patience = message.patience.map_or(limit, |patience| patience.min(limit));
+        let waiting = shared.waiting();
+        if waiting >= shared.settings.queue.len {
+            return Ok(Err(shared.count_refusal(CallError::QueueFull(waiting))));
+        }
+        let flight = Flight::new(shared);
+        match shared.slots.try_acquire() {
+            Ok(permit) => permit.forget(),
+            Err(_) => match tokio::time::timeout(patience, shared.slots.acquire()).await {
+                Ok(Ok(permit)) => permit.forget(),
+                _ => return Ok(Err(shared.count_refusal(CallError::QueueTimeout(patience)))),
+            },
+        }
+        let priority = level(message.priority);
+        let slot = match shared.gateway.submit_kept(priority, head.pairs(), &message.body, true) {
+            Ok(slot) => slot,
+            Err(Refusal::Full) => {
+                return Ok(Err(shared.count_refusal(CallError::QueueFull(shared.waiting()))));
+            }
+            Err(Refusal::TooLong | Refusal::Broken) => return Err(message),
+        };
+        shared.served.fetch_add(1, Ordering::Relaxed);
+        let sent = usize::try_from(slot.sent()).unwrap_or(usize::MAX).min(message.body.len());
+        Ok(Ok(LaneMessage {
+            body: message.body.slice(sent..),
+            timer: shared.timer(asked + patience),
+            stage: Stage::Queued(patience),
+            times: times(message.time_limit, shared.settings.grace),
+            pending: BytesMut::new(),
+            slot: Some(slot),
+            flight,
+        }))
     }
 
     /// What the carrier is doing.
@@ -167,8 +245,12 @@ impl Shared {
     }
 
     fn refuse(&self, error: CallError) -> Carried {
+        Carried::Done(Err(self.count_refusal(error)))
+    }
+
+    fn count_refusal(&self, error: CallError) -> CallError {
         self.refused.fetch_add(1, Ordering::Relaxed);
-        Carried::Done(Err(error))
+        error
     }
 
     fn timer(&self, until: tokio::time::Instant) -> Option<Timer> {
@@ -184,7 +266,7 @@ impl Shared {
 }
 
 /// Counts a request for as long as it is under way.
-struct Flight {
+pub(crate) struct Flight {
     shared: Arc<Shared>,
 }
 
@@ -195,15 +277,35 @@ impl Flight {
     }
 }
 
+impl Flight {
+    /// For the next request.
+    pub(crate) fn keep_timer(&self, timer: Option<Timer>) {
+        let Some(timer) = timer else { return };
+        let mut kept = self.shared.timers.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() < TIMERS_KEPT {
+            kept.push(timer);
+        }
+    }
+}
+
 impl Drop for Flight {
     fn drop(&mut self) {
         self.shared.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
+/// As the lane counts.
+const fn level(priority: Priority) -> usize {
+    match priority {
+        Priority::High => 0,
+        Priority::Normal => 1,
+        Priority::Low => 2,
+    }
+}
+
 /// Who is waited for, which decides what it means when the time is over.
 #[derive(Debug, Clone, Copy)]
-enum Stage {
+pub(crate) enum Stage {
     /// A worker, for so long.
     Queued(Duration),
     /// The next word of the worker.
@@ -282,12 +384,7 @@ impl fmt::Debug for LaneExchange {
 
 impl Drop for LaneExchange {
     fn drop(&mut self) {
-        if let Some(timer) = self.timer.take() {
-            let mut kept = self.flight.shared.timers.lock().unwrap_or_else(PoisonError::into_inner);
-            if kept.len() < TIMERS_KEPT {
-                kept.push(timer);
-            }
-        }
+        self.flight.keep_timer(self.timer.take());
     }
 }
 

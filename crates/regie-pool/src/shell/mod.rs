@@ -4,9 +4,11 @@ mod clock;
 mod exchange;
 mod lane;
 mod link;
+mod message;
 mod pool;
 mod stream;
 
 pub use exchange::AnswerBody;
+pub use message::{Heirloom, Sent};
 pub use pool::{Counts, Pool, PoolSettings, StderrSink};
 pub use stream::{Address, BadAddress};

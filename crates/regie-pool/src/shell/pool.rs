@@ -29,8 +29,10 @@ use super::clock::now;
 use super::exchange::{AnswerBody, Exchange, NoHead, Outgoing, Times};
 use super::lane::{Carried, LaneCarrier};
 use super::link::{Idle, Link};
+use super::message::{Heirloom, Sent, times};
 use super::stream::Address;
 use crate::call::{Answer, Call, CallError};
+use crate::message::{Delivered, Hold, Message, MessageError};
 use crate::queue::{Asked, Grant, Priority, Queue, QueueLimits, Ticket};
 
 /// Where the workers' error output goes: the bytes as they come.
@@ -87,7 +89,11 @@ impl PoolSettings {
         }
     }
 
-    pub(super) const fn times(&self) -> Times {
+    /// The times of a request that may bring a limit of its own.
+    pub(super) fn times_of(&self, own_limit: Option<Duration>) -> Times {
+        if let Some(limit) = own_limit {
+            return times(limit, self.grace);
+        }
         Times {
             request_timeout: self.request_timeout,
             silence: self.request_timeout.saturating_add(self.grace),
@@ -204,9 +210,22 @@ impl Pool {
     /// Starts a pool on the current runtime. Nothing is waited for: requests queue until the first worker is ready.
     #[must_use]
     pub fn start(settings: PoolSettings) -> Self {
-        let driver = Arc::new(DriverWake::default());
         // Without a seat in the lane there is still FastCGI.
         let lane = settings.lane.as_ref().and_then(|lane| LaneCarrier::start(lane, settings.clone()).ok());
+        Self::start_with(settings, lane)
+    }
+
+    /// The same for a sender of messages: it inherits what senders before it have left in the lane.
+    #[must_use]
+    pub fn start_as_heir(settings: PoolSettings) -> (Self, Vec<Heirloom>) {
+        let inherited =
+            settings.lane.as_ref().and_then(|lane| LaneCarrier::inherit(lane, settings.clone()).ok());
+        let (lane, heirlooms) = inherited.map_or((None, Vec::new()), |(lane, left)| (Some(lane), left));
+        (Self::start_with(settings, lane), heirlooms)
+    }
+
+    fn start_with(settings: PoolSettings, lane: Option<LaneCarrier>) -> Self {
+        let driver = Arc::new(DriverWake::default());
         let state = State {
             queue: Queue::new(settings.queue),
             manner: if lane.is_some() { Manner::Single } else { Manner::Unknown },
@@ -249,8 +268,35 @@ impl Pool {
                 Carried::NotHere(call) => call,
             },
         };
+        self.call_over_fastcgi(call).await
+    }
+
+    /// Sends a message. Waits for a place in the lane, not for a worker.
+    pub async fn send(&self, message: Message) -> Result<Sent, CallError> {
+        match &self.lane {
+            None => Ok(Sent::over_fastcgi(self.clone(), message)),
+            Some(lane) => match lane.send(message).await {
+                Ok(sent) => sent.map(Sent::in_lane),
+                Err(message) => Ok(Sent::over_fastcgi(self.clone(), message)),
+            },
+        }
+    }
+
+    /// Sends a message and waits for what becomes of it.
+    pub async fn message(&self, message: Message) -> Delivered {
+        match self.send(message).await {
+            Ok(sent) => sent.answer().await,
+            Err(error) => Delivered {
+                outcome: Err(MessageError::NotBegun(error)),
+                hold: Hold::default(),
+                waited: Duration::ZERO,
+            },
+        }
+    }
+
+    pub(super) async fn call_over_fastcgi(&self, call: Call) -> Result<Answer<AnswerBody>, CallError> {
         let asked = now();
-        let Call { head, body, priority, patience, informational } = call;
+        let Call { head, body, priority, patience, time_limit, informational } = call;
         let mut parts = Some((head, body));
         let mut unsent: Option<Outgoing> = None;
         let mut tries = 0;
@@ -277,7 +323,7 @@ impl Pool {
             };
             self.shared.served.fetch_add(1, Ordering::Relaxed);
             tries += 1;
-            let times = self.shared.settings.times();
+            let times = self.shared.settings.times_of(time_limit);
             let exchange =
                 Exchange::new(link, grip.into_lease(), outgoing, keep, times, informational.clone());
             match exchange.answer(waited).await {

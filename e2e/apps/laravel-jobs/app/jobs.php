@@ -179,6 +179,13 @@ class Alone extends Fine
     }
 }
 
+class Nothing extends Job
+{
+    public function handle(): void
+    {
+    }
+}
+
 class Secret extends Fine implements ShouldBeEncrypted
 {
 }
