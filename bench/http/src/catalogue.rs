@@ -14,25 +14,53 @@ pub(crate) enum Mode {
 pub(crate) enum Application {
     /// A folder of small scripts and a file.
     Plain,
-    /// The Laravel example.
+    /// The Laravel example, with its caches as a deployment makes them.
     Laravel,
+    /// The same without cached configuration and routes.
+    LaravelUncached,
+}
+
+/// What the measured side is compared with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Against {
+    /// nginx with php-fpm.
+    Fpm,
+    /// Régie itself, with this many workers.
+    Workers(u32),
+    /// Régie itself, over FastCGI in place of the lane.
+    FastCgi,
+}
+
+impl Against {
+    /// The names of both columns, where they are not those of the whole report.
+    pub(crate) fn sides(self, load: &Load) -> Option<[String; 2]> {
+        match self {
+            Self::Fpm => None,
+            Self::Workers(count) => Some([format!("{count} workers"), format!("{} workers", load.workers)]),
+            Self::FastCgi => Some(["FastCGI".to_owned(), "lane".to_owned()]),
+        }
+    }
 }
 
 /// wrk on one address.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Load {
     pub(crate) application: Application,
+    pub(crate) against: Against,
     pub(crate) mode: Mode,
     pub(crate) path: &'static str,
     pub(crate) workers: u32,
     pub(crate) connections: u32,
     /// Requests of half a second that are always in flight beside the measured ones.
     pub(crate) slow: u32,
+    /// Bytes that each request sends; 0 for a GET.
+    pub(crate) sends: u32,
     /// What each body holds.
     pub(crate) needle: &'static str,
     /// Whether wrk looks into each body; else their size is added up.
     pub(crate) look: bool,
     pub(crate) requests_goal: Option<Goal>,
+    pub(crate) p50_goal: Option<Goal>,
     pub(crate) p99_goal: Option<Goal>,
 }
 
@@ -58,14 +86,17 @@ pub(crate) struct Scenario {
 
 const HELLO: Load = Load {
     application: Application::Plain,
+    against: Against::Fpm,
     mode: Mode::Classic,
     path: "/hello.php",
     workers: 4,
     connections: 32,
     slow: 0,
+    sends: 0,
     needle: "Hello, world!",
     look: false,
     requests_goal: None,
+    p50_goal: None,
     p99_goal: None,
 };
 
@@ -78,8 +109,11 @@ const LARAVEL: Load = Load {
     ..HELLO
 };
 
+/// Equal things differ by so much in a run.
+const NO_SLOWER: Goal = Goal::RatioAtLeast(0.95);
+
 /// All of them, in the order of the report.
-pub(crate) const SCENARIOS: [Scenario; 9] = [
+pub(crate) const SCENARIOS: [Scenario; 14] = [
     Scenario {
         name: "hello",
         about: "hello world in classic mode, 4 workers, 32 connections",
@@ -107,6 +141,56 @@ pub(crate) const SCENARIOS: [Scenario; 9] = [
             mode: Mode::Worker,
             requests_goal: Some(Goal::RatioAtLeast(6.5)),
             ..LARAVEL
+        }),
+    },
+    Scenario {
+        name: "laravel-uncached",
+        about: "the same in worker mode, without cached configuration and routes on either side",
+        kind: Kind::Load(Load { application: Application::LaravelUncached, mode: Mode::Worker, ..LARAVEL }),
+    },
+    Scenario {
+        name: "own-workers",
+        about: "hello world with 64 workers, beside ourselves with 2",
+        kind: Kind::Load(Load {
+            workers: 64,
+            against: Against::Workers(2),
+            requests_goal: Some(Goal::RatioAtLeast(0.9)),
+            ..HELLO
+        }),
+    },
+    Scenario {
+        name: "own-lane-c1",
+        about: "hello world on one connection, the lane beside FastCGI",
+        kind: Kind::Load(Load {
+            connections: 1,
+            against: Against::FastCgi,
+            p50_goal: Some(Goal::RatioAtMost(1.1)),
+            ..HELLO
+        }),
+    },
+    Scenario {
+        name: "own-lane-response",
+        about: "answers of 1 MB, the lane beside FastCGI",
+        kind: Kind::Load(Load {
+            path: "/large.php",
+            connections: 8,
+            against: Against::FastCgi,
+            needle: "a megabyte of",
+            requests_goal: Some(NO_SLOWER),
+            ..HELLO
+        }),
+    },
+    Scenario {
+        name: "own-lane-upload",
+        about: "uploads of 10 MB, the lane beside FastCGI",
+        kind: Kind::Load(Load {
+            path: "/input.php",
+            connections: 4,
+            sends: 10_000_000,
+            against: Against::FastCgi,
+            needle: "10000000 bytes",
+            requests_goal: Some(NO_SLOWER),
+            ..HELLO
         }),
     },
     Scenario {
@@ -163,7 +247,10 @@ mod tests {
         };
         assert_eq!(names(&[]).len(), SCENARIOS.len());
         assert_eq!(names(&["hello"]), ["hello"]);
-        assert_eq!(names(&["laravel", "h2"]), ["laravel-classic", "laravel-worker", "h2"]);
+        assert_eq!(
+            names(&["laravel", "h2"]),
+            ["laravel-classic", "laravel-worker", "laravel-uncached", "h2"]
+        );
         assert!(chosen(&["helo".to_owned()]).unwrap_err().contains("no scenario helo"));
     }
 }

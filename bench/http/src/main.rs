@@ -31,11 +31,11 @@ struct Arguments {
     /// Run only this scenario, or this family (`laravel`); may be given several times.
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
-    /// How many pairs of runs.
+    /// How many pairs of runs; three where Régie is compared with itself.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
     pairs: u32,
     /// How long each run of wrk takes.
-    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=60))]
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=60))]
     seconds: u32,
     /// Let nginx keep its connections to php-fpm, which is not its default.
     #[arg(long)]

@@ -50,6 +50,8 @@ impl Row {
 pub(crate) struct Outcome {
     pub(crate) name: String,
     pub(crate) about: String,
+    /// Names of the columns, where they are not the report's.
+    pub(crate) sides: Option<[String; 2]>,
     pub(crate) rows: Vec<Row>,
     /// Why there are no rows, when it failed.
     pub(crate) fault: Option<String>,
@@ -80,6 +82,8 @@ pub(crate) struct Report {
 /// A scenario as a small table.
 pub(crate) fn table(outcome: &Outcome, peer: &str, ours: &str) -> String {
     let mut text = format!("{}: {}\n", outcome.name, outcome.about);
+    let [peer, ours] =
+        outcome.sides.as_ref().map_or([peer, ours], |[peer, ours]| [peer.as_str(), ours.as_str()]);
     if let Some(fault) = &outcome.fault {
         let _ = writeln!(text, "  failed: {fault}");
         return text;
@@ -149,6 +153,7 @@ mod tests {
         let outcome = Outcome {
             name: "hello".into(),
             about: "hello world".into(),
+            sides: None,
             rows: row.into_iter().collect(),
             fault: None,
         };

@@ -1,6 +1,6 @@
 -- What wrk measured, as one line of JSON after the word RESULT.
--- With an argument, each body must hold it (a plain string) and each status be 200; without one
--- nothing of Lua runs between two requests.
+-- The first argument is the number of bytes that each request sends, 0 for a GET. With a second one, each body must hold
+-- it (a plain string) and each status be 200; without it nothing of Lua runs between two requests.
 
 local threads = {}
 
@@ -10,7 +10,13 @@ end
 
 function init(args)
   wrong = 0
-  local needle = args[1]
+  local sends = tonumber(args[1]) or 0
+  if sends > 0 then
+    wrk.method = 'POST'
+    wrk.headers['Content-Type'] = 'application/octet-stream'
+    wrk.body = string.rep('x', sends)
+  end
+  local needle = args[2]
   if needle then
     function response(status, headers, body)
       if status ~= 200 or not string.find(body, needle, 1, true) then

@@ -14,7 +14,7 @@ use super::family::{Process, peak_mb, processor_ms, pss_mb, reset_peak, rss_mb};
 use super::http::{Connection, Reply};
 use super::server::{self, Server};
 use super::{machine, site, wrk as load};
-use crate::catalogue::{Application, Kind, Load, Mode, Scenario};
+use crate::catalogue::{Against, Application, Kind, Load, Mode, Scenario};
 use crate::report::{Outcome, Row, Unit};
 use crate::stats::Goal;
 use crate::wrk::{Run, SCRIPT, judge};
@@ -30,10 +30,17 @@ pub(crate) struct Settings {
     pub(crate) against_itself: bool,
 }
 
+/// Pairs of runs where Régie stands on both sides: equal machinery differs less.
+const OWN_PAIRS: u32 = 3;
+
 /// A person's line while it runs.
 pub(crate) type Tell<'a> = &'a dyn Fn(&str);
 
 pub(crate) fn run(scenario: &Scenario, settings: &Settings, tell: Tell<'_>) -> Outcome {
+    let sides = match scenario.kind {
+        Kind::Load(load) => load.against.sides(&load),
+        _ => None,
+    };
     let rows = match scenario.kind {
         Kind::Load(load) => compare(&load, settings, tell),
         Kind::Multiplex => multiplex(settings, tell),
@@ -44,7 +51,7 @@ pub(crate) fn run(scenario: &Scenario, settings: &Settings, tell: Tell<'_>) -> O
         Ok(rows) => (rows, None),
         Err(fault) => (Vec::new(), Some(fault)),
     };
-    Outcome { name: scenario.name.to_owned(), about: scenario.about.to_owned(), rows, fault }
+    Outcome { name: scenario.name.to_owned(), about: scenario.about.to_owned(), sides, rows, fault }
 }
 
 /// Both sides, running, with the folder that they live in.
@@ -56,16 +63,22 @@ struct Both {
 }
 
 impl Both {
+    /// nginx with php-fpm, and Régie in classic mode.
+    fn plain(workers: u32, path: &str, settings: &Settings) -> Result<Self, String> {
+        let ours = Setup::Regie { workers, mode: Mode::Classic, lane: true };
+        Self::start(Application::Plain, path, [Setup::Fpm { workers }, ours], settings)
+    }
+
     fn start(
         application: Application,
-        workers: u32,
-        mode: Mode,
         path: &str,
+        [theirs, ours]: [Setup; 2],
         settings: &Settings,
     ) -> Result<Self, String> {
+        let ours = if settings.against_itself { theirs } else { ours };
         let folder = work_folder()?;
-        let theirs = start_side(Side::Theirs, folder.path(), application, workers, mode, path, settings)?;
-        let ours = start_side(Side::Ours, folder.path(), application, workers, mode, path, settings)?;
+        let theirs = start_side("peer", theirs, folder.path(), application, path, settings)?;
+        let ours = start_side("ours", ours, folder.path(), application, path, settings)?;
         Ok(Self { theirs, ours, folder })
     }
 
@@ -74,10 +87,22 @@ impl Both {
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Side {
-    Theirs,
-    Ours,
+/// How a side is set up.
+#[derive(Clone, Copy)]
+enum Setup {
+    Fpm { workers: u32 },
+    Regie { workers: u32, mode: Mode, lane: bool },
+}
+
+/// Both sides of a load.
+fn setups(load: &Load) -> [Setup; 2] {
+    let Load { workers, mode, .. } = *load;
+    let theirs = match load.against {
+        Against::Fpm => Setup::Fpm { workers },
+        Against::Workers(workers) => Setup::Regie { workers, mode, lane: true },
+        Against::FastCgi => Setup::Regie { workers, mode, lane: false },
+    };
+    [theirs, Setup::Regie { workers, mode, lane: true }]
 }
 
 fn work_folder() -> Result<tempfile::TempDir, String> {
@@ -90,27 +115,26 @@ fn work_folder() -> Result<tempfile::TempDir, String> {
 }
 
 fn start_side(
-    side: Side,
+    name: &str,
+    setup: Setup,
     folder: &Path,
     application: Application,
-    workers: u32,
-    mode: Mode,
     path: &str,
     settings: &Settings,
 ) -> Result<Server, String> {
-    let own = folder.join(if side == Side::Theirs { "peer" } else { "ours" });
+    let own = folder.join(name);
     fs::create_dir(&own).map_err(|fault| format!("{}: {fault}", own.display()))?;
     let site = site::make(application, &own.join("site"))?;
-    if side == Side::Theirs || settings.against_itself {
-        server::peer(&site, workers, settings.keepalive, path, &own)
-    } else {
-        server::regie(&site, workers, mode, path, &own)
+    match setup {
+        Setup::Fpm { workers } => server::peer(&site, workers, settings.keepalive, path, &own),
+        Setup::Regie { workers, mode, lane } => server::regie(&site, workers, mode, lane, path, &own),
     }
 }
 
 /// wrk on each side in turn.
 fn compare(load: &Load, settings: &Settings, tell: Tell<'_>) -> Result<Vec<Row>, String> {
-    let both = Both::start(load.application, load.workers, load.mode, load.path, settings)?;
+    let both = Both::start(load.application, load.path, setups(load), settings)?;
+    let pairs = if load.against == Against::Fpm { settings.pairs } else { settings.pairs.min(OWN_PAIRS) };
     let script = both.folder.path().join("report.lua");
     site::write(&script, SCRIPT.as_bytes())?;
     let mut targets = Vec::new();
@@ -121,7 +145,7 @@ fn compare(load: &Load, settings: &Settings, tell: Tell<'_>) -> Result<Vec<Row>,
         targets.push((name, target));
     }
     let mut runs: [Vec<Measured>; 2] = [Vec::new(), Vec::new()];
-    for pair in 1..=settings.pairs {
+    for pair in 1..=pairs {
         for ((name, target), runs) in targets.iter().zip(&mut runs) {
             let run = target
                 .measure(settings.seconds, load.look)
@@ -139,7 +163,7 @@ fn compare(load: &Load, settings: &Settings, tell: Tell<'_>) -> Result<Vec<Row>,
     let memory = both.sides().map(|(_, server)| [pss_mb(&server.processes())]);
     Ok([
         row("requests", Unit::PerSecond, |run| run.wrk.per_second(), load.requests_goal),
-        row("p50", Unit::Milliseconds, |run| run.wrk.p50_us as f64 / 1e3, None),
+        row("p50", Unit::Milliseconds, |run| run.wrk.p50_us as f64 / 1e3, load.p50_goal),
         row("p99", Unit::Milliseconds, |run| run.wrk.p99_us as f64 / 1e3, load.p99_goal),
         row("slowest", Unit::Milliseconds, |run| run.wrk.max_us as f64 / 1e3, None),
         row("processor time per request", Unit::Microseconds, |run| run.processor_us, None),
@@ -163,20 +187,25 @@ struct Target<'a> {
     server: &'a Server,
     script: &'a Path,
     cookie: Option<String>,
-    size: usize,
+    /// Of each answer.
+    size: Option<usize>,
 }
 
 impl<'a> Target<'a> {
     fn look(load: &'a Load, server: &'a Server, script: &'a Path) -> Result<Self, String> {
         let fault = |fault: std::io::Error| format!("GET {}: {fault}", load.path);
         let mut connection = Connection::open(server.address).map_err(fault)?;
+        if load.sends > 0 {
+            // Its answer depends on what is sent: the warm-up looks at it, and at its size.
+            return Ok(Self { load, server, script, cookie: None, size: None });
+        }
         let reply = connection.get(load.path, None).map_err(fault)?;
         let cookie = session_cookie(&reply);
         let reply = connection.get(load.path, cookie.as_deref()).map_err(fault)?;
         if reply.status != 200 || !reply.holds(load.needle) {
             return Err(format!("GET {} answers {} without '{}'", load.path, reply.status, load.needle));
         }
-        Ok(Self { load, server, script, cookie, size: reply.size })
+        Ok(Self { load, server, script, cookie, size: Some(reply.size) })
     }
 
     fn measure(&self, seconds: u32, look: bool) -> Result<Measured, String> {
@@ -188,12 +217,13 @@ impl<'a> Target<'a> {
             path: self.load.path,
             connections: self.load.connections,
             seconds,
+            sends: self.load.sends,
             cookie: self.cookie.as_deref(),
             needle: look.then_some(self.load.needle),
         });
         slow.stop()?;
         let wrk = run?;
-        judge(&wrk, self.load.connections, (!look).then_some(self.size))?;
+        judge(&wrk, self.load.connections, self.size.filter(|_| !look))?;
         let spent = processor_ms(&self.server.processes()) - before;
         Ok(Measured { processor_us: spent * 1e3 / wrk.requests as f64, wrk })
     }
@@ -256,7 +286,7 @@ fn slow_requests(address: SocketAddr, stop: &AtomicBool) -> Result<u32, String> 
 /// h2load with one connection and sixteen streams.
 fn multiplex(settings: &Settings, tell: Tell<'_>) -> Result<Vec<Row>, String> {
     let h2load = machine::find("h2load", "nghttp2-client")?;
-    let both = Both::start(Application::Plain, 8, Mode::Classic, "/wait.php", settings)?;
+    let both = Both::plain(8, "/wait.php", settings)?;
     let mut times: [Vec<f64>; 2] = [Vec::new(), Vec::new()];
     for pair in 1..=settings.pairs {
         for ((name, server), times) in both.sides().into_iter().zip(&mut times) {
@@ -279,7 +309,7 @@ fn multiplex(settings: &Settings, tell: Tell<'_>) -> Result<Vec<Row>, String> {
 fn sixteen_streams(h2load: &Path, address: SocketAddr) -> Result<f64, String> {
     let start = now();
     let output = Command::new(h2load)
-        .args(["-n16", "-c1", "-m16", &format!("http://{address}/wait.php")])
+        .args(["-n16", "-c1", "-m16", "-N20s", &format!("http://{address}/wait.php")])
         .output()
         .map_err(|fault| format!("h2load cannot be run: {fault}"))?;
     let ms = ms_since(start);
@@ -291,7 +321,7 @@ fn sixteen_streams(h2load: &Path, address: SocketAddr) -> Result<f64, String> {
 /// 200 MB through each side.
 fn upload(settings: &Settings, tell: Tell<'_>) -> Result<Vec<Row>, String> {
     const SIZE: u64 = 200_000_000;
-    let both = Both::start(Application::Plain, 2, Mode::Classic, "/hello.php", settings)?;
+    let both = Both::plain(2, "/hello.php", settings)?;
     let (small, large) = (both.folder.path().join("small.bin"), both.folder.path().join("large.bin"));
     make_file(&small, 1_000_000)?;
     make_file(&large, SIZE)?;
@@ -353,7 +383,7 @@ fn make_file(path: &PathBuf, size: u64) -> Result<(), String> {
 
 fn send_file(address: SocketAddr, path: &Path, size: u64) -> Result<(), String> {
     let output = Command::new("curl")
-        .args(["-sS", "-H", "Expect:", "-F", &format!("file=@{}", path.display())])
+        .args(["-sS", "-m60", "-H", "Expect:", "-F", &format!("file=@{}", path.display())])
         .arg(format!("http://{address}/upload.php"))
         .output()
         .map_err(|fault| format!("curl cannot be run: {fault}; apt-get install curl"))?;
@@ -373,7 +403,7 @@ fn idle(settings: &Settings, tell: Tell<'_>) -> Result<Vec<Row>, String> {
     let mut rss = Vec::new();
     let mut pss = Vec::new();
     for pair in 1..=settings.pairs {
-        let both = Both::start(Application::Plain, 4, Mode::Classic, "/hello.php", settings)?;
+        let both = Both::plain(4, "/hello.php", settings)?;
         for (at, (name, server)) in both.sides().into_iter().enumerate() {
             tell(&format!("  pair {pair} {name}: first answer after {:.0} ms", server.first_answer_ms));
             first[at].push(server.first_answer_ms);

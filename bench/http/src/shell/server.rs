@@ -185,6 +185,7 @@ pub(crate) fn regie(
     site: &Site,
     workers: u32,
     mode: Mode,
+    lane: bool,
     path: &str,
     folder: &Path,
 ) -> Result<Server, String> {
@@ -197,7 +198,7 @@ pub(crate) fn regie(
     };
     let config = format!(
         "[app]\nenv = \"production\"\n[gateway]\nlisten = [\"{address}\"]\naccess_log = \"off\"\nbody_limit = \"250mb\"\n\
-         [php]\nini = {{ {} }}\n[php.web]\nworkers = {workers}\n{pool}\n",
+         [php]\nini = {{ {} }}\n[php.web]\nworkers = {workers}\nlane = {lane}\n{pool}\n",
         ini.join(", ")
     );
     write(&site.folder.join("regie.toml"), config.as_bytes())?;

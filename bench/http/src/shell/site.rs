@@ -33,7 +33,8 @@ pub(crate) fn make(application: Application, folder: &Path) -> Result<Site, Stri
     fs::create_dir_all(folder).map_err(|fault| format!("{}: {fault}", folder.display()))?;
     let site = match application {
         Application::Plain => plain(folder)?,
-        Application::Laravel => laravel(folder)?,
+        Application::Laravel => laravel(folder, &["config:cache", "route:cache", "view:cache"])?,
+        Application::LaravelUncached => laravel(folder, &["view:cache"])?,
     };
     if is_root() {
         give_away(folder)?;
@@ -42,8 +43,10 @@ pub(crate) fn make(application: Application, folder: &Path) -> Result<Site, Stri
 }
 
 /// Scripts of the plain folder. Each is what its scenario says and nothing more.
-const SCRIPTS: [(&str, &str); 4] = [
+const SCRIPTS: [(&str, &str); 6] = [
     ("hello.php", "<?php\necho \"Hello, world!\\n\";\n"),
+    ("large.php", "<?php\necho 'a megabyte of ', str_repeat('text that is sent', 1 << 16), \"\\n\";\n"),
+    ("input.php", "<?php\necho strlen(file_get_contents('php://input')), \" bytes\\n\";\n"),
     ("slow.php", "<?php\nusleep(500_000);\necho \"slow\\n\";\n"),
     ("wait.php", "<?php\nusleep(100_000);\necho \"waited\\n\";\n"),
     (
@@ -70,11 +73,11 @@ fn plain(folder: &Path) -> Result<Site, String> {
     })
 }
 
-/// The Laravel example in production, with a key and caches as a deployment makes them.
-fn laravel(folder: &Path) -> Result<Site, String> {
+/// The Laravel example in production, with a key and those caches.
+fn laravel(folder: &Path, caches: &[&str]) -> Result<Site, String> {
     let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     run(Command::new(repository.join("e2e/apps/base.sh")).arg("laravel-ready").arg(folder))?;
-    for cache in ["config:cache", "route:cache", "view:cache"] {
+    for cache in caches {
         run(Command::new("php").arg("artisan").arg(cache).current_dir(folder))?;
     }
     Ok(Site {

@@ -15,6 +15,8 @@ pub(crate) struct Order<'a> {
     pub(crate) connections: u32,
     pub(crate) seconds: u32,
     pub(crate) cookie: Option<&'a str>,
+    /// Bytes that each request sends; 0 for a GET.
+    pub(crate) sends: u32,
     /// What each body must hold; `None` not to look.
     pub(crate) needle: Option<&'a str>,
 }
@@ -33,9 +35,7 @@ pub(crate) fn run(order: &Order<'_>) -> Result<Run, String> {
         command.arg("-H").arg(format!("Cookie: {cookie}"));
     }
     command.arg(format!("http://{}{}", order.address, order.path));
-    if let Some(needle) = order.needle {
-        command.arg("--").arg(needle);
-    }
+    command.args(["--", &order.sends.to_string()]).args(order.needle);
     let output =
         command.output().map_err(|fault| format!("wrk cannot be run: {fault}; apt-get install wrk"))?;
     let printed =
