@@ -109,7 +109,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "GROUP")]
     pub(crate) group: Option<String>,
 
-    /// Path at which the pool's state is shown (?json, ?openmetrics, ?html, &full), as php-fpm's pm.status_path.
+    /// Path at which the pool's state is shown (?json, ?xml, ?openmetrics, ?html, &full), as php-fpm's pm.status_path.
     #[arg(long, value_name = "PATH")]
     pub(crate) status_path: Option<String>,
 

@@ -1,5 +1,5 @@
 //! The pool's state for people and exporters, with php-fpm's names in php-fpm's forms: text, `?json`, `?openmetrics`,
-//! `?html`, each with `full` for a part per process. Pure: a snapshot goes in, text comes out.
+//! `?html`, `?xml`, each with `full` for a part per process. Pure: a snapshot goes in, text comes out.
 
 use std::fmt::Write as _;
 
@@ -10,6 +10,7 @@ pub(crate) enum Form {
     Json,
     OpenMetrics,
     Html,
+    Xml,
 }
 
 impl Form {
@@ -22,6 +23,8 @@ impl Form {
             Self::OpenMetrics
         } else if asked("html") {
             Self::Html
+        } else if asked("xml") {
+            Self::Xml
         } else {
             Self::Text
         };
@@ -34,6 +37,7 @@ impl Form {
             Self::Json => "application/json",
             Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
             Self::Html => "text/html; charset=utf-8",
+            Self::Xml => "text/xml",
         }
     }
 }
@@ -150,6 +154,7 @@ impl Snapshot {
             Form::Json => self.json(full),
             Form::OpenMetrics => self.open_metrics(full),
             Form::Html => self.html(full),
+            Form::Xml => self.xml(full),
         }
     }
 
@@ -234,6 +239,32 @@ impl Snapshot {
         out
     }
 
+    /// Names with dashes, times in seconds, as php-fpm writes it.
+    fn xml(&self, full: bool) -> String {
+        let mut out = "<?xml version=\"1.0\" ?>\n<status>\n".to_owned();
+        xml_element(&mut out, "pool", &self.pool);
+        xml_element(&mut out, "process manager", self.manager());
+        xml_element(&mut out, "start time", &self.start_time.to_string());
+        for row in self.rows() {
+            xml_element(&mut out, row.name, &row.value.to_string());
+        }
+        if full {
+            out.push_str("<processes>\n");
+            for process in &self.processes {
+                out.push_str("<process>\n");
+                for (name, value) in process.fields() {
+                    let text =
+                        if let Value::Time(seconds) = value { seconds.to_string() } else { value.plain() };
+                    xml_element(&mut out, name, &text);
+                }
+                out.push_str("</process>\n");
+            }
+            out.push_str("</processes>\n");
+        }
+        out.push_str("</status>");
+        out
+    }
+
     fn html(&self, full: bool) -> String {
         let mut out =
             format!("<!doctype html><title>{0}</title><h1>Pool {0}</h1><table>", escaped(&self.pool));
@@ -256,6 +287,11 @@ impl Snapshot {
         }
         out
     }
+}
+
+fn xml_element(out: &mut String, name: &str, value: &str) {
+    let name = name.replace(' ', "-");
+    let _ = writeln!(out, "<{name}>{}</{name}>", escaped(value));
 }
 
 enum Value {
@@ -368,6 +404,7 @@ mod tests {
             ("json&full", (Form::Json, true)),
             ("openmetrics", (Form::OpenMetrics, false)),
             ("html", (Form::Html, false)),
+            ("xml&full", (Form::Xml, true)),
         ] {
             assert_eq!(Form::from_query(query), expected, "{query}");
         }
@@ -395,6 +432,13 @@ mod tests {
         assert!(metrics.ends_with("# EOF\n"));
         assert!(sample.render(Form::Html, true).contains("/&lt;a&gt;"));
         assert!(!json.contains("rewound"), "a pool that does not rewind says nothing of it");
+        let xml = sample.render(Form::Xml, true);
+        assert!(
+            xml.contains("<accepted-conn>7</accepted-conn>")
+                && xml.contains("<request-uri>/&lt;a&gt;</request-uri>"),
+            "{xml}"
+        );
+        assert!(xml.ends_with("</process>\n</processes>\n</status>"), "{xml}");
     }
 
     #[test]

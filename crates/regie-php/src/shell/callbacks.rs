@@ -2,6 +2,7 @@
 //! no bailout passes a Rust frame, and a panic in one ends the process (they are `extern "C"`).
 
 use std::ffi::c_char;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use regie_php_sys::{self as sys, Callbacks, Outcome, Request, Text};
 
@@ -27,7 +28,28 @@ pub(crate) static CALLBACKS: Callbacks = Callbacks {
     give_up,
 };
 
+/// What a script forks (`pcntl_fork`) is a copy of a worker, and no worker: what it prints goes nowhere, and at its end
+/// it ends, without a word to the gateway, whose answer is its parent's to finish.
+static IS_COPY: AtomicBool = AtomicBool::new(false);
+
+extern "C" fn note_copy() {
+    IS_COPY.store(true, Relaxed);
+}
+
+fn is_copy() -> bool {
+    IS_COPY.load(Relaxed)
+}
+
+/// In a worker, before its first request: what it forks from now on is a copy.
+pub(crate) fn watch_forks() {
+    // SAFETY: the handler stores a flag.
+    unsafe { nix::libc::pthread_atfork(None, None, Some(note_copy)) };
+}
+
 unsafe extern "C" fn next_request(request: *mut Request) -> i32 {
+    if is_copy() {
+        return 0;
+    }
     // SAFETY: callbacks come one at a time, and C gives room for the request.
     unsafe {
         match worker::current().next_request() {
@@ -41,42 +63,67 @@ unsafe extern "C" fn next_request(request: *mut Request) -> i32 {
 }
 
 unsafe extern "C" fn read_body(buffer: *mut c_char, size: usize) -> usize {
+    if is_copy() {
+        return 0;
+    }
     // SAFETY: the engine's buffer has room for `size` bytes.
     unsafe { worker::current().read_body(std::slice::from_raw_parts_mut(buffer.cast::<u8>(), size)) }
 }
 
 unsafe extern "C" fn write(bytes: *const c_char, size: usize) -> usize {
+    if is_copy() {
+        return size;
+    }
     // SAFETY: the engine gives `size` readable bytes.
     let taken = unsafe { worker::current().write(foreign(bytes, size)) };
     if taken { size } else { 0 }
 }
 
 unsafe extern "C" fn head_begin(status: i32, reason: Text) {
+    if is_copy() {
+        return;
+    }
     // SAFETY: as above.
     unsafe { worker::current().head_begin(status, foreign(reason.ptr, reason.len)) };
 }
 
 unsafe extern "C" fn head_line(bytes: *const c_char, size: usize) {
+    if is_copy() {
+        return;
+    }
     // SAFETY: as above.
     unsafe { worker::current().head_line(foreign(bytes, size)) };
 }
 
 unsafe extern "C" fn head_end() -> i32 {
+    if is_copy() {
+        return 1;
+    }
     // SAFETY: callbacks come one at a time.
     unsafe { i32::from(worker::current().head_end()) }
 }
 
 unsafe extern "C" fn flush() -> i32 {
+    if is_copy() {
+        return 1;
+    }
     // SAFETY: callbacks come one at a time.
     unsafe { i32::from(worker::current().flush()) }
 }
 
 unsafe extern "C" fn finish() -> i32 {
+    if is_copy() {
+        return 0;
+    }
     // SAFETY: callbacks come one at a time.
     unsafe { i32::from(worker::current().finish()) }
 }
 
 unsafe extern "C" fn done(outcome: *const Outcome) {
+    if is_copy() {
+        // SAFETY: C gives a valid outcome, and nothing is left to write.
+        unsafe { sys::regie_exit((*outcome).exit_status) };
+    }
     // SAFETY: callbacks come one at a time, and C gives a valid outcome.
     unsafe { worker::current().end(Some(&*outcome)) };
 }

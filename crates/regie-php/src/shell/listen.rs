@@ -11,6 +11,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{listen, setsockopt, sockopt};
 use nix::sys::time::TimeVal;
 use nix::unistd::{Gid, Uid, chown};
@@ -76,6 +77,15 @@ pub(crate) fn never_block(socket: BorrowedFd<'_>) -> io::Result<()> {
     let flags = OFlag::from_bits_retain(fcntl(socket, FcntlArg::F_GETFL)?);
     fcntl(socket, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
     Ok(())
+}
+
+/// Sleeps until somebody knocks, for a tick at most. A successor that waits for a lane has made the socket, which is its
+/// too, one that never blocks; to ask again at once would be to spin.
+pub(crate) fn wait(listener: i32) {
+    // SAFETY: the listener stays open for the life of the process.
+    let listener = unsafe { BorrowedFd::borrow_raw(listener) };
+    let tick = PollTimeout::try_from(TICK).unwrap_or(PollTimeout::MAX);
+    let _ = poll(&mut [PollFd::new(listener, PollFlags::POLLIN)], tick);
 }
 
 /// Takes over a descriptor that was handed on.

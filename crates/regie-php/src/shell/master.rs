@@ -25,7 +25,7 @@ use super::notify::Notify;
 use super::pool::Pool;
 use super::setup::{self, Fatal, Identity};
 use super::template::{self, Desk, Template, Turn, Why};
-use super::{clock, engine, listen, log, nudge, report, worker};
+use super::{callbacks, clock, engine, listen, log, nudge, report, worker};
 use crate::crew::Crew;
 use crate::machine::{Effect, Ending, Machine, Source, View, spare_seats};
 use crate::options::{Mode, Options};
@@ -83,7 +83,6 @@ pub(crate) fn run(options: Options) -> Result<(), Fatal> {
         is_dynamic: fewest < count,
         lane,
         worker_script: start.worker_script,
-        master_pid: std::process::id(),
         started_us: clock::monotonic_us(),
         request_us: u64::try_from(options.request_timeout.0.as_micros()).unwrap_or(u64::MAX),
         is_watched: options.status_path.is_some() || options.status_listen.is_some(),
@@ -572,6 +571,7 @@ impl Master {
             log::master(Level::Error, format_args!("no memory for a worker: {}", error.desc()));
             return EXIT_BOOT_FAILED;
         }
+        callbacks::watch_forks();
         let mut script_status = 0;
         // SAFETY: the engine runs, the trace lies in shared memory for the process's life, and the callbacks work since
         // `install`.

@@ -28,7 +28,6 @@ pub(crate) struct Pool {
     /// Where requests of our own gateway come from.
     pub(crate) lane: Option<&'static Lane>,
     pub(crate) worker_script: Text,
-    pub(crate) master_pid: u32,
     /// Whether somebody may ask for the status.
     pub(crate) is_watched: bool,
     pub(crate) started_us: u64,

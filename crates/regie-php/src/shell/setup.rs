@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use nix::errno::Errno;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::unistd::{Gid, Uid, initgroups, setgid, setgroups, setuid};
+use nix::unistd::{Gid, Group, Uid, User, initgroups, setgid, setgroups, setuid};
 use regie_core::handoff::Handoff;
 use regie_lane::Lane;
 
@@ -116,22 +116,17 @@ pub(crate) fn find_script(options: &Options) -> Result<Option<PathBuf>, Fatal> {
 }
 
 pub(crate) fn find_identity(options: &Options) -> Result<Identity, Fatal> {
-    use nix::unistd::{Group, User};
     let user = match &options.user {
         None => None,
         Some(name) => {
-            let user = User::from_name(name).ok().flatten();
-            let user = user.ok_or_else(|| Fatal::Usage(format!("--user {name}: there is no such user")))?;
+            let user = find_user("--user", name)?;
             let name = CString::new(name.as_str()).map_err(|_| Fatal::Usage("--user has a NUL".into()))?;
             Some((user.uid, user.gid, name))
         }
     };
     let group = match &options.group {
         None => None,
-        Some(name) => {
-            let group = Group::from_name(name).ok().flatten();
-            Some(group.ok_or_else(|| Fatal::Usage(format!("--group {name}: there is no such group")))?.gid)
-        }
+        Some(name) => Some(find_group("--group", name)?),
     };
     Ok(Identity { user, group })
 }
@@ -176,8 +171,7 @@ pub(crate) fn open_listener(
             unsafe { listen::take_over(fd) }
         }
         (None, Some(address)) => {
-            let owner = identity.user.as_ref().map(|(uid, ..)| *uid);
-            let group = identity.group.or(identity.user.as_ref().map(|(_, gid, _)| *gid));
+            let (owner, group) = socket_owner(options, identity)?;
             listen::open(address, options.listen_mode, owner, group).map_err(failed)?
         }
         (None, None) => return Err(Fatal::Usage("--listen or --listen-fd is needed".into())),
@@ -188,6 +182,29 @@ pub(crate) fn open_listener(
     }
     let is_tcp = is_tcp(socket.as_fd());
     Ok((socket, is_tcp))
+}
+
+/// Whose the socket is: `--listen-owner` and `--listen-group`, else those of the workers.
+fn socket_owner(options: &Options, identity: &Identity) -> Result<(Option<Uid>, Option<Gid>), Fatal> {
+    let owner = match &options.listen_owner {
+        Some(name) => Some(find_user("--listen-owner", name)?.uid),
+        None => identity.user.as_ref().map(|(uid, ..)| *uid),
+    };
+    let group = match &options.listen_group {
+        Some(name) => Some(find_group("--listen-group", name)?),
+        None => identity.group.or(identity.user.as_ref().map(|(_, gid, _)| *gid)),
+    };
+    Ok((owner, group))
+}
+
+fn find_user(flag: &str, name: &str) -> Result<User, Fatal> {
+    let user = User::from_name(name).ok().flatten();
+    user.ok_or_else(|| Fatal::Usage(format!("{flag} {name}: there is no such user")))
+}
+
+fn find_group(flag: &str, name: &str) -> Result<Gid, Fatal> {
+    let group = Group::from_name(name).ok().flatten();
+    Ok(group.ok_or_else(|| Fatal::Usage(format!("{flag} {name}: there is no such group")))?.gid)
 }
 
 /// The lane that was handed on, for the life of the process.

@@ -28,7 +28,7 @@ use super::area::Area;
 use super::clock;
 use super::connection::{Arrival, Connection, INBOX, OUTBOX, Surroundings};
 use super::lane::{Arrived, LaneDesk};
-use super::listen::TICK;
+use super::listen::{self, TICK};
 use super::log::Line;
 use super::pool::Pool;
 use super::request::{DoesNotFit, MESSAGE_ID, PARAMS_MAX, STORE_SIZE, Store};
@@ -206,11 +206,13 @@ impl Worker {
     /// Waits until there is a request in the lane or a connection has been opened. None when it is time to leave.
     fn knock_or_request(&mut self) -> Option<Arrived> {
         let Some(lane) = &mut self.lane else { return self.accept().then_some(Arrived::Knock) };
-        if self.spent || nudge::told_to_leave() || std::os::unix::process::parent_id() != self.pool.master_pid
-        {
+        if self.spent || nudge::told_to_leave() {
             return None;
         }
         let arrived = lane.wait(self.raw);
+        if arrived == Arrived::Nothing {
+            nudge::look_for_master();
+        }
         if arrived == Arrived::Knock
             && let Ok(fd) = accept4(self.pool.listener, SockFlag::SOCK_CLOEXEC)
         {
@@ -233,7 +235,13 @@ impl Worker {
                     return true;
                 }
                 // A nudge, a tick, a peer that was gone again, or no descriptor left: look around, wait again.
-                Err(Errno::EINTR | Errno::EAGAIN | Errno::ECONNABORTED) => nudge::look_for_master(),
+                Err(Errno::EINTR | Errno::ECONNABORTED) => nudge::look_for_master(),
+                Err(Errno::EAGAIN) => {
+                    nudge::look_for_master();
+                    if !nudge::told_to_leave() {
+                        listen::wait(self.pool.listener);
+                    }
+                }
                 Err(_) => return false,
             }
         }

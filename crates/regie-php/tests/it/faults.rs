@@ -49,6 +49,19 @@ fn a_killed_worker_is_replaced_within_50_ms() {
 }
 
 #[test]
+fn a_forked_child_does_not_finish_its_parents_request() {
+    for way in WAYS {
+        let pool = Pool::start_on(way, "fork.php", &["--workers", "1"]);
+        let before = pool.workers();
+        for i in 0..3 {
+            let answer = pool.ask(&pool.get(&format!("/?i={i}")));
+            assert_eq!(answer.text(), format!("before parent 7 {i}"), "{way:?}");
+        }
+        assert_eq!(pool.workers(), before, "{way:?}: {}", pool.log());
+    }
+}
+
+#[test]
 fn an_endless_recursion_meets_the_guard_page() {
     for carrier in [Carrier::FastCgi, Carrier::Lane] {
         let pool = Pool::start_on((Mode::Classic, carrier), "faults.php", &["--ini", "memory_limit=-1"]);
