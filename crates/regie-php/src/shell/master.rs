@@ -672,6 +672,8 @@ impl Master {
         }
         let (mut script_status, mut why) = (0, Why::new());
         let (room, size) = why.room();
+        // Before the snapshot, which its workers begin with; they are cloned past libc, so none is taken for a copy.
+        callbacks::watch_forks();
         // SAFETY: the engine runs, the trace lies in shared memory for the process's life, and the callbacks work since
         // `install`.
         let ended = unsafe {
