@@ -267,6 +267,34 @@ pub(crate) enum StoreCommand {
         #[arg(value_name = "FOLDER")]
         to: PathBuf,
     },
+    /// Bring in what a Redis or Valkey holds
+    Import(StoreImport),
+    /// Bring everything to a Redis or Valkey, or into an RDB file
+    Export {
+        /// redis://HOST:PORT (its password in the variable REDISCLI_AUTH), or the file to make
+        #[arg(long, value_name = "URL|FILE")]
+        to: String,
+        /// Replace keys that are there already; otherwise they stay
+        #[arg(long)]
+        replace: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StoreImport {
+    /// redis://HOST:PORT of a running server (its password in the variable REDISCLI_AUTH), or its dump.rdb, append-only
+    /// file or data folder
+    #[arg(long, value_name = "URL|FILE")]
+    pub(crate) from: String,
+    /// Replace keys that are here already; otherwise they stay
+    #[arg(long)]
+    pub(crate) replace: bool,
+    /// Only keys that match this pattern, as in KEYS
+    #[arg(long = "match", value_name = "PATTERN")]
+    pub(crate) pattern: Option<String>,
+    /// Only this database; may be repeated
+    #[arg(long = "db", value_name = "N")]
+    pub(crate) databases: Vec<u32>,
 }
 
 /// Any option of its own runs the store alone, with redis-server's defaults, instead of the application's.

@@ -243,6 +243,66 @@ fn monitor_and_subscribers_hear() {
     });
 }
 
+#[test]
+fn a_team_moves_in_from_redis_and_out_again() {
+    let redis = App::empty();
+    let port = free_port();
+    let server = Command::new(need("redis-server", "redis-server"))
+        .args(["--port", &port, "--requirepass", "old", "--save", "", "--dir"])
+        .arg(redis.path())
+        .stdout(std::process::Stdio::null())
+        .spawn();
+    let _server = Killed(server.unwrap());
+    let old = |words: &[&str]| {
+        let mut command = Command::new("redis-cli");
+        let output = command.args(["-p", &port]).args(words).env("REDISCLI_AUTH", "old").output().unwrap();
+        said(&output).trim().to_owned()
+    };
+    eventually("redis-server answers", || (old(&["ping"]) == "PONG").then_some(()));
+    old(&["rpush", "queues:default", "job 1", "job 2"]);
+    old(&["set", "visits", "41", "ex", "1000"]);
+    old(&["-n", "1", "hset", "cached", "a", "1"]);
+    old(&["save"]);
+
+    let app = counting_app();
+    let site = Site::up(app.path(), "[php.web]\nworkers = 1\n");
+    let url = format!("redis://127.0.0.1:{port}");
+    let run = |words: &[&str]| {
+        let output =
+            regie(app.path()).args(["store"]).args(words).env("REDISCLI_AUTH", "old").output().unwrap();
+        assert!(output.status.success(), "{words:?}: {}", said(&output));
+        said(&output)
+    };
+    assert!(run(&["import", "--from", &url]).contains("copied: 3 keys"));
+    assert_eq!(visits(&site).0, 42);
+    assert!(run(&["cli", "ttl", "visits"]).trim().parse::<i64>().unwrap() > 900);
+
+    // Out of its files; what is here stays unless it is to be replaced.
+    let dump = redis.path().join("dump.rdb");
+    assert!(run(&["import", "--from", dump.to_str().unwrap()]).contains("3 keys were there already"));
+    assert!(
+        run(&["import", "--from", dump.to_str().unwrap(), "--replace", "--db", "0"])
+            .contains("copied: 2 keys")
+    );
+    assert_eq!(visits(&site).0, 42);
+
+    // And back.
+    old(&["flushall"]);
+    assert!(run(&["export", "--to", &url]).contains("copied: 3 keys"));
+    assert_eq!(old(&["lrange", "queues:default", "0", "-1"]), "job 1\njob 2");
+    assert_eq!(old(&["-n", "1", "hget", "cached", "a"]), "1");
+    let file = app.path().join("out.rdb");
+    assert!(run(&["export", "--to", file.to_str().unwrap()]).contains("3 keys"));
+    assert!(std::fs::read(&file).unwrap().starts_with(b"REDIS0010"));
+    let nobody = site.regie(&["store", "import", "--from", "redis://127.0.0.1:1"]);
+    assert_eq!(nobody.status.code(), Some(69), "{}", said(&nobody));
+}
+
+fn free_port() -> String {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    free.local_addr().unwrap().port().to_string()
+}
+
 /// redis-cli doing something without end, its output in a file.
 fn listen(app: &App, words: &[&str], file: &str) -> Killed {
     let out = std::fs::File::create(app.path().join(file)).unwrap();
@@ -270,10 +330,7 @@ impl Drop for Killed {
 #[test]
 fn the_role_alone_takes_the_place_of_redis_server() {
     let folder = App::empty();
-    let port = {
-        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        free.local_addr().unwrap().port().to_string()
-    };
+    let port = free_port();
     let listen = format!("127.0.0.1:{port}");
     let start = || {
         let child = regie(folder.path())

@@ -255,10 +255,8 @@ mod tests {
     use crate::value::Value;
 
     fn engine() -> Engine {
-        {
-            let (seed, now_us, config) = (1, 1_000_000_000, Vec::new());
-            Engine::new(Settings { seed, secret: [0; 32], now_us, config, stopwatch: || 0 }).unwrap()
-        }
+        let (seed, now_us, config) = (1, 1_000_000_000, Vec::new());
+        Engine::new(Settings { seed, secret: [0; 32], now_us, config, stopwatch: || 0 }).unwrap()
     }
 
     fn listpack(items: &[&str]) -> Vec<u8> {

@@ -3,6 +3,7 @@
 //! What asks goes to the store's own socket, or to the server that `[store] url` names. The password goes with it in
 //! the environment or over the connection, never as an argument.
 
+mod moving;
 mod prompt;
 mod stats;
 
@@ -32,6 +33,8 @@ pub(crate) fn store(place: &Place, asked: StoreCommand) -> Exit {
         StoreCommand::Check { dir, json } => check(place, dir, json),
         StoreCommand::Repair { dir } => repair(place, dir),
         StoreCommand::Backup { to } => backup(place, &to),
+        StoreCommand::Import(asked) => moving::import(place, &asked),
+        StoreCommand::Export { to, replace } => moving::export(place, &to, replace),
     };
     done.unwrap_or_else(|exit| exit)
 }
