@@ -8,6 +8,7 @@
 //! - [`limits`]: slow clients, many connections, full disks.
 //! - [`schedule`]: scheduled tasks, of regie.toml and of Laravel.
 //! - [`store`]: the embedded store, and the clients of Redis.
+//! - [`store_frameworks`]: Laravel and Symfony on it, through phpredis and Predis.
 //! - [`browser`]: the tour, looked at in Chromium.
 
 mod browser;
@@ -20,3 +21,4 @@ mod load;
 mod reload;
 mod schedule;
 mod store;
+mod store_frameworks;

@@ -273,10 +273,9 @@ impl Bar {
     }
 
     fn show(&mut self, progress: Progress<'_>) {
-        let line = if progress.total == 0 {
-            format!("{} {}", progress.what, progress.done)
-        } else {
-            format!("{} {} %", progress.what, progress.done.saturating_mul(100) / progress.total)
+        let line = match progress.done.saturating_mul(100).checked_div(progress.total) {
+            None => format!("{} {}", progress.what, progress.done),
+            Some(share) => format!("{} {share} %", progress.what),
         };
         if line != self.shown {
             self.write(&line);

@@ -109,7 +109,7 @@ fn beside_us<T>(dir: &Path, work: impl FnOnce(&ServerAddress) -> T) -> Result<T,
         let server = scope.spawn(move || {
             let shutdown = shutdown.into();
             run(&options, Inherited::default(), &shutdown, |_: &[SocketAddr]| {
-                ready.send(()).unwrap_or_default()
+                ready.send(()).unwrap_or_default();
             })
         });
         // An error instead of the word: it has ended without being ready.
