@@ -3,6 +3,14 @@
 mod clock;
 pub mod driver;
 pub mod executor;
+#[cfg(feature = "sql")]
+mod file_watch;
+#[cfg(feature = "sql")]
+pub mod journal;
+#[cfg(feature = "sql")]
+pub mod laravel_database;
 pub mod laravel_redis;
 pub mod redis;
 pub mod runner;
+#[cfg(feature = "sql")]
+pub mod sql;

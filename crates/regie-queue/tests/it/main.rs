@@ -1,5 +1,7 @@
-//! The runner against a real redis-server, with workers that are made up.
+//! The runner against real servers, with workers that are made up.
 
+mod database;
+mod databases;
 mod faults;
 mod laravel;
 mod server;

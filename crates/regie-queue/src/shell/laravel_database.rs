@@ -1,0 +1,542 @@
+//! Laravel's `database` driver: the table and meanings of `Illuminate\Queue\DatabaseQueue`.
+//!
+//! | column | holds |
+//! |---|---|
+//! | `id` | the order |
+//! | `queue`, `payload` | the queue; the job as the framework wrote it, with its attempts at 0 for ever |
+//! | `attempts` | the attempts begun |
+//! | `reserved_at` | the second of the lease; NULL while it waits. A lease ends `retry_after` later |
+//! | `available_at` | the second at which it becomes ready |
+//!
+//! One transaction leases or settles many jobs; rows that another worker has locked are passed over, as the framework
+//! does. Each step names the attempts that it knows, so a row that was leased again since is left alone. What this
+//! runner has leased is kept in a [`Journal`], because a row cannot say it.
+//!
+//! A database says nothing when a job comes. SQLite's file is watched; a server is asked every
+//! 50 ms while its queues are empty.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tokio::sync::Mutex;
+use tokio::time::{sleep, timeout};
+
+use super::clock::{now, unix};
+use super::driver::{Driver, Fault, Listed, Promise, Settlement, Shelf, Sizes, Ticked};
+use super::file_watch::FileWatch;
+use super::journal::{Entry, Journal};
+use super::sql::{Row, Server, Target, Transaction, Value};
+use crate::desk::{Action, Leased};
+use crate::payload;
+
+/// How often a server is asked for work while there is none.
+const ASK: Duration = Duration::from_millis(50);
+
+/// How long SQLite's file is watched before the queues are looked at anyway.
+const WATCH: Duration = Duration::from_secs(1);
+
+/// Counting may take this part of the time.
+const COUNT_SHARE: u32 = 20;
+
+/// The queue in which jobs lie that killed their workers. No worker is told to look there.
+const PARKED: &str = "regie:parked:";
+
+/// How a connection is set up.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The database.
+    pub target: Target,
+    /// The table, with the connection's prefix.
+    pub table: String,
+    /// When a lease ends that nobody keeps alive; none: never.
+    pub retry_after: Option<Duration>,
+    /// Where this runner keeps which jobs it has leased.
+    pub journal: PathBuf,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct LaravelDatabase {
+    server: Server,
+    table: String,
+    retry_after: Option<Duration>,
+    journal_path: PathBuf,
+    journal: Mutex<Option<Journal>>,
+    watch: Option<FileWatch>,
+    counted: Mutex<Vec<(String, Count)>>,
+}
+
+/// The lengths of a queue, and when they are counted again.
+#[derive(Debug, Clone, Copy)]
+struct Count {
+    sizes: Sizes,
+    again: Instant,
+}
+
+impl LaravelDatabase {
+    /// A driver for one connection. Nothing is connected yet.
+    #[must_use]
+    pub fn new(settings: Settings) -> Arc<Self> {
+        let server = Server::new(&settings.target);
+        let watch = match &settings.target {
+            Target::Sqlite(path) => FileWatch::new(path).ok(),
+            _ => None,
+        };
+        Arc::new(Self {
+            table: server.table(&settings.table),
+            server,
+            retry_after: settings.retry_after,
+            journal_path: settings.journal,
+            journal: Mutex::default(),
+            watch,
+            counted: Mutex::default(),
+        })
+    }
+
+    /// `SELECT`s of jobs that could run: those that wait, and those whose lease has ended.
+    fn available(&self) -> &'static str {
+        "queue = ? AND ((reserved_at IS NULL AND available_at <= ?) OR reserved_at <= ?)"
+    }
+
+    fn available_values(&self, queue: &str, at: i64) -> [Value; 3] {
+        // A lease of a connection without `retry_after` never ends.
+        let ended = self.retry_after.map_or(-1, |span| at - seconds(span));
+        [queue.into(), at.into(), ended.into()]
+    }
+
+    async fn take(&self, queue: &str, count: usize) -> Result<Vec<Leased>, Fault> {
+        let mut journal = self.journal.lock().await;
+        let journal = open(&mut journal, &self.journal_path)?;
+        let at = seconds(unix());
+        let lock = self.server.lock().await?;
+        let mut begun = self.server.begin().await?;
+        let select = format!(
+            "SELECT {}, {}, payload, {} FROM {} WHERE {} ORDER BY id LIMIT {count}{lock}",
+            self.server.number("id"),
+            self.server.number("attempts"),
+            self.server.number("available_at"),
+            self.table,
+            self.available(),
+        );
+        let rows = self.server.rows_in(&mut begun, &select, &self.available_values(queue, at)).await?;
+        if rows.is_empty() {
+            return Ok(Vec::new());
+        }
+        let jobs: Vec<Job> = rows.into_iter().map(Job::read).collect();
+        let written: Vec<(i64, i64)> = jobs.iter().map(|job| (job.id, job.attempts + 1)).collect();
+        journal.lease(queue, at, &written).map_err(|fault| unwritten(&self.journal_path, &fault))?;
+        let ids: Vec<i64> = jobs.iter().map(|job| job.id).collect();
+        let update = format!(
+            "UPDATE {} SET reserved_at = ?, attempts = attempts + 1 WHERE id IN ({})",
+            self.table,
+            list(&ids)
+        );
+        if let Err(fault) = self.server.run_in(&mut begun, &update, &[at.into()]).await {
+            // Rolled back: what was written down is not so.
+            let _ = journal.settled(&ids);
+            return Err(fault);
+        }
+        // When nobody knows whether this was done, the journal still has them, and the rows will tell.
+        self.server.commit(begun).await?;
+        Ok(jobs.into_iter().map(|job| job.leased(1)).collect())
+    }
+
+    async fn end(&self, queue: &str, leases: &[Settlement]) -> Result<(), Fault> {
+        let at = seconds(unix());
+        let mut begun = self.server.begin().await?;
+        for (attempts, ids) in by_attempts(leases, |action| matches!(action, Action::Ack)) {
+            let delete = format!("DELETE FROM {} WHERE {}", self.table, ours(&ids));
+            self.server.run_in(&mut begun, &delete, &[attempts.into()]).await?;
+        }
+        for (attempts, ids) in by_attempts(leases, |action| matches!(action, Action::Return)) {
+            let update = format!(
+                "UPDATE {} SET reserved_at = NULL, attempts = attempts - 1 WHERE {}",
+                self.table,
+                ours(&ids)
+            );
+            self.server.run_in(&mut begun, &update, &[attempts.into()]).await?;
+        }
+        for (attempts, ids) in by_attempts(leases, |action| matches!(action, Action::Park(_))) {
+            let update =
+                format!("UPDATE {} SET reserved_at = NULL, queue = ? WHERE {}", self.table, ours(&ids));
+            let parked = format!("{PARKED}{queue}");
+            self.server.run_in(&mut begun, &update, &[parked.as_str().into(), attempts.into()]).await?;
+        }
+        for lease in leases {
+            if let Action::Release(delay) = lease.action {
+                let (id, attempts) = receipt(&lease.receipt);
+                self.release(&mut begun, queue, (id, attempts), &lease.payload, at + seconds(delay), at)
+                    .await?;
+            }
+        }
+        self.server.commit(begun).await?;
+        let ids: Vec<i64> = leases.iter().map(|lease| receipt(&lease.receipt).0).collect();
+        if let Some(journal) = self.journal.lock().await.as_mut() {
+            // Not written, a successor looks at rows that are gone: nothing is lost.
+            let _ = journal.settled(&ids);
+        }
+        Ok(())
+    }
+
+    /// As the framework does: the row goes and comes again at the end, so that a job that is released without delay
+    /// does not stand in the way of the others for ever.
+    async fn release(
+        &self,
+        begun: &mut Transaction,
+        queue: &str,
+        (id, attempts): (i64, i64),
+        payload: &[u8],
+        ready_at: i64,
+        at: i64,
+    ) -> Result<(), Fault> {
+        let delete = format!("DELETE FROM {} WHERE {}", self.table, ours(&[id]));
+        if self.server.run_in(begun, &delete, &[attempts.into()]).await? == 0 {
+            return Ok(());
+        }
+        let insert = format!(
+            "INSERT INTO {} (queue, payload, attempts, reserved_at, available_at, created_at) \
+             VALUES (?, ?, ?, NULL, ?, ?)",
+            self.table
+        );
+        let payload = String::from_utf8_lossy(payload);
+        let values = [queue.into(), (&*payload).into(), attempts.into(), ready_at.into(), at.into()];
+        self.server.run_in(begun, &insert, &values).await?;
+        Ok(())
+    }
+
+    async fn keep(&self, receipts: &[Bytes]) -> Result<(), Fault> {
+        let at = seconds(unix());
+        if let Some(journal) = self.journal.lock().await.as_mut() {
+            journal.beat_at(at).map_err(|fault| unwritten(&self.journal_path, &fault))?;
+        }
+        let leases: Vec<(i64, i64)> = receipts.iter().map(|bytes| receipt(bytes)).collect();
+        for (attempts, ids) in grouped(leases) {
+            let update = format!("UPDATE {} SET reserved_at = ? WHERE {}", self.table, ours(&ids));
+            self.server.run(&update, &[at.into(), attempts.into()]).await?;
+        }
+        Ok(())
+    }
+
+    /// The leases of the journal that the table still has as they were written down.
+    async fn find_leased(&self, queue: &str) -> Result<Vec<Leased>, Fault> {
+        let mut journal = self.journal.lock().await;
+        let journal = open(&mut journal, &self.journal_path)?;
+        let beat = journal.beat();
+        let written: Vec<(i64, Entry)> = journal
+            .live()
+            .iter()
+            .filter(|(_, entry)| entry.queue == queue)
+            .map(|(id, entry)| (*id, entry.clone()))
+            .collect();
+        let (mut found, mut gone) = (Vec::new(), Vec::new());
+        for chunk in written.chunks(500) {
+            let ids: Vec<i64> = chunk.iter().map(|(id, _)| *id).collect();
+            let select = format!(
+                "SELECT {}, {}, payload, {}, {} FROM {} WHERE id IN ({})",
+                self.server.number("id"),
+                self.server.number("attempts"),
+                self.server.number("available_at"),
+                self.server.number("reserved_at"),
+                self.table,
+                list(&ids)
+            );
+            let rows = self.server.rows(&select, &[]).await?;
+            for (id, entry) in chunk {
+                let row = rows.iter().find(|row| row[0].number() == *id);
+                match row.filter(|row| is_ours(row, entry, beat)) {
+                    Some(row) => found.push(Job::read(row.clone()).leased(0)),
+                    None => gone.push(*id),
+                }
+            }
+        }
+        journal.settled(&gone).map_err(|fault| unwritten(&self.journal_path, &fault))?;
+        Ok(found)
+    }
+
+    /// Whether there is anything to lease now.
+    async fn has_work(&self, queue: &str) -> Result<bool, Fault> {
+        let select = format!("SELECT 1 FROM {} WHERE {} LIMIT 1", self.table, self.available());
+        let values = self.available_values(queue, seconds(unix()));
+        Ok(!self.server.rows(&select, &values).await?.is_empty())
+    }
+
+    /// The lengths of a queue; counted rarely where counting is slow.
+    async fn sizes(&self, queue: &str) -> Result<Sizes, Fault> {
+        let mut counted = self.counted.lock().await;
+        let known = counted.iter().position(|(name, _)| name == queue);
+        if let Some(known) = known
+            && now() < counted[known].1.again
+        {
+            return Ok(counted[known].1.sizes);
+        }
+        let begun = now();
+        let count = |condition: &str| {
+            self.server.number(&format!("COALESCE(SUM(CASE WHEN {condition} THEN 1 ELSE 0 END), 0)"))
+        };
+        let select = format!(
+            "SELECT {}, {}, {} FROM {} WHERE queue = ?",
+            count("reserved_at IS NULL AND available_at <= ?"),
+            count("reserved_at IS NULL AND available_at > ?"),
+            count("reserved_at IS NOT NULL"),
+            self.table
+        );
+        let at = seconds(unix());
+        let rows = self.server.rows(&select, &[at.into(), at.into(), queue.into()]).await?;
+        let number = |at: usize| {
+            let value = rows.first().and_then(|row| row.get(at)).map_or(0, Value::number);
+            u64::try_from(value).unwrap_or(0)
+        };
+        let sizes = Sizes { waiting: number(0), delayed: number(1), reserved: number(2) };
+        let count = Count { sizes, again: now() + begun.elapsed() * COUNT_SHARE };
+        match known {
+            Some(known) => counted[known].1 = count,
+            None => counted.push((queue.to_owned(), count)),
+        }
+        Ok(sizes)
+    }
+}
+
+/// A row of the table.
+struct Job {
+    id: i64,
+    attempts: i64,
+    payload: String,
+    available_at: i64,
+}
+
+impl Job {
+    /// Of `id, attempts, payload, available_at`.
+    fn read(row: Row) -> Self {
+        let mut row = row.into_iter();
+        let mut next = || row.next().unwrap_or(Value::Null);
+        Self {
+            id: next().number(),
+            attempts: next().number(),
+            payload: next().into_text(),
+            available_at: next().number(),
+        }
+    }
+
+    /// The job with the attempts that are begun: `more` than the row said.
+    fn leased(self, more: i64) -> Leased {
+        let attempts = self.attempts + more;
+        let read = payload::read(&self.payload);
+        let broken = read.is_none().then_some("its payload is no JSON");
+        let id = read.as_ref().and_then(|read| read.id).map_or_else(|| self.id.to_string(), str::to_owned);
+        let class = read.as_ref().and_then(|read| read.class).map(payload::class_name);
+        let timeout = read.and_then(|read| read.timeout_s).filter(|s| *s > 0).map(Duration::from_secs);
+        let available = u64::try_from(self.available_at).unwrap_or(0);
+        Leased {
+            receipt: Bytes::from(format!("{} {attempts}", self.id)),
+            id,
+            attempts: u32::try_from(attempts).unwrap_or(u32::MAX),
+            class,
+            timeout,
+            waited: Some(unix().saturating_sub(Duration::from_secs(available))),
+            broken,
+            payload: Bytes::from(self.payload.into_bytes()),
+        }
+    }
+}
+
+/// Whether a row is the lease that was written down. Leased again by somebody else it has more attempts; given back
+/// and leased again, a later second than any at which the leases were kept alive.
+fn is_ours(row: &Row, entry: &Entry, beat: i64) -> bool {
+    let [_, attempts, _, _, reserved_at] = row.as_slice() else { return false };
+    let Value::Number(reserved_at) = reserved_at else { return false };
+    attempts.number() == entry.attempts && (entry.since..=beat.max(entry.since)).contains(reserved_at)
+}
+
+fn open<'j>(journal: &'j mut Option<Journal>, path: &Path) -> Result<&'j mut Journal, Fault> {
+    match journal {
+        Some(journal) => Ok(journal),
+        None => Ok(journal.insert(Journal::open(path).map_err(|fault| unwritten(path, &fault))?)),
+    }
+}
+
+fn unwritten(path: &Path, fault: &std::io::Error) -> Fault {
+    let why = if fault.kind() == std::io::ErrorKind::WouldBlock {
+        "another runner works with it".to_owned()
+    } else {
+        fault.to_string()
+    };
+    Fault::Unreachable { address: path.display().to_string(), why }
+}
+
+/// The row and the attempts that a receipt names.
+fn receipt(bytes: &[u8]) -> (i64, i64) {
+    let text = std::str::from_utf8(bytes).unwrap_or_default();
+    let (id, attempts) = text.split_once(' ').unwrap_or_default();
+    (id.parse().unwrap_or(-1), attempts.parse().unwrap_or(-1))
+}
+
+fn by_attempts(leases: &[Settlement], which: fn(&Action) -> bool) -> Vec<(i64, Vec<i64>)> {
+    grouped(leases.iter().filter(|lease| which(&lease.action)).map(|lease| receipt(&lease.receipt)).collect())
+}
+
+/// Rows by their attempts, so that one statement names both.
+fn grouped(mut leases: Vec<(i64, i64)>) -> Vec<(i64, Vec<i64>)> {
+    leases.sort_by_key(|(_, attempts)| *attempts);
+    let groups = leases.chunk_by(|(_, a), (_, b)| a == b);
+    groups.map(|group| (group[0].1, group.iter().map(|(id, _)| *id).collect())).collect()
+}
+
+/// The rows with `ids` that are still leased with the attempts of the last placeholder.
+fn ours(ids: &[i64]) -> String {
+    format!("attempts = ? AND reserved_at IS NOT NULL AND id IN ({})", list(ids))
+}
+
+fn list(ids: &[i64]) -> String {
+    ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+}
+
+fn seconds(span: Duration) -> i64 {
+    i64::try_from(span.as_secs()).unwrap_or(i64::MAX)
+}
+
+impl Driver for LaravelDatabase {
+    fn lease<'a>(&'a self, queue: &'a str, count: usize) -> Promise<'a, Vec<Leased>> {
+        Box::pin(self.take(queue, count))
+    }
+
+    fn settle<'a>(&'a self, queue: &'a str, leases: Vec<Settlement>) -> Promise<'a, ()> {
+        Box::pin(async move { self.end(queue, &leases).await })
+    }
+
+    fn extend<'a>(&'a self, _queue: &'a str, receipts: Vec<Bytes>) -> Promise<'a, ()> {
+        Box::pin(async move { self.keep(&receipts).await })
+    }
+
+    fn reclaim<'a>(&'a self, queue: &'a str) -> Promise<'a, Vec<Leased>> {
+        Box::pin(self.find_leased(queue))
+    }
+
+    fn tick<'a>(&'a self, queue: &'a str) -> Promise<'a, Ticked> {
+        Box::pin(async move { Ok(Ticked { sizes: self.sizes(queue).await?, more: false, paused: false }) })
+    }
+
+    fn wait<'a>(&'a self, queues: &'a [String]) -> Promise<'a, Option<usize>> {
+        Box::pin(async move {
+            loop {
+                // Before looking: what changes while one looks is not missed.
+                self.watch.as_ref().inspect(|watch| watch.forget());
+                for (at, queue) in queues.iter().enumerate() {
+                    if self.has_work(queue).await? {
+                        return Ok(Some(at));
+                    }
+                }
+                match &self.watch {
+                    // A delayed job changes nothing when its time comes.
+                    Some(watch) => drop(timeout(WATCH, watch.changed()).await),
+                    None => sleep(ASK).await,
+                }
+            }
+        })
+    }
+
+    fn heartbeat(&self) -> Option<Duration> {
+        // Three chances before the lease ends.
+        self.retry_after.map(|span| (span / 3).max(Duration::from_millis(300)))
+    }
+
+    fn list<'a>(
+        &'a self,
+        queue: &'a str,
+        shelf: Shelf,
+        skip: usize,
+        count: usize,
+    ) -> Promise<'a, Vec<Listed>> {
+        Box::pin(async move {
+            let at = seconds(unix());
+            let (condition, column, values): (_, _, Vec<Value>) = match shelf {
+                Shelf::Waiting => ("reserved_at IS NULL AND available_at <= ?", "NULL", vec![at.into()]),
+                Shelf::Delayed => {
+                    ("reserved_at IS NULL AND available_at > ?", "available_at", vec![at.into()])
+                }
+                Shelf::Reserved => ("reserved_at IS NOT NULL", "reserved_at", Vec::new()),
+            };
+            let select = format!(
+                "SELECT payload, {} FROM {} WHERE queue = ? AND {condition} ORDER BY id LIMIT {count} OFFSET {skip}",
+                self.server.number(column),
+                self.table
+            );
+            let values: Vec<Value> = std::iter::once(queue.into()).chain(values).collect();
+            let ends = self.retry_after.map_or(0, |span| span.as_secs());
+            let rows = self.server.rows(&select, &values).await?;
+            Ok(rows
+                .into_iter()
+                .map(|row| {
+                    let mut row = row.into_iter();
+                    let payload = Bytes::from(row.next().unwrap_or(Value::Null).into_text().into_bytes());
+                    let at = match row.next() {
+                        Some(Value::Number(at)) => u64::try_from(at).ok(),
+                        _ => None,
+                    };
+                    Listed { payload, at: at.map(|at| if shelf == Shelf::Reserved { at + ends } else { at }) }
+                })
+                .collect())
+        })
+    }
+
+    fn clear<'a>(&'a self, queue: &'a str) -> Promise<'a, u64> {
+        Box::pin(async move {
+            self.server.run(&format!("DELETE FROM {} WHERE queue = ?", self.table), &[queue.into()]).await
+        })
+    }
+
+    fn push<'a>(&'a self, queue: &'a str, payloads: Vec<Bytes>) -> Promise<'a, ()> {
+        Box::pin(async move {
+            let at = seconds(unix());
+            let mut begun = self.server.begin().await?;
+            let insert = format!(
+                "INSERT INTO {} (queue, payload, attempts, reserved_at, available_at, created_at) \
+                 VALUES (?, ?, 0, NULL, ?, ?)",
+                self.table
+            );
+            for payload in payloads {
+                let payload = String::from_utf8_lossy(&payload);
+                let values = [queue.into(), (&*payload).into(), at.into(), at.into()];
+                self.server.run_in(&mut begun, &insert, &values).await?;
+            }
+            self.server.commit(begun).await
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn receipts_name_row_and_attempts() {
+        assert_eq!(receipt(b"17 2"), (17, 2));
+        assert_eq!(receipt(b"nonsense"), (-1, -1));
+        let found = grouped(vec![(1, 1), (2, 3), (3, 1)]);
+        assert_eq!(found, [(1, vec![1, 3]), (3, vec![2])]);
+        assert_eq!(ours(&[1, 3]), "attempts = ? AND reserved_at IS NOT NULL AND id IN (1,3)");
+    }
+
+    #[test]
+    fn a_lease_is_told_from_one_of_somebody_else() {
+        let entry = Entry { queue: "default".to_owned(), since: 100, attempts: 2 };
+        let row = |attempts: i64, reserved_at: Value| {
+            vec![Value::Number(1), Value::Number(attempts), Value::Null, Value::Number(0), reserved_at]
+        };
+        for (attempts, reserved_at, expected) in [
+            (2, Value::Number(100), true),
+            (2, Value::Number(130), true),
+            (2, Value::Number(131), false),
+            (2, Value::Number(99), false),
+            (3, Value::Number(110), false),
+            (1, Value::Null, false),
+        ] {
+            assert_eq!(
+                is_ours(&row(attempts, reserved_at.clone()), &entry, 130),
+                expected,
+                "{reserved_at:?}"
+            );
+        }
+    }
+}
