@@ -20,6 +20,7 @@ mod effects;
 mod engine;
 mod evict;
 mod failure;
+mod geohash;
 mod glob;
 mod journal;
 mod keyspace;

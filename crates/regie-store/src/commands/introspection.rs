@@ -1,5 +1,6 @@
 //! COMMAND: the table, told to clients.
 
+use crate::acl::CATEGORIES;
 use crate::command::{self, Command, FLAG_NAMES, Flags};
 use crate::command_keys::{Begin, Find, KeySpec, Place};
 use crate::commands::table::COMMANDS;
@@ -34,7 +35,8 @@ fn write_info(ctx: &mut Ctx<'_>, row: &'static Command) {
     ctx.out.integer(first);
     ctx.out.integer(last);
     ctx.out.integer(step);
-    let categories = row.all_categories();
+    let own = row.all_categories();
+    let categories: Vec<&str> = CATEGORIES.into_iter().filter(|name| own.contains(name)).collect();
     ctx.out.set(categories.len());
     categories.iter().for_each(|name| ctx.out.simple(&format!("@{name}")));
     ctx.out.array(row.tips.split_whitespace().count());

@@ -6,6 +6,7 @@ pub(crate) mod clients;
 pub(crate) mod connection;
 mod debug;
 pub(crate) mod functions;
+mod geo;
 pub(crate) mod hashes;
 pub(crate) mod hyperloglog;
 mod info;

@@ -321,7 +321,7 @@ fn answer(ctx: &mut Ctx<'_>, key: &[u8], query: &Query<'_>) -> Outcome {
 }
 
 /// Puts a sorted set in place of what is under `target` and answers with its length.
-fn store(ctx: &mut Ctx<'_>, target: &[u8], members: Vec<(Vec<u8>, f64)>, event: &str) {
+pub(crate) fn store(ctx: &mut Ctx<'_>, target: &[u8], members: Vec<(Vec<u8>, f64)>, event: &str) {
     let (bounds, seed) = (ctx.engine.config.sorted_set, ctx.database().table.seed());
     let existed = ctx.exists(target);
     if let Some(old) = ctx.remove(target) {
@@ -335,7 +335,8 @@ fn store(ctx: &mut Ctx<'_>, target: &[u8], members: Vec<(Vec<u8>, f64)>, event: 
     } else {
         let mut set = SortedSet::new();
         for (name, score) in members {
-            set.set(&name, score, bounds, seed);
+            // A small set in Redis keeps whole numbers, of which no zero is negative.
+            set.set(&name, score + 0.0, bounds, seed);
         }
         ctx.insert(target, Value::SortedSet(Box::new(set)));
         ctx.changed(Class::SORTED_SET, event, target);

@@ -2,7 +2,7 @@
 //! DOCS, the statistics and `docs/reference/store-commands.md`. A command that is not here is unknown, as in any Redis.
 
 use super::{
-    acl, bits, clients, connection, debug, functions, hashes, hyperloglog, info, introspection, keys,
+    acl, bits, clients, connection, debug, functions, geo, hashes, hyperloglog, info, introspection, keys,
     latency, lists, memory, pubsub, replication, scripting, server, sets, sorted_sets, stream_groups,
     streams, strings, transactions,
 };
@@ -484,6 +484,16 @@ pub(crate) static COMMANDS: &[Command] = &[
     row("acl|setuser", -3, flags(&[ADM, NOSC, LOAD, STALE]), &[], ("server", ""), "6.0.0", "Makes or changes a user.", acl::setuser),
     row("acl|users", 2, flags(&[ADM, NOSC, LOAD, STALE]), &[], ("server", ""), "6.0.0", "Lists the names of users.", acl::users),
     row("acl|whoami", 2, flags(&[NOSC, LOAD, STALE]), &[], ("server", ""), "6.0.0", "Names the connection's user.", acl::whoami),
+    row("geoadd", -5, flags(&[W, OOM]), &[at(UPDATE, 1)], ("geo", "geo"), "3.2.0", "Adds places.", geo::geoadd),
+    row("geodist", -4, R, &[at(READ, 1)], ("geo", "geo"), "3.2.0", "Tells the distance between two places.", geo::geodist),
+    row("geohash", -2, R, &[at(READ, 1)], ("geo", "geo"), "3.2.0", "Tells places in the letters that other programs know.", geo::geohash),
+    row("geopos", -2, R, &[at(READ, 1)], ("geo", "geo"), "3.2.0", "Tells where places are.", geo::geopos),
+    row("georadius", -6, flags(&[W, OOM]), &[at(READ, 1), after(PUT, "STORE", 6, 0, 1, 0), after(PUT, "STOREDIST", 6, 0, 1, 0)], ("geo", "geo"), "3.2.0", "Finds places within a circle around a position, and stores them if wanted.", geo::georadius),
+    row("georadius_ro", -6, R, &[at(READ, 1)], ("geo", "geo"), "3.2.10", "Finds places within a circle around a position.", geo::georadius_ro),
+    row("georadiusbymember", -5, flags(&[W, OOM]), &[at(READ, 1), after(PUT, "STORE", 5, 0, 1, 0), after(PUT, "STOREDIST", 5, 0, 1, 0)], ("geo", "geo"), "3.2.0", "Finds places within a circle around another, and stores them if wanted.", geo::georadiusbymember),
+    row("georadiusbymember_ro", -5, R, &[at(READ, 1)], ("geo", "geo"), "3.2.10", "Finds places within a circle around another.", geo::georadiusbymember_ro),
+    row("geosearch", -7, R, &[at(READ, 1)], ("geo", "geo"), "6.2.0", "Finds places within a circle or a box.", geo::geosearch),
+    row("geosearchstore", -8, flags(&[W, OOM]), &[at(PUT, 1), at(READ, 2)], ("geo", "geo"), "6.2.0", "Stores the places within a circle or a box.", geo::geosearchstore),
 ];
 
 #[cfg(test)]

@@ -242,6 +242,85 @@ const TEMPLATES: &[&str] = &[
     "BITFIELD K INCRBY u5 3 N GET i8 0",
     "PING V",
     "ECHO V",
+    "GEOADD K G H M G H M",
+    "GEOADD K NX G H M",
+    "GEOADD K XX CH G H M",
+    "GEODIST K M M",
+    "GEODIST K M M mi",
+    "GEOHASH K M M M",
+    "GEOPOS K M M",
+    "GEOSEARCH K FROMLONLAT G H BYRADIUS D km ASC WITHDIST WITHCOORD WITHHASH",
+    "GEOSEARCH K FROMLONLAT G H BYBOX D D km DESC COUNT 3",
+    "GEOSEARCH K FROMMEMBER M BYBOX D 700 mi ASC WITHDIST",
+    "GEOSEARCH K FROMMEMBER M BYRADIUS D ft",
+    "GEOSEARCHSTORE K K FROMLONLAT G H BYRADIUS D km ASC",
+    "GEOSEARCHSTORE K K FROMLONLAT G H BYRADIUS D km ASC COUNT 2 STOREDIST",
+    "GEORADIUS K G H D km ASC WITHCOORD",
+    "GEORADIUS K G H D km STORE K",
+    "GEORADIUSBYMEMBER K M D km ASC COUNT 2",
+    "GEORADIUSBYMEMBER_RO K M D km ASC WITHDIST",
+    "PFADD K V V",
+    "PFCOUNT K K",
+    "PFMERGE K K K",
+    "SUBSTR K 0 2",
+    "SETEX K 100 V",
+    "PSETEX K 100000 V",
+    "EXPIREAT K 99999999999",
+    "SINTERCARD 2 K K LIMIT 1",
+    "ZINTER 2 K K WEIGHTS F F WITHSCORES",
+    "ZUNION 2 K K AGGREGATE MIN WITHSCORES",
+    "ZRANGEBYLEX K X X",
+    "ZREVRANGEBYLEX K X X LIMIT 0 2",
+    "ZREMRANGEBYLEX K X X",
+    "ZREVRANGE K N N WITHSCORES",
+    "ZRANGE K X X BYLEX REV",
+    "HRANDFIELD K 0",
+    "SRANDMEMBER K 0",
+    "ZRANDMEMBER K 0",
+    "XAUTOCLAIM K g d 0 0 COUNT 2 JUSTID",
+    "XCLAIM K g d 0 I JUSTID",
+    "XGROUP CREATECONSUMER K g e",
+    "XGROUP DELCONSUMER K g d",
+    "XGROUP SETID K g I",
+    "XPENDING K g - + 5 d",
+    "XINFO STREAM K",
+    "XSETID K 99-99",
+    "BITFIELD_RO K GET u8 0",
+    "SORT_RO K ALPHA LIMIT 0 3",
+    "SORT K ALPHA GET # GET k*",
+    "BRPOP K 0.01",
+    "BLMOVE K K LEFT RIGHT 0.01",
+    "BRPOPLPUSH K K 0.01",
+    "BLMPOP 0.01 2 K K LEFT",
+    "BZPOPMIN K 0.01",
+    "BZMPOP 0.01 1 K MAX COUNT 2",
+    "COMMAND GETKEYS MSET K V K V",
+    "COMMAND GETKEYSANDFLAGS SET K V GET",
+    "COMMAND INFO GET nosuch",
+    "RESTORE K 0 V",
+    "WAIT 0 10",
+    "LASTSAVE x",
+    "CLUSTER INFO",
+    "REPLICAOF NO ONE",
+    "ACL SETUSER u on >p ~K +get",
+    "ACL SETUSER u %R~K &V",
+    "ACL SETUSER u reset +@set -sadd (+@hash ~M)",
+    "ACL SETUSER u allkeys %W~K",
+    "ACL SETUSER u +config|get -nosuch",
+    "ACL SETUSER u on nopass ~* +@all -@dangerous",
+    "ACL GETUSER u",
+    "ACL LIST",
+    "ACL USERS",
+    "ACL WHOAMI",
+    "ACL DRYRUN u GET K",
+    "ACL DRYRUN u SET K V GET",
+    "ACL DRYRUN u SUNIONSTORE K K K",
+    "ACL DRYRUN u CONFIG GET V",
+    "ACL DRYRUN u PUBLISH V V",
+    "ACL DRYRUN v GET K",
+    "ACL DELUSER u",
+    "ACL CAT nosuch",
+    "ACL GENPASS 0",
     "LRANGE K 0 -1",
     "HGETALL K",
     "ZRANGE K 0 -1 WITHSCORES",
@@ -266,6 +345,11 @@ fn fill(template: &str, random: &mut Random) -> Vec<Vec<u8>> {
             "R" => random.pick(&["-inf", "+inf", "0", "(1", "2.5", "3"]).to_owned(),
             "X" => random.pick(&["-", "+", "[m", "(n", "[o", "(z"]).to_owned(),
             "I" => random.pick(&["1-1", "2-0", "2-*", "3-5", "7-1", "9"]).to_owned(),
+            "G" => {
+                random.pick(&["13.361389", "15.087269", "-122.4", "2.35", "179.9", "-179.9", "0"]).to_owned()
+            }
+            "H" => random.pick(&["38.115556", "37.502669", "48.85", "-33.9", "70.1", "85", "0"]).to_owned(),
+            "D" => random.pick(&["1", "200", "1000", "7000", "20000", "0"]).to_owned(),
             "S1" => S1.to_owned(),
             "S2" => S2.to_owned(),
             "S3" => S3.to_owned(),
@@ -288,6 +372,13 @@ fn normal(frame: &Frame, name: &[u8]) -> String {
             shown.sort();
             shown.join("|")
         }
+        // Single commands in a description of rules stand in the order of Redis's hash table.
+        other if name == b"ACL" => {
+            let text = show(other).replace(['[', ']', '(', ')'], " ");
+            let mut words: Vec<&str> = text.split_whitespace().collect();
+            words.sort_unstable();
+            words.join(" ")
+        }
         other => show(other),
     }
 }
@@ -297,6 +388,7 @@ fn run_sequence(seed: u64, length: usize, peer: &mut Client, store: &mut Client)
     for client in [&mut *peer, &mut *store] {
         client.line("DISCARD");
         client.line("FLUSHALL");
+        client.line("ACL DELUSER u");
     }
     let mut history: Vec<String> = Vec::new();
     let mut queued: Vec<Vec<u8>> = Vec::new();
