@@ -82,6 +82,9 @@ impl Engine {
         out: &mut Encoder,
         outside: &mut dyn Meanwhile,
     ) -> Flow {
+        if is_http(arguments[0]) {
+            return Flow::Close;
+        }
         let id = match self.admit(client, arguments) {
             Ok(Admitted::Run(id)) => id,
             Ok(Admitted::Queue) => {
@@ -414,6 +417,11 @@ impl Engine {
         self.effects.deliveries.push((client, bytes));
         true
     }
+}
+
+/// A browser that was led here by a page speaks HTTP: as in Redis, nothing that follows its first lines is run.
+fn is_http(word: &[u8]) -> bool {
+    word.eq_ignore_ascii_case(b"host:") || word.eq_ignore_ascii_case(b"post")
 }
 
 /// What becomes of a command that may run.

@@ -277,6 +277,12 @@ impl Engine {
         self.sessions.remove(&client);
     }
 
+    /// No more clients than the system has room for.
+    pub(crate) fn lower_clients(&mut self, most: u64) {
+        // The name is known and the number is above 0.
+        let _ = self.config.set_by_name("maxclients", &most.to_string());
+    }
+
     /// How many keys there are in all databases.
     #[must_use]
     pub fn keys(&self) -> u64 {

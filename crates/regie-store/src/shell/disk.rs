@@ -6,8 +6,8 @@
 //! the manifest names a whole picture.
 //!
 //! **`always`**: one write and one sync at the end of a turn of the loop, before any reply. **`everysec`**: a write at
-//! the end of the turn, a sync each second on a thread of its own; when that thread is a second behind, the loop waits
-//! for it, so that no more than about a second can be lost. **`no`**: the system decides. Each database may have its
+//! the end of the turn, a sync twice a second on a thread of its own; when one takes longer than half a second, the
+//! loop waits for it, so that no more than about a second can be lost. **`no`**: the system decides. Each database may have its
 //! own rule; they share the log, so the strictest rule among the databases that were written to holds.
 //!
 //! A sync that fails is worse than a write that fails: what the system has dropped cannot be told. Then writes are
@@ -35,6 +35,9 @@ use std::sync::{Arc, mpsc};
 
 /// The folder for backups, within the store's.
 pub(crate) const BACKUPS: &str = "backups";
+/// Milliseconds between two syncs under `everysec`, and how long one may take before writes wait for it: together no
+/// more than a second of writes is at stake.
+const SYNC_MS: i64 = 500;
 /// Milliseconds until a snapshot that has failed is tried again by itself.
 const RETRY_MS: i64 = 5000;
 /// What writes are answered with when `save` is set and the last snapshot has failed; Redis's words.
@@ -245,6 +248,8 @@ impl Disk {
     }
 
     fn write_turn(&mut self, engine: &mut Engine, report: fn(&str)) -> bool {
+        // While writes are refused, what a turn logs (keys that expire) is nobody's reply.
+        let is_promised = !self.turn.is_empty() && self.fault.is_none();
         if !self.turn.is_empty() {
             journal::frame(&mut self.unwritten, &self.turn);
             self.turn.clear();
@@ -259,7 +264,7 @@ impl Disk {
         let policy = engine.fsync(self.unsynced_databases);
         let always = policy == Fsync::Always;
         if policy == Fsync::EverySecond {
-            let behind = clock::now_us() / 1000 - self.sync_asked_at > 2000;
+            let behind = clock::now_us() / 1000 - self.sync_asked_at > SYNC_MS;
             if behind && self.syncer.is_busy() {
                 self.state.delayed_syncs += 1;
                 self.syncer.wait();
@@ -271,7 +276,7 @@ impl Disk {
             written => written,
         };
         match result {
-            Ok(()) if self.must_renew => !always,
+            Ok(()) if self.must_renew => !(always && is_promised),
             Ok(()) => {
                 log.unsynced = !always;
                 if always {
@@ -285,7 +290,7 @@ impl Disk {
             }
             Err(error) => {
                 self.refuse_writes(engine, report, &error.to_string());
-                !always
+                !(always && is_promised)
             }
         }
     }
@@ -322,7 +327,7 @@ impl Disk {
             && !self.must_renew
             && log.unsynced
             && engine.fsync(self.unsynced_databases) == Fsync::EverySecond
-            && now - self.sync_asked_at >= 1000
+            && now - self.sync_asked_at >= SYNC_MS
             && !self.syncer.is_busy()
         {
             log.unsynced = false;

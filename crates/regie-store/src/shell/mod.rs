@@ -3,6 +3,7 @@
 mod clock;
 mod connection;
 mod disk;
+mod limits;
 mod process;
 mod recover;
 mod redis_files;

@@ -104,6 +104,8 @@ struct Server {
     to_send: Vec<usize>,
     /// Connections that are put off by a pause.
     paused: Vec<usize>,
+    /// Listeners that are not listened to until the next tick, because there are no more descriptors.
+    deaf: Vec<usize>,
     disk: Disk,
     garbage: mpsc::Sender<Vec<crate::effects::Garbage>>,
     stopping: bool,
@@ -144,7 +146,16 @@ pub fn run(
         let name = file.display().to_string();
         engine.load_users(&text, &name, 0).map_err(RunError::Setting)?;
     }
+    super::limits::report_full_files();
+    super::limits::make_room_for_clients(&mut engine, report);
     let listeners = open(options, inherited)?;
+    let backlog = engine.setting("tcp-backlog").parse().unwrap_or(511);
+    for listener in &listeners {
+        if let Listener::Tcp(socket) = listener {
+            // A crowd that comes at once is not turned away.
+            socket2::SockRef::from(socket).listen(backlog)?;
+        }
+    }
     let disk = Disk::open(options.dir.as_deref(), &mut engine, report)?;
     let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
     for (index, listener) in listeners.iter().enumerate() {
@@ -172,6 +183,7 @@ pub fn run(
         by_client: HashMap::default(),
         to_send: Vec::new(),
         paused: Vec::new(),
+        deaf: Vec::new(),
         disk,
         garbage,
         stopping: false,
@@ -264,6 +276,16 @@ impl Server {
         (state.reads, state.writes) = (self.reads, self.writes);
         engine.set_process(state);
         self.close_idle(engine, now_us / 1000);
+        // A client that is sent nothing more is above its soft limit all the same.
+        for index in 0..self.connections.len() {
+            if self.connections[index].as_ref().is_some_and(|connection| connection.over_soft_since.is_some())
+            {
+                self.check_output(engine, index);
+            }
+        }
+        for listener in std::mem::take(&mut self.deaf) {
+            self.listen(listener, true);
+        }
         self.disk.tick(engine, self.report);
         self.limits =
             Limits { bulk: engine.setting("proto-max-bulk-len").parse().unwrap_or(0), ..Limits::DEFAULT };
@@ -330,12 +352,24 @@ impl Server {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
-                    // Out of descriptors: what waits is taken when there are some again.
+                    // Out of descriptors: what waits is looked at again a little later.
                     (self.report)(&format!("cannot accept a connection: {error}"));
+                    self.listen(listener, false);
+                    self.deaf.push(listener);
                     return;
                 }
             }
         }
+    }
+
+    /// Whether new connections of a listener are heard of.
+    fn listen(&mut self, listener: usize, on: bool) {
+        let flags = if on { EpollFlags::EPOLLIN } else { EpollFlags::empty() };
+        let mut event = EpollEvent::new(flags, FIRST_LISTENER + listener as u64);
+        let _ = match &self.listeners[listener] {
+            Listener::Tcp(socket) => self.epoll.modify(socket, &mut event),
+            Listener::Unix(socket) => self.epoll.modify(socket, &mut event),
+        };
     }
 
     fn welcome(&mut self, engine: &mut Engine, mut socket: Socket, address: String, local_address: String) {

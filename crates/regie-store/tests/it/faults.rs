@@ -1,0 +1,349 @@
+//! What goes wrong in a store's life: kills, full disks, clients that do not read, floods of them, garbage.
+
+use crate::differential::Peer;
+use crate::process::Process;
+use crate::server::{Client, Store, show};
+use regie_resp::Frame;
+use std::collections::HashSet;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// How long anything may take before the test fails.
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// Calls `look` until it gives something.
+#[expect(clippy::disallowed_methods, reason = "a test's deadline")]
+fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(start.elapsed() < DEADLINE, "{what}");
+        std::thread::yield_now();
+    }
+}
+
+/// Four clients push jobs with names of their own; the store is killed while they do, and again while its log is being
+/// written anew. What was acknowledged is there, once, in order; beside it at most what was on its way.
+#[test]
+fn what_was_acknowledged_survives_a_kill_under_load() {
+    const CLIENTS: usize = 4;
+    for policy in ["always", "everysec", "no"] {
+        let dir = tempfile::tempdir().unwrap();
+        let config = [("appendonly", "yes"), ("appendfsync", policy)];
+        let mut acknowledged = [0u64; CLIENTS];
+        for round in 0..3u64 {
+            let process = Process::start(dir.path(), &config);
+            check_jobs(&process, &mut acknowledged, &format!("{policy}, round {round}"));
+            let counts: [AtomicU64; CLIENTS] =
+                std::array::from_fn(|client| AtomicU64::new(acknowledged[client]));
+            let address = process.address;
+            std::thread::scope(|scope| {
+                for (client, count) in counts.iter().enumerate() {
+                    scope.spawn(move || push_until_killed(address, client, count));
+                }
+                let goal = acknowledged.iter().sum::<u64>() + 300 + 137 * round;
+                let reached = || counts.iter().map(|count| count.load(Ordering::Acquire)).sum::<u64>() > goal;
+                wait_for("the clients get on", || reached().then_some(()));
+                if round > 0 {
+                    process.client().line("BGREWRITEAOF");
+                }
+                process.kill();
+            });
+            acknowledged = counts.map(AtomicU64::into_inner);
+        }
+        check_jobs(&Process::start(dir.path(), &config), &mut acknowledged, policy);
+    }
+}
+
+fn push_until_killed(address: SocketAddr, client: usize, count: &AtomicU64) {
+    let Ok(mut socket) = TcpStream::connect(address) else { return };
+    let key = format!("queues:{client}");
+    loop {
+        let job = format!("job-{}", count.load(Ordering::Relaxed));
+        let push = format!("*3\r\n$5\r\nRPUSH\r\n${}\r\n{key}\r\n${}\r\n{job}\r\n", key.len(), job.len());
+        let mut reply = [0; 64];
+        if socket.write_all(push.as_bytes()).is_err() {
+            return;
+        }
+        match socket.read(&mut reply) {
+            Ok(length) if length > 0 && reply[0] == b':' => count.fetch_add(1, Ordering::Release),
+            _ => return,
+        };
+    }
+}
+
+fn check_jobs(process: &Process, acknowledged: &mut [u64], what: &str) {
+    let mut client = process.client();
+    for (number, count) in acknowledged.iter_mut().enumerate() {
+        let Frame::Array(jobs) =
+            client.call(&[b"LRANGE", format!("queues:{number}").as_bytes(), b"0", b"-1"])
+        else {
+            panic!("{what}: a list")
+        };
+        let found = jobs.len() as u64;
+        assert!((*count..=*count + 1).contains(&found), "{what}: {count} acknowledged, {found} there");
+        for (index, job) in jobs.iter().enumerate() {
+            assert_eq!(show(job), format!("job-{index}"), "{what}");
+        }
+        *count = found;
+    }
+}
+
+/// The limit of a file's size stands in for a full disk: the write fails in the same place, and no root is needed.
+#[test]
+fn a_full_disk_refuses_writes_until_there_is_room() {
+    for policy in ["always", "everysec"] {
+        let dir = tempfile::tempdir().unwrap();
+        let process = Process::start(dir.path(), &[("appendonly", "yes"), ("appendfsync", policy)]);
+        assert_eq!(process.client().line("SET before full"), "OK");
+        process.limit_files(Some(64 << 10));
+        let mut acknowledged = 0;
+        let value = "v".repeat(1000);
+        let misconf = wait_for("the disk is full", || {
+            let mut client = process.client();
+            loop {
+                client.send(&[b"SET", format!("k{acknowledged}").as_bytes(), value.as_bytes()]);
+                match client.try_receive() {
+                    Some(Frame::Simple(_)) => acknowledged += 1,
+                    Some(Frame::Error(why)) => return Some(String::from_utf8(why).unwrap()),
+                    // Under `always` a reply would promise too much: the connection is cut.
+                    _ => return None,
+                }
+            }
+        });
+        assert!(misconf.starts_with("MISCONF Errors writing to the AOF file: File too large"), "{misconf}");
+        assert!((40..70).contains(&acknowledged), "{policy}: {acknowledged}");
+        let mut client = process.client();
+        assert_eq!(client.line("GET before"), "full", "reads go on");
+        assert!(client.line("EVAL return{redis.call('set','x','1')} 0").contains("MISCONF"));
+        assert!(client.line("INFO persistence").contains("aof_last_write_status:err"));
+        process.limit_files(None);
+        wait_for("writes are taken again", || (client.line("SET after room") == "OK").then_some(()));
+        assert!(client.line("INFO persistence").contains("aof_last_write_status:ok"));
+        process.kill();
+        let process = Process::start(dir.path(), &[]);
+        let mut client = process.client();
+        assert_eq!(client.line("MGET before after"), "[full room]", "{policy}");
+        for n in 0..acknowledged {
+            assert_eq!(client.line(&format!("STRLEN k{n}")), ":1000", "{policy}: k{n}");
+        }
+    }
+}
+
+#[test]
+fn a_snapshot_that_cannot_be_written_leaves_the_old_one_and_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let process = Process::start(dir.path(), &[("save", "3600 1000000")]);
+    let mut client = process.client();
+    assert_eq!(client.line("SET old value"), "OK");
+    assert_eq!(client.line("SAVE"), "OK");
+    for n in 0..200 {
+        assert_eq!(client.line(&format!("SET k{n} {}", "v".repeat(1000))), "OK");
+    }
+    process.limit_files(Some(64 << 10));
+    assert!(client.line("BGSAVE").starts_with("Background"));
+    wait_for("the snapshot fails", || {
+        client.line("INFO persistence").contains("rdb_last_bgsave_status:err").then_some(())
+    });
+    let refused = client.line("SET k v");
+    assert!(refused.starts_with("-MISCONF Redis is configured to save RDB snapshots"), "{refused}");
+    assert_eq!(client.line("GET old"), "value");
+    let left = std::fs::read_dir(dir.path())
+        .unwrap()
+        .filter(|entry| entry.as_ref().unwrap().path().extension().is_some_and(|kind| kind == "new"));
+    assert_eq!(left.count(), 0, "half a snapshot takes no room");
+    process.limit_files(None);
+    assert_eq!(client.line("SAVE"), "OK");
+    assert_eq!(client.line("SET k v"), "OK");
+    process.kill();
+    assert_eq!(Process::start(dir.path(), &[]).client().line("DBSIZE"), ":201");
+}
+
+#[test]
+fn a_client_that_does_not_read_is_closed_and_hurts_nobody() {
+    let limits = "normal 4mb 0 0 pubsub 4mb 0 0";
+    let store = Store::start(None, &[("client-output-buffer-limit", limits)]);
+    let mut writer = store.client();
+    let chunk = "c".repeat(100_000);
+    assert_eq!(writer.line(&format!("SET big {chunk}")), "OK");
+    let clients = |writer: &mut Client| writer.line("CLIENT LIST").lines().count();
+    // One that asks for more than it takes.
+    let mut asking = store.client();
+    for _ in 0..400 {
+        asking.send(&[b"GET", b"big"]);
+    }
+    // One that listens, and is above the hard limit at once.
+    let mut hard = store.client();
+    hard.line("SUBSCRIBE news");
+    wait_for("the reader that asks is closed", || (clients(&mut writer) <= 2).then_some(()));
+    for _ in 0..200 {
+        writer.line(&format!("PUBLISH news {chunk}"));
+    }
+    wait_for("the listener is closed", || (clients(&mut writer) == 1).then_some(()));
+    // And one that stays above the soft limit.
+    writer.line("CLIENT SETNAME writer");
+    let set = writer.call(&[b"CONFIG", b"SET", b"client-output-buffer-limit", b"pubsub 1gb 2mb 1"]);
+    assert_eq!(show(&set), "OK");
+    let mut soft = store.client();
+    soft.line("SUBSCRIBE slow");
+    // The kernel's buffers take some megabytes of it.
+    wait_for("the listener is above its soft limit", || {
+        writer.line(&format!("PUBLISH slow {chunk}"));
+        let info = writer.line("INFO memory");
+        let held =
+            info.lines().find_map(|line| line.strip_prefix("mem_clients_normal:")?.trim().parse().ok());
+        held.is_some_and(|bytes: u64| bytes > 3 << 20).then_some(())
+    });
+    assert_eq!(clients(&mut writer), 2, "not at once");
+    wait_for("it is closed after its second", || (clients(&mut writer) == 1).then_some(()));
+    assert_eq!(writer.line("STRLEN big"), ":100000");
+}
+
+/// As many clients as the system lets one process have, up to 10,000.
+#[test]
+fn ten_thousand_clients_are_served() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let dir = tempfile::tempdir().unwrap();
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).unwrap();
+    let count = (hard.saturating_sub(500) as usize).min(9_999);
+    assert!(count > 500, "at most {hard} files may be open: too few for this test");
+    let process =
+        Process::start(dir.path(), &[("maxclients", &(count + 1).to_string()), ("tcp-backlog", "4096")]);
+    let mut clients: Vec<TcpStream> = Vec::new();
+    for _ in 0..count {
+        clients.push(TcpStream::connect(process.address).unwrap());
+    }
+    for client in &mut clients {
+        client.write_all(b"INCR visits\r\n").unwrap();
+    }
+    let mut seen = HashSet::new();
+    for client in &mut clients {
+        let mut reply = [0; 32];
+        client.set_read_timeout(Some(DEADLINE)).unwrap();
+        let length = client.read(&mut reply).unwrap();
+        seen.insert(String::from_utf8_lossy(&reply[..length]).into_owned());
+    }
+    assert_eq!(seen.len(), count, "each has an answer of its own");
+    let mut last = process.client();
+    assert_eq!(last.line("GET visits"), count.to_string());
+    assert!(last.line("INFO clients").contains(&format!("connected_clients:{}", count + 1)));
+    // One more is told so, and when one goes there is room again.
+    let mut turned_away = process.client();
+    assert_eq!(show(&turned_away.receive()), "-ERR max number of clients reached");
+    drop(clients.pop());
+    wait_for("there is room again", || {
+        let mut client = process.client();
+        client.send_raw(b"PING\r\n");
+        matches!(client.try_receive(), Some(Frame::Simple(_))).then_some(())
+    });
+}
+
+#[test]
+fn a_string_is_at_most_512_mb() {
+    let (store, peer) = (Store::start(None, &[]), Peer::start());
+    for line in ["SETRANGE k 536870912 x", "SETBIT k 4294967296 1", "SETRANGE k 536870911 xy"] {
+        assert_eq!(store.client().line(line), Client::connect(peer.address).line(line), "{line}");
+        assert!(store.client().line(line).starts_with('-'), "{line}");
+    }
+    let raw = b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$536870913\r\n";
+    assert_eq!(answers(store.address, raw), answers(peer.address, raw));
+    let mut client = store.client();
+    client.line("CONFIG SET proto-max-bulk-len 1mb");
+    client.line(&format!("SET k {}", "x".repeat(1_000_000)));
+    assert_eq!(
+        client.line(&format!("APPEND k {}", "x".repeat(100_000))),
+        "-ERR string exceeds maximum allowed size (proto-max-bulk-len)"
+    );
+}
+
+/// What a server says to these bytes until it closes the connection or has answered the PING behind them.
+fn answers(address: SocketAddr, bytes: &[u8]) -> String {
+    let mut socket = TcpStream::connect(address).unwrap();
+    socket.set_read_timeout(Some(DEADLINE)).unwrap();
+    let (mut all, mut chunk) = (Vec::new(), [0; 4096]);
+    let _ = socket.write_all(bytes);
+    let _ = socket.write_all(b"*1\r\n$4\r\nQUIT\r\n");
+    loop {
+        match socket.read(&mut chunk) {
+            Ok(0) | Err(_) => return String::from_utf8_lossy(&all).into_owned(),
+            Ok(count) => all.extend_from_slice(&chunk[..count]),
+        }
+    }
+}
+
+#[test]
+fn garbage_is_answered_as_redis_answers_it() {
+    let (store, peer) = (Store::start(None, &[]), Peer::start());
+    for bytes in [
+        &b"*abc\r\n"[..],
+        b"*-1\r\nPING\r\n",
+        b"*0\r\nPING\r\n",
+        b"*2147483648\r\n",
+        b"*1\r\n$abc\r\n",
+        b"*1\r\n$-1\r\n",
+        b"*1\r\n:1\r\n",
+        b"*1\r\nPING\r\n",
+        b"*1\r\n*1\r\n$4\r\nPING\r\n",
+        b"*1\r\n$99999999999999999999\r\n",
+        b"POST / HTTP/1.1\r\nSET k v\r\n",
+        b"Host: x\r\nSET k v\r\n",
+        b"SET k \"unbalanced\r\n",
+        b"SET k 'a\\'b' \r\n",
+        b"\r\n\r\nPING\r\n",
+        b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$5\r\nshort\r\n",
+    ] {
+        let found = answers(store.address, bytes);
+        assert_eq!(found, answers(peer.address, bytes), "{:?}", String::from_utf8_lossy(bytes));
+    }
+    // An endless line without an end.
+    let endless = vec![b'a'; 100_000];
+    assert_eq!(answers(store.address, &endless), answers(peer.address, &endless));
+}
+
+#[test]
+fn noise_hurts_only_the_one_who_makes_it() {
+    let store = Store::start(None, &[]);
+    let mut good = store.client();
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for seed in 1..=3u64 {
+            let (stop, address) = (&stop, store.address);
+            scope.spawn(move || {
+                let mut state = seed;
+                let mut next = move || {
+                    state =
+                        state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                    (state >> 33) as usize
+                };
+                let words: [&[u8]; 12] = [
+                    b"*",
+                    b"$",
+                    b"\r\n",
+                    b"3",
+                    b"-1",
+                    b"GET",
+                    b"EVAL",
+                    b"\x00\xff",
+                    b":",
+                    b"99999",
+                    b"(",
+                    b"\"",
+                ];
+                while !stop.load(Ordering::Acquire) {
+                    let Ok(mut socket) = TcpStream::connect(address) else { continue };
+                    let noise: Vec<u8> = (0..next() % 60).flat_map(|_| words[next() % 12].to_vec()).collect();
+                    let _ = socket.write_all(&noise);
+                }
+            });
+        }
+        for n in 1..=3000 {
+            assert_eq!(good.line("INCR calm"), format!(":{n}"));
+        }
+        stop.store(true, Ordering::Release);
+    });
+}
