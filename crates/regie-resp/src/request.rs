@@ -182,6 +182,9 @@ impl RequestParser {
             }
             return Ok(Parsed::Incomplete { wanted: 1 });
         };
+        if end > limits.line {
+            return Err(ProtocolError::LongInline);
+        }
         let line = buffer[..end].strip_suffix(b"\r").unwrap_or(&buffer[..end]);
         let mut words = Vec::new();
         split_words(line, &mut words, &mut self.arguments).ok_or(ProtocolError::Quotes)?;
