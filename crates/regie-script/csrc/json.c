@@ -56,6 +56,7 @@ static int json_integer_option(lua_State *L, int index, int *setting, int min, i
         snprintf(message, sizeof(message), "expected integer between %d and %d", min, max);
         luaL_argcheck(L, min <= value && value <= max, 1, message);
         *setting = value;
+        rl_of(L)->json_options_set = 1;
     }
     lua_pushinteger(L, *setting);
     return 1;
@@ -64,6 +65,7 @@ static int json_integer_option(lua_State *L, int index, int *setting, int min, i
 static int json_enum_option(lua_State *L, int index, int *setting, const char *const *options) {
     static const char *const switches[] = {"off", "on", NULL};
     if (!lua_isnil(L, index)) {
+        rl_of(L)->json_options_set = 1;
         if (lua_isboolean(L, index)) *setting = lua_toboolean(L, index);
         else *setting = luaL_checkoption(L, index, NULL, options ? options : switches);
     }

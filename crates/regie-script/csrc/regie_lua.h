@@ -72,6 +72,8 @@ void rl_run(struct rl_state *state, const struct rl_host *host, int reference, s
 
 /* Bytes that the state holds. */
 size_t rl_memory(const struct rl_state *state);
+/* Whether no script has set an option of cjson. */
+int rl_json_is_plain(const struct rl_state *state);
 void rl_collect(struct rl_state *state);
 
 #endif

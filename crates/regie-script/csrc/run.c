@@ -70,6 +70,10 @@ size_t rl_memory(const struct rl_state *state) {
     return state->used;
 }
 
+int rl_json_is_plain(const struct rl_state *state) {
+    return !state->json_options_set;
+}
+
 static int rl_collect_protected(lua_State *L) {
     lua_gc(L, LUA_GCCOLLECT, 0);
     return 0;

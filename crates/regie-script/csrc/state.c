@@ -33,6 +33,7 @@ struct rl_state {
     struct rl_buffer digits;        /* numbers among them */
     struct rl_buffer out;           /* the result */
     struct rl_buffer json, scratch; /* of cjson */
+    int json_options_set;           /* by a script, whatever to */
     struct mp_buf *pack_buffers;    /* of cmsgpack */
     uint64_t *random;               /* 48 bits: the generator of drand48(3), as Redis has it */
 };

@@ -9,6 +9,7 @@ use regie_resp::Encoder;
 
 use crate::ffi::{Kind, Random, Reference, Run, State};
 use crate::library::Libraries;
+use crate::native::{Native, Workshop};
 use crate::{Host, ScriptError, ScriptFlags, Sha, sha1};
 
 /// Every bound of an engine.
@@ -45,6 +46,7 @@ pub struct Script {
     /// The body.
     pub body: Arc<[u8]>,
     name: [u8; 40],
+    native: Option<Native>,
     reference: Reference,
     /// SCRIPT LOAD has been asked for it.
     loaded: bool,
@@ -71,6 +73,7 @@ pub struct Engine {
     evictable: usize,
     /// Replies of commands pass through it.
     pub(crate) reply: Encoder,
+    workshop: Workshop,
     pub(crate) libraries: Option<Libraries>,
 }
 
@@ -100,6 +103,7 @@ impl Engine {
             uses: 0,
             evictable: 0,
             reply: Encoder::default(),
+            workshop: Workshop::default(),
             libraries: None,
         }
     }
@@ -162,6 +166,15 @@ impl Engine {
             return Err(ScriptError::no_script());
         };
         let run = Run { reference: script.reference, name: &script.name, keys, args };
+        // cjson as it was opened: a script may have set its options.
+        if let (Some(Native::Pop), &[list, reserved, notify], &[until]) = (script.native, keys, args)
+            && self.state.json_is_plain()
+        {
+            return match self.workshop.pop([list, reserved, notify], until, host, out) {
+                None => Ok(()),
+                Some(mut replay) => self.state.run(&run, &mut replay, &mut self.reply, out),
+            };
+        }
         self.state.run(&run, host, &mut self.reply, out)
     }
 
@@ -229,6 +242,7 @@ impl Engine {
             flags,
             body: body.clone(),
             name: sha.hex(),
+            native: Native::of(&sha),
             reference,
             loaded,
             last_used: self.uses,

@@ -90,6 +90,7 @@ unsafe extern "C" {
         result: *mut Outcome,
     );
     fn rl_memory(state: *const RawState) -> usize;
+    fn rl_json_is_plain(state: *const RawState) -> c_int;
 }
 
 /// The generator of `math.random`, shared by the states of one engine.
@@ -162,6 +163,12 @@ impl State {
     pub(crate) fn memory(&self) -> usize {
         // SAFETY: the state is open.
         unsafe { rl_memory(self.raw.as_ptr()) }
+    }
+
+    /// Whether cjson's options are as they were at first.
+    pub(crate) fn json_is_plain(&self) -> bool {
+        // SAFETY: the state is open.
+        unsafe { rl_json_is_plain(self.raw.as_ptr()) != 0 }
     }
 
     /// Compiles a script, or gives the compiler's words.

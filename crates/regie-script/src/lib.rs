@@ -21,6 +21,7 @@ mod ffi;
 mod flags;
 mod host;
 mod library;
+mod native;
 mod sha1;
 mod text;
 

@@ -5,6 +5,7 @@ mod fake;
 mod functions;
 mod laravel;
 mod limits;
+mod native;
 mod random;
 mod redis;
 mod sandbox;
