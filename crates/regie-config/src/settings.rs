@@ -179,8 +179,11 @@ section! {
 section! {
     /// A group of queue workers: who works on what.
     Workers {
-        /// The queues, as connection and queue or as a transport, in the order of their weight.
+        /// The queues, as connection and queue or as a transport; the first that has work goes first. None: the default
+        /// connection's default queue, or every transport.
         queues: Vec<String> = "[]", "[\"redis:high\", \"redis:default\"]";
+        /// A share for each of the queues, in their order (1 where none is written), in place of the first going first.
+        weights: Vec<u32> = "[]", "[3, 1]";
         /// The fewest workers.
         min: u32 = "1", "2";
         /// The most workers.
@@ -191,7 +194,7 @@ section! {
         timeout: Span = "\"300s\"", "\"60s\"";
         /// How long to wait before each further try; the job class's own times win.
         backoff: Vec<Span> = "[\"1s\", \"10s\", \"60s\"]", "[\"5s\"]";
-        /// The pool that runs the jobs.
+        /// The section `[php.NAME]` whose settings its PHP workers have.
         pool: String = "\"jobs\"", "\"reports\"";
     }
 }
@@ -375,7 +378,7 @@ pub const SECTIONS: [SectionRow; 13] = [
     SectionRow { name: "php.NAME", doc: Pool::DOC, keys: Pool::keys, served: true },
     SectionRow { name: "store", doc: Store::DOC, keys: Store::keys, served: true },
     SectionRow { name: "store.db.N", doc: StoreDatabase::DOC, keys: StoreDatabase::keys, served: true },
-    SectionRow { name: "workers.NAME", doc: Workers::DOC, keys: Workers::keys, served: false },
+    SectionRow { name: "workers.NAME", doc: Workers::DOC, keys: Workers::keys, served: true },
     SectionRow { name: "schedule", doc: Schedule::DOC, keys: Schedule::keys, served: true },
     SectionRow { name: "schedule.NAME", doc: ScheduleEntry::DOC, keys: ScheduleEntry::keys, served: true },
     SectionRow { name: "program.NAME", doc: Program::DOC, keys: Program::keys, served: true },
@@ -741,10 +744,6 @@ fn workers(table: &Table, entry: &Entry, reader: &mut Reader<'_>) -> Workers {
     if workers.min > workers.max {
         let place = table.get("min").or_else(|| table.get("max")).map_or(&entry.place, |e| &e.node.place);
         reader.fault(place, format!("min {} is more than max {}", workers.min, workers.max), None);
-    }
-    if workers.queues.is_empty() && table.get("queues").is_none() {
-        let fix = Some("add queues = [\"redis:default\"]".to_owned());
-        reader.fault(&entry.place, format!("[workers.{}] works on no queue", entry.name), fix);
     }
     workers
 }

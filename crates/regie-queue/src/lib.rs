@@ -5,6 +5,7 @@
 //! beside this one or take over at any moment.
 //!
 //! In reading order, all pure:
+//! - [`application`]: which queues the application has, and who fetches their jobs.
 //! - [`payload`]: a Laravel job, read without moving a byte.
 //! - [`message`]: what a worker is told and what it answers.
 //! - [`mark`]: how a lease says whose it is.
@@ -16,6 +17,7 @@
 //! [`shell`] does the I/O: the Redis client, the drivers, the pool, the runner, its control socket.
 #![forbid(unsafe_code)]
 
+pub mod application;
 pub mod backoff;
 pub mod desk;
 pub mod mark;

@@ -44,6 +44,22 @@ struct Header<'a> {
     reason: Option<Reason>,
     #[serde(skip_serializing_if = "Option::is_none")]
     message: Option<&'a str>,
+    #[serde(flatten)]
+    options: &'a Options,
+}
+
+/// What the group says for jobs that do not say it themselves, as `queue:work` has it in its options.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Options {
+    /// How often a job is tried.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tries: Option<u32>,
+    /// How long to wait before each further try, in seconds, joined by commas.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backoff: Option<String>,
+    /// How long it may take, in seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<u64>,
 }
 
 /// Which job a message is about.
@@ -61,7 +77,7 @@ pub struct About<'a> {
 
 /// The bytes of a message.
 #[must_use]
-pub fn encode(kind: Kind, about: About<'_>, payload: &[u8]) -> Vec<u8> {
+pub fn encode(kind: Kind, about: About<'_>, options: &Options, payload: &[u8]) -> Vec<u8> {
     let (name, reason) = match kind {
         Kind::Run => ("run", None),
         Kind::Died(reason) => ("died", Some(reason)),
@@ -72,7 +88,7 @@ pub fn encode(kind: Kind, about: About<'_>, payload: &[u8]) -> Vec<u8> {
         Some(Reason::Killed) => Some("the worker that ran the job has died"),
         None => None,
     };
-    let header = Header { kind: name, connection, queue, id, attempts, reason, message };
+    let header = Header { kind: name, connection, queue, id, attempts, reason, message, options };
     let mut out = Vec::with_capacity(payload.len() + 128);
     serde_json::to_writer(&mut out, &header).expect("strings and numbers");
     out.push(b'\n');
@@ -174,7 +190,10 @@ mod tests {
     fn a_message_is_a_line_and_the_payload() {
         let about = About { connection: "redis", queue: "a\"b", id: "6f", attempts: 2 };
         let check = |kind, expected: &str| {
-            assert_eq!(String::from_utf8(encode(kind, about, b"{}\n")).unwrap(), expected);
+            assert_eq!(
+                String::from_utf8(encode(kind, about, &Options::default(), b"{}\n")).unwrap(),
+                expected
+            );
         };
         check(
             Kind::Run,

@@ -64,6 +64,9 @@ pub(crate) enum Command {
     Check(Check),
     /// Write a regie.toml from what is found
     Init(Init),
+    /// Queues: numbers, jobs, failures; pause, retry, clear
+    #[command(subcommand)]
+    Queue(Queue),
     /// The application's store: ask it, look at its data, copy it
     #[command(subcommand)]
     Store(StoreCommand),
@@ -321,10 +324,120 @@ pub(crate) struct StoreRole {
 pub(crate) enum Role {
     /// HTTP in; PHP pools, static files and FastCGI servers out
     Gateway,
+    /// Hands queued jobs to the workers
+    Jobs,
     /// Runs scheduled tasks when they are due
     Schedule,
     /// The store that speaks Redis's protocol; with options of its own in place of redis-server
     Store(Box<StoreRole>),
     /// Reloads the pools that hold the application in memory when its files change (development)
     Watch,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Queue {
+    /// Every queue: waiting, delayed, reserved, jobs per second, wait and run times, workers
+    Stats {
+        /// For machines
+        #[arg(long)]
+        json: bool,
+    },
+    /// The jobs of a queue
+    List {
+        /// As redis:default
+        queue: String,
+        /// waiting, delayed, reserved or parked
+        #[arg(long, value_name = "STATE", default_value = "waiting")]
+        state: String,
+        /// How many at most
+        #[arg(long, short = 'n', value_name = "N", default_value_t = 50)]
+        limit: usize,
+        /// For machines
+        #[arg(long)]
+        json: bool,
+    },
+    /// Jobs that have run, the latest first; --failed: those that failed or killed their worker
+    Runs {
+        /// Only what failed
+        #[arg(long)]
+        failed: bool,
+        /// Only those with this text in id, class, queue, tag or exception
+        #[arg(long, value_name = "TEXT")]
+        grep: Option<String>,
+        /// How many at most
+        #[arg(long, short = 'n', value_name = "N", default_value_t = 50)]
+        limit: usize,
+        /// For machines
+        #[arg(long)]
+        json: bool,
+    },
+    /// The failed jobs, as the framework keeps them
+    Failed {
+        /// For machines: what the runner has seen fail
+        #[arg(long)]
+        json: bool,
+    },
+    /// One job's last run: times, exception, output, payload
+    Show {
+        /// The job's id
+        id: String,
+        /// For machines
+        #[arg(long)]
+        json: bool,
+    },
+    /// Put failed jobs back into their queue
+    Retry {
+        /// Ids, or all
+        #[arg(required = true)]
+        ids: Vec<String>,
+        /// Parked jobs of this queue in place of failed ones
+        #[arg(long, value_name = "QUEUE")]
+        parked: Option<String>,
+    },
+    /// Drop a failed job
+    Forget {
+        /// The job's id
+        id: String,
+        /// A parked job of this queue in place of a failed one
+        #[arg(long, value_name = "QUEUE")]
+        parked: Option<String>,
+    },
+    /// Drop every failed job
+    Flush {
+        /// The parked jobs of this queue in place of the failed ones
+        #[arg(long, value_name = "QUEUE")]
+        parked: Option<String>,
+    },
+    /// Drop every job of a queue: waiting, delayed, reserved
+    Clear {
+        /// As redis:default
+        queue: String,
+        /// Without asking
+        #[arg(long)]
+        force: bool,
+    },
+    /// Start no more jobs of a queue
+    Pause {
+        /// As redis:default
+        queue: String,
+    },
+    /// Go on with a paused queue
+    Resume {
+        /// As redis:default
+        queue: String,
+    },
+    /// Fails when a queue is longer or older than it may be
+    Monitor {
+        /// Queues; all when none is named
+        queues: Vec<String>,
+        /// The most jobs that may wait
+        #[arg(long, value_name = "N", default_value_t = 1000)]
+        max: u64,
+        /// The longest time that the first one may have waited, in seconds
+        #[arg(long, value_name = "SECONDS")]
+        age: Option<u64>,
+        /// For machines
+        #[arg(long)]
+        json: bool,
+    },
 }

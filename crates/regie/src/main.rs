@@ -16,6 +16,7 @@ mod site;
 mod sockets;
 mod store;
 mod time;
+mod workers;
 
 use std::process::ExitCode;
 
@@ -72,6 +73,7 @@ fn run(cli: Cli) -> Exit {
         Command::Schedule(asked) => commands::schedule::schedule(&place, &asked),
         Command::Check(check) => commands::check::check(&place, &check),
         Command::Init(init) => commands::init::init(&place, &init),
+        Command::Queue(asked) => commands::queue::queue(&place, &asked),
         Command::Store(store) => commands::store::store(&place, store),
         Command::Version => commands::version(),
         Command::Role(role) => roles::start(&place, &role),

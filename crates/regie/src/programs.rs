@@ -17,6 +17,7 @@ use regie_supervisor::{Output, Program, Readiness, Reload, Restart, RunAs, Scale
 use crate::roles::schedule;
 use crate::site::Site;
 use crate::store;
+use crate::workers;
 
 /// The programs of this release, side by side in one folder.
 #[derive(Debug, Clone)]
@@ -44,26 +45,43 @@ pub(crate) fn http_sockets(config: &Config) -> Vec<Socket> {
 
 /// The sockets of the pools that are ours.
 pub(crate) fn pool_sockets(site: &Site) -> Vec<Socket> {
-    let ours = site.loaded.config.pools.iter().filter(|(_, pool)| pool.url.is_none());
-    ours.flat_map(|(name, _)| {
-        let requests = Socket { name: pool_socket_name(name), listen: Listen::Unix(pool_path(site, name)) };
-        let status = Socket { name: status_socket_name(name), listen: Listen::Unix(status_path(site, name)) };
-        [requests, status]
-    })
-    .collect()
+    let web = own_pools(site).map(|(name, _)| [pool_socket_name(name), status_socket_name(name)]);
+    let groups = workers::groups(site).into_keys().map(|group| {
+        let name = workers::pool_name(&group);
+        [name.clone(), format!("{name}.status")]
+    });
+    let listen = |name: &str| Listen::Unix(socket_path(site, name));
+    web.chain(groups).flatten().map(|name| Socket { listen: listen(&name), name }).collect()
 }
 
 /// Where a pool of ours is asked about itself.
 pub(crate) fn status_path(site: &Site, name: &str) -> PathBuf {
-    site.run_dir().join(format!("php.{name}.status.sock"))
+    socket_path(site, &status_socket_name(name))
 }
 
 fn status_socket_name(name: &str) -> String {
     format!("php.{name}.status")
 }
 
-/// The lanes between the gateway and pools of ours: shared memory that outlives both.
+/// The pools of `[php.NAME]` that run as such.
+fn own_pools(site: &Site) -> impl Iterator<Item = (&String, &Pool)> {
+    let lenders = workers::lenders(site);
+    site.loaded.config.pools.iter().filter(move |(name, pool)| pool.url.is_none() && !lenders.contains(name))
+}
+
+/// All lanes: shared memory that outlives both of its sides.
 pub(crate) fn lanes(site: &Site) -> Vec<String> {
+    let groups = workers::groups(site).into_keys().map(|group| workers_lane(&group));
+    web_lanes(site).into_iter().chain(groups).collect()
+}
+
+/// The lane between the runner and a group's workers.
+pub(crate) fn workers_lane(group: &str) -> String {
+    format!("{}.lane", workers::pool_name(group))
+}
+
+/// The lanes between the gateway and pools of ours.
+fn web_lanes(site: &Site) -> Vec<String> {
     let pools = site.loaded.config.pools.iter();
     pools.filter(|(name, pool)| has_lane(name, pool)).map(|(name, _)| lane_name(name)).collect()
 }
@@ -86,7 +104,12 @@ pub(crate) fn lane_name(pool: &str) -> String {
 
 /// Where a pool of ours listens.
 pub(crate) fn pool_path(site: &Site, name: &str) -> PathBuf {
-    site.run_dir().join(format!("php.{name}.sock"))
+    socket_path(site, &pool_socket_name(name))
+}
+
+/// Where a socket with this name lies.
+pub(crate) fn socket_path(site: &Site, name: &str) -> PathBuf {
+    site.run_dir().join(format!("{name}.sock"))
 }
 
 fn pool_socket_name(name: &str) -> String {
@@ -98,8 +121,8 @@ pub(crate) fn table(site: &Site, binaries: &Binaries, run_as: Option<&RunAs>) ->
     let config = &site.loaded.config;
     let mut programs: Vec<Program> = store(site, binaries, run_as).into_iter().collect();
     programs.push(gateway(site, binaries, run_as));
-    let ours = config.pools.iter().filter(|(_, pool)| pool.url.is_none());
-    programs.extend(ours.map(|(name, pool)| php(site, binaries, run_as, name, pool)));
+    programs.extend(own_pools(site).map(|(name, pool)| php(site, binaries, run_as, name, pool)));
+    programs.extend(jobs(site, binaries, run_as));
     programs.extend(config.programs.iter().map(|(name, own)| program(site, run_as, name, own)));
     programs.extend(dev_server(site, run_as));
     programs.extend(scheduler(site, binaries, run_as));
@@ -133,7 +156,7 @@ fn gateway(site: &Site, binaries: &Binaries, run_as: Option<&RunAs>) -> Program 
         descriptors: http_sockets(config)
             .into_iter()
             .map(|socket| socket.name)
-            .chain(lanes(site).iter().flat_map(|lane| Lane::names(lane)))
+            .chain(web_lanes(site).iter().flat_map(|lane| Lane::names(lane)))
             .collect(),
         ..Program::new("gateway", role_command(site, binaries, "gateway"))
     }
@@ -164,13 +187,91 @@ fn fingerprint(config: &Config) -> String {
     format!("{:016x}", hasher.finish())
 }
 
+/// What a pool is called in the different places.
+struct Named {
+    pool: String,
+    program: String,
+    group: &'static str,
+    socket: String,
+    status: String,
+    lane: Option<String>,
+}
+
 fn php(site: &Site, binaries: &Binaries, run_as: Option<&RunAs>, name: &str, pool: &Pool) -> Program {
-    let command = php_command(site, binaries, name, pool);
+    let named = Named {
+        pool: name.to_owned(),
+        program: format!("php:{name}"),
+        group: "php",
+        socket: pool_socket_name(name),
+        status: status_socket_name(name),
+        lane: has_lane(name, pool).then(|| lane_name(name)),
+    };
+    pool_program(site, binaries, run_as, &named, pool)
+}
+
+/// The groups of workers, and the runner that hands them jobs. The runner goes first when all stops.
+fn jobs(site: &Site, binaries: &Binaries, run_as: Option<&RunAs>) -> Vec<Program> {
+    let groups = workers::groups(site);
+    if groups.is_empty() {
+        return Vec::new();
+    }
+    let mut programs: Vec<Program> = groups
+        .iter()
+        .map(|(name, group)| {
+            let pool = workers::pool(site, group);
+            let named = Named {
+                pool: workers::pool_name(name),
+                program: workers::program_name(name),
+                group: "workers",
+                socket: workers::pool_name(name),
+                status: format!("{}.status", workers::pool_name(name)),
+                lane: Some(workers_lane(name)),
+            };
+            let mut program = pool_program(site, binaries, run_as, &named, &pool);
+            program.command.extend(["--sapi-name".to_owned(), "cli".to_owned()]);
+            program
+        })
+        .collect();
+    let longest = groups.values().map(|group| group.timeout.0).max().unwrap_or_default();
+    let mut hasher = DefaultHasher::new();
+    format!("{:?}{groups:?}", site.loaded.config.app).hash(&mut hasher);
+    programs.push(Program {
+        cwd: Some(site.folder.clone()),
+        env: child_environment(site)
+            .into_iter()
+            .chain([("REGIE_CONFIGURATION".to_owned(), format!("{:016x}", hasher.finish()))])
+            .collect(),
+        run_as: run_as.cloned(),
+        ready: Readiness::Notify,
+        ready_timeout: Duration::from_secs(20),
+        stop: Stop::new(Signal::SIGTERM, drain_limit(longest) + Duration::from_secs(5)),
+        scale: Scale::Fixed,
+        depends_on: groups.keys().map(|name| workers::program_name(name)).collect(),
+        descriptors: groups.keys().flat_map(|name| Lane::names(&workers_lane(name))).collect(),
+        ..Program::new("jobs", role_command(site, binaries, "jobs"))
+    });
+    programs
+}
+
+/// How long the jobs that run may go on after a stop.
+pub(crate) fn drain_limit(timeout: Duration) -> Duration {
+    const MOST: Duration = Duration::from_secs(60);
+    if timeout.is_zero() { MOST } else { timeout.min(MOST) }
+}
+
+fn pool_program(
+    site: &Site,
+    binaries: &Binaries,
+    run_as: Option<&RunAs>,
+    named: &Named,
+    pool: &Pool,
+) -> Program {
+    let command = php_command(site, binaries, named, pool);
     let workers_at = command.iter().position(|word| word == "--workers").map(|at| at + 1);
     let mut env = child_environment(site);
     env.extend(pool.env.iter().map(|(name, value)| (name.clone(), value.0.clone())));
     Program {
-        group: Some("php".to_owned()),
+        group: Some(named.group.to_owned()),
         env,
         cwd: Some(site.root()),
         run_as: pool_user(run_as, pool),
@@ -182,11 +283,11 @@ fn php(site: &Site, binaries: &Binaries, run_as: Option<&RunAs>, name: &str, poo
         reload: Reload::Overlap,
         holds_code: true,
         depends_on: store::is_embedded(site).then(|| STORE.to_owned()).into_iter().collect(),
-        descriptors: [pool_socket_name(name), status_socket_name(name)]
+        descriptors: [named.socket.clone(), named.status.clone()]
             .into_iter()
-            .chain(has_lane(name, pool).then(|| Lane::names(&lane_name(name))).into_iter().flatten())
+            .chain(named.lane.iter().flat_map(|lane| Lane::names(lane)))
             .collect(),
-        ..Program::new(format!("php:{name}"), command)
+        ..Program::new(named.program.clone(), command)
     }
 }
 
@@ -204,13 +305,13 @@ fn pool_user(run_as: Option<&RunAs>, pool: &Pool) -> Option<RunAs> {
     }
 }
 
-fn php_command(site: &Site, binaries: &Binaries, name: &str, pool: &Pool) -> Vec<String> {
+fn php_command(site: &Site, binaries: &Binaries, named: &Named, pool: &Pool) -> Vec<String> {
     let mut words = Words(vec![text(&binaries.regie_php)]);
-    words.pair("--pool", name);
-    words.pair("--listen-fd", pool_socket_name(name));
-    words.pair("--status-fd", status_socket_name(name));
-    if has_lane(name, pool) {
-        words.pair("--lane-fd", lane_name(name));
+    words.pair("--pool", &named.pool);
+    words.pair("--listen-fd", &named.socket);
+    words.pair("--status-fd", &named.status);
+    if let Some(lane) = &named.lane {
+        words.pair("--lane-fd", lane);
     }
     words.pair("--mode", pool.mode().as_str());
     if let Some(script) = pool.script.as_ref().filter(|_| pool.mode() != Mode::Classic) {
@@ -327,7 +428,8 @@ fn dev_server(site: &Site, run_as: Option<&RunAs>) -> Option<Program> {
 pub(crate) fn pools_with_code(site: &Site) -> Vec<String> {
     let pools = site.loaded.config.pools.iter();
     let held = pools.filter(|(_, pool)| pool.url.is_none() && pool.mode() != Mode::Classic);
-    held.map(|(name, _)| format!("php:{name}")).collect()
+    let groups = workers::groups(site).into_keys().map(|group| workers::program_name(&group));
+    held.map(|(name, _)| format!("php:{name}")).chain(groups).collect()
 }
 
 /// In development, what reloads the pools that hold code when a file changes.

@@ -35,6 +35,10 @@ pub struct Sizes {
     pub delayed: u64,
     /// Jobs that are leased, by whom ever.
     pub reserved: u64,
+    /// Jobs that were taken out because they kill their workers or are none. Not counted by a tick.
+    pub parked: u64,
+    /// How long the job at the head has waited, where its payload tells. Not looked at by a tick.
+    pub oldest_s: Option<u64>,
 }
 
 /// What [`Driver::tick`] has found and done.
@@ -57,6 +61,8 @@ pub enum Shelf {
     Delayed,
     /// Those that are leased.
     Reserved,
+    /// Those that were taken out.
+    Parked,
 }
 
 /// A job as `regie queue list` shows it.
@@ -66,6 +72,8 @@ pub struct Listed {
     pub payload: Bytes,
     /// The unix second at which it becomes ready, or at which its lease ends.
     pub at: Option<u64>,
+    /// Why it was taken out.
+    pub reason: Option<String>,
 }
 
 /// See the module.
@@ -103,6 +111,12 @@ pub trait Driver: Send + Sync {
 
     /// Removes everything that waits or is delayed or leased. Returns how much that was.
     fn clear<'a>(&'a self, queue: &'a str) -> Promise<'a, u64>;
+
+    /// How long the queue is now.
+    fn sizes<'a>(&'a self, queue: &'a str) -> Promise<'a, Sizes>;
+
+    /// Puts parked jobs back into the queue, or drops them: the one with this id, or all. Returns how many.
+    fn unpark<'a>(&'a self, queue: &'a str, id: Option<String>, retry: bool) -> Promise<'a, u64>;
 
     /// Puts payloads at the end of the queue.
     fn push<'a>(&'a self, queue: &'a str, payloads: Vec<Bytes>) -> Promise<'a, ()>;

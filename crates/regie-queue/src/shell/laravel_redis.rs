@@ -117,6 +117,16 @@ if ARGV[3] == '1' then move(KEYS[3]) end
 return {redis.call('llen', KEYS[1]), redis.call('zcard', KEYS[2]), redis.call('zcard', KEYS[3]), moved}
 "#;
 
+/// KEYS parked, queue, notify; ARGV what is kept, and the payload when it goes back.
+const UNPARK: &str = r#"
+if redis.call('lrem', KEYS[1], 1, ARGV[1]) == 0 then return 0 end
+if ARGV[2] then
+  redis.call('rpush', KEYS[2], ARGV[2])
+  redis.call('rpush', KEYS[3], 1)
+end
+return 1
+"#;
+
 const CLEAR: &str = r#"
 local size = redis.call('llen', KEYS[1]) + redis.call('zcard', KEYS[2]) + redis.call('zcard', KEYS[3])
 redis.call('del', KEYS[1], KEYS[2], KEYS[3], KEYS[4])
@@ -373,8 +383,12 @@ impl Driver for LaravelRedis {
             let [waiting, delayed, reserved, moved] = items.as_slice() else {
                 return Err(Fault::Strange("four numbers were expected"));
             };
-            let sizes =
-                Sizes { waiting: number(waiting)?, delayed: number(delayed)?, reserved: number(reserved)? };
+            let sizes = Sizes {
+                waiting: number(waiting)?,
+                delayed: number(delayed)?,
+                reserved: number(reserved)?,
+                ..Sizes::default()
+            };
             Ok(Ticked { sizes, more: number(moved)? >= MOVED_MAX, paused: false })
         })
     }
@@ -420,8 +434,14 @@ impl Driver for LaravelRedis {
                     let jobs = bulks(self.one(batch).await?)?;
                     return Ok(jobs
                         .into_iter()
-                        .map(|job| Listed { payload: job.into(), at: None })
+                        .map(|job| Listed { payload: job.into(), at: None, reason: None })
                         .collect());
+                }
+                Shelf::Parked => {
+                    let key = self.parked_key(queue);
+                    batch.command(&[b"LRANGE", key.as_bytes(), skip.as_bytes(), last.as_bytes()]);
+                    let jobs = bulks(self.one(batch).await?)?;
+                    return Ok(jobs.iter().filter_map(|kept| unparked(kept)).collect());
                 }
                 Shelf::Delayed => ":delayed",
                 Shelf::Reserved => ":reserved",
@@ -431,7 +451,8 @@ impl Driver for LaravelRedis {
             let mut found = bulks(self.one(batch).await?)?.into_iter();
             let mut out = Vec::new();
             while let (Some(job), Some(score)) = (found.next(), found.next()) {
-                out.push(Listed { payload: job.into(), at: Some(score_of(&score) as u64) });
+                let at = Some(score_of(&score) as u64);
+                out.push(Listed { payload: job.into(), at, reason: None });
             }
             Ok(out)
         })
@@ -443,6 +464,60 @@ impl Driver for LaravelRedis {
             let mut batch = Batch::new();
             script(&mut batch, CLEAR, &keys.each_ref().map(String::as_str), 0);
             number(&self.one(batch).await?)
+        })
+    }
+
+    fn sizes<'a>(&'a self, queue: &'a str) -> Promise<'a, Sizes> {
+        Box::pin(async move {
+            let mut batch = Batch::new();
+            let keys = ["", ":delayed", ":reserved"].map(|suffix| self.key(queue, suffix));
+            batch.command(&[b"LLEN", keys[0].as_bytes()]);
+            batch.command(&[b"ZCARD", keys[1].as_bytes()]);
+            batch.command(&[b"ZCARD", keys[2].as_bytes()]);
+            batch.command(&[b"LLEN", self.parked_key(queue).as_bytes()]);
+            batch.command(&[b"LINDEX", keys[0].as_bytes(), b"0"]);
+            let frames =
+                self.client.send(batch).await?.into_iter().map(accepted).collect::<Result<Vec<_>, _>>()?;
+            let [waiting, delayed, reserved, parked, head] = frames.as_slice() else {
+                return Err(Fault::Strange("five answers were expected"));
+            };
+            let oldest_s = match head {
+                Frame::Bulk(payload) => leased(payload.clone(), b"").waited.map(|waited| waited.as_secs()),
+                _ => None,
+            };
+            Ok(Sizes {
+                waiting: number(waiting)?,
+                delayed: number(delayed)?,
+                reserved: number(reserved)?,
+                parked: number(parked)?,
+                oldest_s,
+            })
+        })
+    }
+
+    fn unpark<'a>(&'a self, queue: &'a str, id: Option<String>, retry: bool) -> Promise<'a, u64> {
+        Box::pin(async move {
+            let key = self.parked_key(queue);
+            let mut batch = Batch::new();
+            batch.command(&[b"LRANGE", key.as_bytes(), b"0", b"-1"]);
+            let mut count = 0;
+            for kept in bulks(self.one(batch).await?)? {
+                let Some(job) = unparked(&kept) else { continue };
+                let text = std::str::from_utf8(&job.payload).ok();
+                let known = text.and_then(payload::read).and_then(|read| read.id).unwrap_or_default();
+                if id.as_deref().is_some_and(|id| id != known) {
+                    continue;
+                }
+                let mut batch = Batch::new();
+                let (list, notify) = (self.key(queue, ""), self.key(queue, ":notify"));
+                script(&mut batch, UNPARK, &[&key, &list, &notify], if retry { 2 } else { 1 });
+                batch.word(&kept);
+                if retry {
+                    batch.word(&job.payload);
+                }
+                count += number(&self.one(batch).await?)?;
+            }
+            Ok(count)
         })
     }
 
@@ -458,6 +533,15 @@ impl Driver for LaravelRedis {
             self.client.send(batch).await?.into_iter().try_for_each(|frame| accepted(frame).map(drop))
         })
     }
+}
+
+fn unparked(kept: &[u8]) -> Option<Listed> {
+    let kept: serde_json::Value = serde_json::from_slice(kept).ok()?;
+    Some(Listed {
+        payload: Bytes::from(kept["payload"].as_str()?.to_owned()),
+        at: kept["parked_at"].as_u64(),
+        reason: kept["reason"].as_str().map(str::to_owned),
+    })
 }
 
 /// What is kept of a parked job: the payload as text where it is text, and why it lies there.

@@ -1,6 +1,7 @@
 //! The I/O: the Redis client, the drivers, the pool behind the executor, the runner and its control socket.
 
 mod clock;
+pub mod control;
 pub mod driver;
 pub mod executor;
 #[cfg(feature = "sql")]

@@ -33,7 +33,7 @@ use super::driver::{Driver, Fault, Settlement, Sizes, Ticked};
 use super::executor::{Executor, Message, Report};
 use crate::backoff::Backoff;
 use crate::desk::{Action, Desk, Ending, Key, Leased};
-use crate::message::{self, About, Kind, Reason, Verdict};
+use crate::message::{self, About, Kind, Options, Reason, Verdict};
 use crate::plan::{Order, Pace, Turns};
 use crate::record::{End, History, Meter, Quantiles, Run, Totals};
 
@@ -77,6 +77,10 @@ pub struct Settings {
     pub queues: Vec<Queue>,
     /// Which goes first.
     pub order: Order,
+    /// What the group says for jobs that do not say it themselves.
+    pub options: Options,
+    /// As many workers as the pool may grow to: it grows when a message waits for one.
+    pub workers_max: usize,
     /// How long a job may take that does not say so itself; zero for no limit.
     pub timeout: Duration,
     /// How long workers may go on after a stop.
@@ -724,7 +728,8 @@ impl Group {
     /// Messages that may be at the pool: one for each worker, and what they do in a moment.
     fn window(&self) -> usize {
         let workers = self.workers.max(1);
-        (workers + self.pace.ahead(workers)).min(HANDED_MAX)
+        let growing = usize::from(workers < self.settings.workers_max);
+        (workers + self.pace.ahead(workers).max(growing)).min(HANDED_MAX)
     }
 
     fn hand(&mut self, at: Instant) {
@@ -746,7 +751,8 @@ impl Group {
                 attempts: job.attempts,
             };
             let timeout = job.timeout.unwrap_or(self.settings.timeout);
-            let body = Bytes::from(message::encode(handing.kind, about, &job.payload));
+            let body =
+                Bytes::from(message::encode(handing.kind, about, &self.settings.options, &job.payload));
             let died = if handing.kind == Kind::Run { "" } else { "/died" };
             let id = format!("{}/{}/{}/{}{died}", queue.connection, queue.name, job.id, job.attempts);
             self.queues[lease.queue].running += 1;

@@ -121,6 +121,8 @@ pub(crate) fn run_on<D: Driver + 'static>(
         name: "default".to_owned(),
         queues: queues.collect(),
         order: Order::Strict,
+        options: regie_queue::message::Options::default(),
+        workers_max: workers.count,
         timeout: Duration::from_secs(60),
         drain: Duration::from_secs(10),
         log: |line| eprintln!("{line}"),

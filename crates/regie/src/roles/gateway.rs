@@ -45,7 +45,7 @@ fn run(site: &Site) -> std::io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let gateway = Arc::new(Gateway::new(settings(site, lane), logs()));
-        let stop = stop(lifeline)?;
+        let stop = stop("gateway", lifeline)?;
         notify("READY=1\n")?;
         let report = serve(gateway, listeners, stop).await?;
         if report.cut > 0 {
@@ -67,7 +67,10 @@ fn listeners(site: &Site, handed: Vec<OwnedFd>) -> std::io::Result<Vec<Listener>
 }
 
 /// Ends when it is time to drain.
-fn stop(lifeline: Option<OwnedFd>) -> std::io::Result<impl Future<Output = ()>> {
+pub(super) fn stop(
+    role: &'static str,
+    lifeline: Option<OwnedFd>,
+) -> std::io::Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let orphaned = gone(lifeline)?;
@@ -75,7 +78,7 @@ fn stop(lifeline: Option<OwnedFd>) -> std::io::Result<impl Future<Output = ()>> 
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
-            () = orphaned => output::error("gateway: the supervisor is gone; stopping"),
+            () = orphaned => output::error(format_args!("{role}: the supervisor is gone; stopping")),
         }
         // Whether anybody hears it changes nothing.
         let _ = notify("STOPPING=1\n");

@@ -1,6 +1,7 @@
 //! The parts that the supervisor starts from this same binary. Each starts alone too.
 
 mod gateway;
+pub(crate) mod jobs;
 pub(crate) mod schedule;
 mod store;
 mod watch;
@@ -14,6 +15,7 @@ use crate::site::Place;
 pub(crate) fn start(place: &Place, role: &Role) -> Exit {
     match role {
         Role::Gateway => gateway::gateway(place),
+        Role::Jobs => jobs::jobs(place),
         Role::Schedule => schedule::schedule(place),
         Role::Store(asked) => store::store(place, asked),
         Role::Watch => watch::watch(place),

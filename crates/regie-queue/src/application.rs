@@ -1,0 +1,308 @@
+//! What the application says of its own queues: the answer of the job script to `describe`, and which of its queues a
+//! group of workers serves, and how.
+//!
+//! Régie drives what it knows; for everything else it names the framework's own worker, so that no queue is left
+//! without one silently.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+/// The application's framework.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Framework {
+    /// Laravel: connections with queues.
+    Laravel,
+    /// Symfony: Messenger's transports.
+    Symfony,
+}
+
+/// The answer to `describe`.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Application {
+    /// The framework.
+    pub framework: Framework,
+    /// Laravel's default connection.
+    #[serde(default)]
+    pub default: Option<String>,
+    /// Laravel's connections.
+    #[serde(default)]
+    pub connections: BTreeMap<String, Connection>,
+    /// Symfony's transports.
+    #[serde(default)]
+    pub transports: BTreeMap<String, Transport>,
+    /// Symfony's failure transports, by name.
+    #[serde(default)]
+    pub failure: Vec<String>,
+    /// Horizon, where Laravel has it.
+    #[serde(default)]
+    pub horizon: Option<Horizon>,
+}
+
+/// Horizon.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Horizon {
+    /// Whether it is there.
+    #[serde(default)]
+    pub installed: bool,
+}
+
+/// One of Laravel's connections.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Connection {
+    /// `redis`, `database`, `sync` …
+    pub driver: String,
+    /// The queue of jobs that name none.
+    #[serde(default)]
+    pub queue: Option<String>,
+    /// How long a lease lasts, in seconds.
+    #[serde(default)]
+    pub retry_after: Option<u64>,
+    /// The Redis server.
+    #[serde(default)]
+    pub server: Option<Server>,
+}
+
+/// One of Symfony's transports.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Transport {
+    /// `redis`, `doctrine`, `sync`, `in-memory` …
+    pub driver: String,
+    /// The Redis server.
+    #[serde(default)]
+    pub server: Option<Server>,
+    /// The stream.
+    #[serde(default)]
+    pub stream: Option<String>,
+    /// The consumer group.
+    #[serde(default)]
+    pub group: Option<String>,
+    /// Whether a message is removed when it is done.
+    #[serde(default = "yes")]
+    pub delete_after_ack: bool,
+    /// The same for one that has failed.
+    #[serde(default = "yes")]
+    pub delete_after_reject: bool,
+    /// After how many seconds a message of another consumer is taken over.
+    #[serde(default)]
+    pub redeliver_timeout: Option<u64>,
+    /// How the client writes values: 1 is PHP's serialize().
+    #[serde(default = "one")]
+    pub serializer: u32,
+}
+
+const fn yes() -> bool {
+    true
+}
+
+const fn one() -> u32 {
+    1
+}
+
+/// A Redis server, as the application's client reaches it.
+#[derive(Debug, Clone, Deserialize, Default, PartialEq, Eq)]
+#[serde(default)]
+pub struct Server {
+    /// `tcp`, `tls` or `unix`.
+    pub scheme: Option<String>,
+    /// The host; a path for `unix`.
+    pub host: Option<String>,
+    /// The port.
+    pub port: Option<u16>,
+    /// The socket's path.
+    pub path: Option<String>,
+    /// The user.
+    pub username: Option<String>,
+    /// The password.
+    pub password: Option<String>,
+    /// The database.
+    pub database: Option<u32>,
+    /// What the client puts before each key.
+    pub prefix: Option<String>,
+    /// Whether it is a cluster.
+    pub cluster: bool,
+    /// How the client writes values, when not as they are: phpredis's `serializer` option by name.
+    pub serializer: Option<String>,
+    /// How it compresses them.
+    pub compression: Option<String>,
+}
+
+/// A queue that a group serves, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// The connection or transport.
+    pub connection: String,
+    /// The queue; of a transport, its name again.
+    pub queue: String,
+    /// Who fetches its jobs.
+    pub how: How,
+}
+
+/// Who fetches the jobs of a queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum How {
+    /// Régie.
+    Ours,
+    /// The framework's own worker, for this reason.
+    Foreign(String),
+}
+
+/// A queue that was asked for and does not exist.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{wanted}: the application has no {kind} \"{name}\"; it has {known}")]
+pub struct Unknown {
+    wanted: String,
+    kind: &'static str,
+    name: String,
+    known: String,
+}
+
+impl Application {
+    /// The queues of a group: those that `wanted` names (`redis:high`, `redis`, `async`), or without any the default
+    /// connection's default queue, or every transport but those for failures.
+    ///
+    /// # Errors
+    /// When one does not exist.
+    pub fn sources(&self, wanted: &[String]) -> Result<Vec<Source>, Unknown> {
+        match self.framework {
+            Framework::Laravel => self.laravel(wanted),
+            Framework::Symfony => self.symfony(wanted),
+        }
+    }
+
+    fn laravel(&self, wanted: &[String]) -> Result<Vec<Source>, Unknown> {
+        let default = self.default.clone().into_iter().collect::<Vec<_>>();
+        let wanted = if wanted.is_empty() { &default } else { wanted };
+        let mut out = Vec::new();
+        for name in wanted {
+            let (connection, queue) = match name.split_once(':') {
+                Some((connection, queue)) => (connection, Some(queue)),
+                None => (name.as_str(), None),
+            };
+            let Some(found) = self.connections.get(connection) else {
+                return Err(unknown(name, "queue connection", connection, self.connections.keys()));
+            };
+            if matches!(found.driver.as_str(), "sync" | "null" | "deferred" | "background") {
+                continue;
+            }
+            let queue = queue.or(found.queue.as_deref()).unwrap_or("default").to_owned();
+            let how = match found.driver.as_str() {
+                "redis" => redis(found.server.as_ref()),
+                other => How::Foreign(format!("Régie does not drive \"{other}\" itself")),
+            };
+            out.push(Source { connection: connection.to_owned(), queue, how });
+        }
+        Ok(out)
+    }
+
+    fn symfony(&self, wanted: &[String]) -> Result<Vec<Source>, Unknown> {
+        let all: Vec<String> =
+            self.transports.keys().filter(|name| !self.failure.contains(name)).cloned().collect();
+        let wanted = if wanted.is_empty() { &all } else { wanted };
+        let mut out = Vec::new();
+        for name in wanted {
+            let Some(found) = self.transports.get(name) else {
+                return Err(unknown(name, "transport", name, self.transports.keys()));
+            };
+            if matches!(found.driver.as_str(), "sync" | "in-memory") {
+                continue;
+            }
+            let how = match (found.driver.as_str(), found.serializer) {
+                ("redis", 0 | 1) => redis(found.server.as_ref()),
+                ("redis", _) => How::Foreign("its client serializes values in a way of its own".to_owned()),
+                (other, _) => How::Foreign(format!("Régie does not drive \"{other}\" itself")),
+            };
+            out.push(Source { connection: name.clone(), queue: name.clone(), how });
+        }
+        Ok(out)
+    }
+}
+
+fn redis(server: Option<&Server>) -> How {
+    let Some(server) = server else { return How::Foreign("its server is not known".to_owned()) };
+    let option = |value: &Option<String>| {
+        value.as_deref().filter(|value| !matches!(*value, "" | "none" | "0")).map(str::to_owned)
+    };
+    if server.cluster {
+        return How::Foreign("its server is a cluster".to_owned());
+    }
+    if matches!(server.scheme.as_deref(), Some("tls" | "rediss" | "ssl")) {
+        return How::Foreign("its server is spoken to over TLS".to_owned());
+    }
+    if let Some(name) = option(&server.serializer).or_else(|| option(&server.compression)) {
+        return How::Foreign(format!("its client stores values as {name}"));
+    }
+    How::Ours
+}
+
+fn unknown<'a>(
+    wanted: &str,
+    kind: &'static str,
+    name: &str,
+    known: impl Iterator<Item = &'a String>,
+) -> Unknown {
+    let known: Vec<&str> = known.map(String::as_str).collect();
+    let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+    Unknown { wanted: wanted.to_owned(), kind, name: name.to_owned(), known }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LARAVEL: &str = r#"{"framework":"laravel","version":"8.83","default":"redis","connections":{
+        "redis":{"driver":"redis","queue":"default","retry_after":90,"block_for":null,"server":{"scheme":"tcp","host":"127.0.0.1","port":6379,"path":null,"username":null,"password":null,"database":0,"prefix":"p_","cluster":false}},
+        "wrapped":{"driver":"redis","queue":"w","server":{"serializer":"igbinary"}},
+        "sync":{"driver":"sync"},"sqs":{"driver":"sqs","queue":"mail"}},"horizon":{"installed":false}}"#;
+
+    fn check(json: &str, wanted: &[&str], expected: &str) {
+        let application: Application = serde_json::from_str(json).unwrap();
+        let wanted: Vec<String> = wanted.iter().map(|name| (*name).to_owned()).collect();
+        let told = match application.sources(&wanted) {
+            Err(fault) => fault.to_string(),
+            Ok(sources) => {
+                let line = |source: &Source| match &source.how {
+                    How::Ours => format!("{}:{}", source.connection, source.queue),
+                    How::Foreign(why) => format!("{}:{} ({why})", source.connection, source.queue),
+                };
+                sources.iter().map(line).collect::<Vec<_>>().join(", ")
+            }
+        };
+        assert_eq!(told, expected, "{wanted:?}");
+    }
+
+    #[test]
+    fn queues_of_laravel() {
+        check(LARAVEL, &[], "redis:default");
+        check(LARAVEL, &["redis:high", "redis"], "redis:high, redis:default");
+        check(LARAVEL, &["sync"], "");
+        check(LARAVEL, &["sqs"], "sqs:mail (Régie does not drive \"sqs\" itself)");
+        check(LARAVEL, &["wrapped"], "wrapped:w (its client stores values as igbinary)");
+        check(
+            LARAVEL,
+            &["rediss:high"],
+            "rediss:high: the application has no queue connection \"rediss\"; it has redis, sqs, sync, wrapped",
+        );
+    }
+
+    #[test]
+    fn transports_of_symfony() {
+        let json = r#"{"framework":"symfony","failure":["failed"],"transports":{
+            "async":{"driver":"redis","stream":"messages","group":"symfony","server":{"host":"r"}},
+            "failed":{"driver":"doctrine"},"mail":{"driver":"amqp"},"now":{"driver":"sync"},
+            "odd":{"driver":"redis","serializer":2,"server":{}}}}"#;
+        check(
+            json,
+            &[],
+            "async:async, mail:mail (Régie does not drive \"amqp\" itself), odd:odd (its client serializes values in \
+             a way of its own)",
+        );
+        check(json, &["async"], "async:async");
+        check(
+            json,
+            &["x"],
+            "x: the application has no transport \"x\"; it has async, failed, mail, now, odd",
+        );
+    }
+}

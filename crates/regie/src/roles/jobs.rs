@@ -1,0 +1,328 @@
+//! `regie role jobs`: takes jobs from the application's queues and hands them to the groups of workers.
+//!
+//! It asks a worker what queues the application has (`describe`), starts a runner for each group, answers `regie queue`
+//! over `run/jobs.sock`, and on SIGTERM lets the jobs that run end within the limit and gives the others back. Queues
+//! that Régie does not drive itself are served by the framework's own worker, which it starts and starts again.
+//!
+//! Its mark (see `regie_queue::mark`) lies in `jobs.mark` of the state folder, so that it finds after a kill what it had leased.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _, Write as _};
+use std::os::fd::OwnedFd;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use nix::fcntl::{Flock, FlockArg};
+use regie_config::settings::Workers;
+use regie_core::{Exit, Secret};
+use regie_pool::{Address as PoolAddress, Pool, PoolSettings, QueueLimits};
+use regie_queue::application::{Application, Framework, How, Server, Source};
+use regie_queue::mark::Mark;
+use regie_queue::message::Options;
+use regie_queue::plan::Order;
+use regie_queue::shell::control::{self, Desk, Served};
+use regie_queue::shell::driver::Driver;
+use regie_queue::shell::executor::PoolExecutor;
+use regie_queue::shell::laravel_redis::{self, LaravelRedis};
+use regie_queue::shell::redis::{Address, Endpoint};
+use regie_queue::shell::runner::{self, Queue};
+use tokio::process::Command;
+
+use super::gateway::stop;
+use crate::handed::{Handed, notify};
+use crate::output;
+use crate::programs;
+use crate::site::{Place, Site};
+use crate::workers;
+
+/// A booting application answers within this time, or is asked again.
+const DESCRIBE: Duration = Duration::from_secs(30);
+
+/// How long to wait before asking again.
+const AGAIN: Duration = Duration::from_secs(2);
+
+/// How long to wait before a framework's own worker is started again.
+const RESTART: Duration = Duration::from_secs(1);
+
+/// A job may run for as long as it says; the pool keeps that limit.
+const FOR_EVER: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// Where `regie queue` asks.
+pub(crate) const CONTROL: &str = "jobs.sock";
+
+/// The role. Returns when it has drained.
+pub(crate) fn jobs(place: &Place) -> Exit {
+    let site = match place.load(None) {
+        Ok(site) => site,
+        Err(exit) => return exit,
+    };
+    match run(&site) {
+        Ok(()) => Exit::Done,
+        Err(fault) => {
+            output::error(format_args!("jobs: {fault}"));
+            Exit::Failed
+        }
+    }
+}
+
+fn run(site: &Site) -> io::Result<()> {
+    let mut handed = Handed::take()?;
+    let lifeline = handed.lifeline();
+    let mark = claim_mark(site)?;
+    let groups = workers::groups(site);
+    if groups.is_empty() {
+        return Err(io::Error::other(
+            "there is no group of workers: write [workers.default] in regie.toml, or name a queue in .env",
+        ));
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let done = runtime.block_on(work(site, &handed, lifeline, groups, mark.number));
+    // A step that waits in the server must not keep the process.
+    runtime.shutdown_background();
+    done
+}
+
+async fn work(
+    site: &Site,
+    handed: &Handed,
+    lifeline: Option<OwnedFd>,
+    groups: BTreeMap<String, Workers>,
+    mark: Mark,
+) -> io::Result<()> {
+    let stop = stop("jobs", lifeline)?;
+    tokio::pin!(stop);
+    let mut pools = BTreeMap::new();
+    for name in groups.keys() {
+        let lane = handed.lane(&programs::workers_lane(name))?;
+        let address = PoolAddress::Unix(programs::socket_path(site, &workers::pool_name(name)));
+        let settings = PoolSettings {
+            lane,
+            request_timeout: FOR_EVER,
+            queue: QueueLimits { timeout: FOR_EVER, ..QueueLimits::default() },
+            ..PoolSettings::new(address)
+        };
+        pools.insert(name.clone(), PoolExecutor::new(Pool::start(settings)));
+    }
+    notify("READY=1\n")?;
+    let any = pools.values().next().expect("there is a group").clone();
+    let application = tokio::select! {
+        application = describe(&any) => application,
+        () = &mut stop => return Ok(()),
+    };
+    let listener = control::bind(&site.run_dir().join(CONTROL))?;
+    let mut started = Started { desk: Desk::default(), left: Vec::new() };
+    let mut drivers = BTreeMap::new();
+    for (name, group) in &groups {
+        let executor = pools.remove(name).expect("each group has a pool");
+        start(site, name, group, &application, mark, executor, &mut drivers, &mut started);
+    }
+    let Started { desk, left } = started;
+    let desk = Arc::new(desk);
+    let answering = tokio::spawn(control::serve(listener, desk.clone()));
+    stop.await;
+    answering.abort();
+    desk.runners.iter().for_each(runner::Handle::stop);
+    for left in left {
+        let left = left.await;
+        if left.given_back + left.cut > 0 {
+            output::note(format_args!(
+                "jobs: stopped; {} given back, {} left to the next start",
+                left.given_back, left.cut
+            ));
+        }
+    }
+    Ok(())
+}
+
+type Leaving = std::pin::Pin<Box<dyn Future<Output = runner::Left> + Send>>;
+
+struct Started {
+    desk: Desk,
+    left: Vec<Leaving>,
+}
+
+#[expect(clippy::too_many_arguments, reason = "the one place where everything of a group comes together")]
+fn start(
+    site: &Site,
+    name: &str,
+    group: &Workers,
+    application: &Application,
+    mark: Mark,
+    executor: PoolExecutor,
+    drivers: &mut BTreeMap<String, Arc<dyn Driver>>,
+    started: &mut Started,
+) {
+    let sources = match application.sources(&group.queues) {
+        Ok(sources) => sources,
+        Err(fault) => {
+            output::error(format_args!("jobs: [workers.{name}] {fault}"));
+            return;
+        }
+    };
+    let mut queues = Vec::new();
+    for source in sources {
+        let full = format!("{}:{}", source.connection, source.queue);
+        match &source.how {
+            How::Ours => {
+                let driver = drivers
+                    .entry(source.connection.clone())
+                    .or_insert_with(|| driver(application, &source.connection, mark))
+                    .clone();
+                let served = Served { name: source.queue.clone(), driver: driver.clone() };
+                started.desk.queues.insert(full, served);
+                queues.push(Queue { connection: source.connection, name: source.queue, driver });
+            }
+            How::Foreign(why) => {
+                output::note(format_args!("jobs: {full} runs on the framework's own worker: {why}"));
+                started.desk.foreign.push((full, why.clone()));
+                tokio::spawn(foreign(foreign_command(site, application.framework, &source)));
+            }
+        }
+    }
+    if queues.is_empty() {
+        return;
+    }
+    let names: Vec<String> =
+        queues.iter().map(|queue| format!("{}:{}", queue.connection, queue.name)).collect();
+    output::note(format_args!("jobs: {name} works on {}", names.join(", ")));
+    let order = if group.weights.is_empty() { Order::Strict } else { Order::Weighted(group.weights.clone()) };
+    let settings = runner::Settings {
+        name: name.to_owned(),
+        queues,
+        order,
+        options: options(group),
+        workers_max: group.max as usize,
+        timeout: group.timeout.0,
+        drain: programs::drain_limit(group.timeout.0),
+        log: |line| output::note(format_args!("jobs: {line}")),
+    };
+    let (handle, left) = runner::start(settings, Arc::new(executor));
+    started.desk.runners.push(handle);
+    started.left.push(Box::pin(left));
+}
+
+fn options(group: &Workers) -> Options {
+    let seconds: Vec<String> = group.backoff.iter().map(|wait| wait.0.as_secs().to_string()).collect();
+    Options {
+        tries: Some(group.tries),
+        backoff: Some(seconds.join(",")).filter(|text| !text.is_empty()),
+        timeout: Some(group.timeout.0.as_secs()),
+    }
+}
+
+/// Asks a worker until one answers: the application may be broken for the moment.
+async fn describe(executor: &PoolExecutor) -> Application {
+    let mut said = String::new();
+    loop {
+        let body = Bytes::from_static(b"{\"kind\":\"describe\"}\n");
+        let answer = executor.ask(body, DESCRIBE).await.and_then(|answer| {
+            serde_json::from_slice(&answer).map_err(|fault| format!("its answer cannot be read: {fault}"))
+        });
+        match answer {
+            Ok(application) => return application,
+            Err(fault) if fault != said => {
+                output::error(format_args!("jobs: the application does not tell its queues: {fault}"));
+                said = fault;
+            }
+            Err(_) => {}
+        }
+        tokio::time::sleep(AGAIN).await;
+    }
+}
+
+fn driver(application: &Application, connection: &str, mark: Mark) -> Arc<dyn Driver> {
+    let found = application.connections.get(connection);
+    let server = found.and_then(|found| found.server.clone()).unwrap_or_default();
+    Arc::new(LaravelRedis::new(laravel_redis::Settings {
+        endpoint: endpoint(&server),
+        prefix: server.prefix.unwrap_or_default(),
+        retry_after: found.and_then(|found| found.retry_after).map(Duration::from_secs),
+        mark,
+    }))
+}
+
+fn endpoint(server: &Server) -> Endpoint {
+    let host = server.host.clone().unwrap_or_else(|| "127.0.0.1".to_owned());
+    let socket = server.path.clone().filter(|path| !path.is_empty());
+    let address = match socket.or_else(|| host.starts_with('/').then(|| host.clone())) {
+        Some(path) => Address::Unix(path.into()),
+        None => {
+            let host = host.trim_start_matches("tcp://").trim_start_matches('[').trim_end_matches(']');
+            Address::Tcp(host.to_owned(), server.port.unwrap_or(6379))
+        }
+    };
+    let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+    Endpoint {
+        address,
+        username: given(&server.username),
+        password: given(&server.password).map(Secret::new),
+        database: server.database.unwrap_or_default(),
+    }
+}
+
+fn foreign_command(site: &Site, framework: Framework, source: &Source) -> Command {
+    let php = site.php().unwrap_or_else(|| "php".into());
+    let mut command = Command::new(php);
+    match framework {
+        Framework::Laravel => command
+            .args(["artisan", "queue:work", &source.connection])
+            .arg(format!("--queue={}", source.queue)),
+        Framework::Symfony => command.args(["bin/console", "messenger:consume", &source.connection]),
+    };
+    command
+        .current_dir(site.root())
+        .envs(programs::child_environment(site))
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    command
+}
+
+/// Runs the framework's own worker for ever.
+async fn foreign(mut command: Command) {
+    loop {
+        match command.spawn() {
+            Ok(mut child) => {
+                // Whatever it ended with, it is started again; it has told in the log what was wrong.
+                let _ = child.wait().await;
+            }
+            Err(fault) => {
+                output::error(format_args!("jobs: the framework's worker cannot be started: {fault}"));
+            }
+        }
+        tokio::time::sleep(RESTART).await;
+    }
+}
+
+/// A mark that this process alone has on this machine, the same as that of its predecessor.
+struct Claimed {
+    number: Mark,
+    _file: Flock<File>,
+}
+
+/// Takes the mark of this folder, or makes one.
+fn claim_mark(site: &Site) -> io::Result<Claimed> {
+    let path = site.state_dir().join("jobs.mark");
+    let file = File::options().read(true).write(true).create(true).truncate(false).open(&path)?;
+    let mut file = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| {
+        io::Error::other(format!("{} is held by another runner: {errno}", path.display()))
+    })?;
+    let mut text = String::new();
+    file.read_to_string(&mut text)?;
+    let known = text.trim().parse().ok().and_then(Mark::from_number);
+    let number = match known {
+        Some(mark) => mark,
+        None => {
+            let mut seed = [0_u8; 8];
+            File::open("/dev/urandom")?.read_exact(&mut seed)?;
+            let mark = Mark::from_seed(u64::from_ne_bytes(seed));
+            file.set_len(0)?;
+            file.rewind()?;
+            file.write_all(mark.number().to_string().as_bytes())?;
+            mark
+        }
+    };
+    Ok(Claimed { number, _file: file })
+}

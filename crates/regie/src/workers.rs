@@ -1,0 +1,85 @@
+//! Groups of queue workers: which there are, and the pool of PHP workers that each one is.
+//!
+//! `[workers.NAME]` makes the program `workers:NAME`, a pool in worker mode that runs Régie's own job script, and one
+//! program `jobs`, the runner, which hands it jobs through a lane of its own. Without any such section there is a group
+//! `default` where the application names a queue in its environment.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use regie_config::Pool;
+use regie_config::settings::Workers;
+use regie_config::values::{Count, EnvValue, Framework, Mode};
+
+use crate::shipped;
+use crate::site::Site;
+
+/// The groups by name; none where the framework is not known to have queues.
+pub(crate) fn groups(site: &Site) -> BTreeMap<String, Workers> {
+    if script(site).is_none() {
+        return BTreeMap::new();
+    }
+    let written = &site.loaded.config.workers;
+    if written.is_empty() && names_a_queue(site) {
+        return BTreeMap::from([("default".to_owned(), Workers::default())]);
+    }
+    written.clone()
+}
+
+/// The shipped script that runs the jobs of the application's framework.
+fn script(site: &Site) -> Option<PathBuf> {
+    let name = match site.loaded.application.framework {
+        Framework::Laravel => "laravel/jobs.php",
+        Framework::Symfony => "symfony/jobs.php",
+        _ => return None,
+    };
+    Some(shipped::folder(&site.run_dir()).join(name))
+}
+
+fn names_a_queue(site: &Site) -> bool {
+    let value = |name| site.loaded.dotenv.get(name).unwrap_or_default();
+    match site.loaded.application.framework {
+        Framework::Laravel => {
+            let connection = Some(value("QUEUE_CONNECTION")).filter(|name| !name.is_empty());
+            let connection = connection.unwrap_or_else(|| value("QUEUE_DRIVER"));
+            !matches!(connection, "" | "sync" | "null" | "deferred" | "background")
+        }
+        Framework::Symfony => {
+            let transport = value("MESSENGER_TRANSPORT_DSN");
+            !transport.is_empty() && !transport.starts_with("sync:") && !transport.starts_with("in-memory:")
+        }
+        _ => false,
+    }
+}
+
+/// The pools whose sections only lend their settings to groups.
+pub(crate) fn lenders(site: &Site) -> Vec<String> {
+    groups(site).into_values().map(|group| group.pool).filter(|pool| pool != "web").collect()
+}
+
+/// The name of a group's pool, its socket and, with `.lane`, its lane.
+pub(crate) fn pool_name(group: &str) -> String {
+    format!("workers.{group}")
+}
+
+/// The name of a group's program.
+pub(crate) fn program_name(group: &str) -> String {
+    format!("workers:{group}")
+}
+
+/// The settings of a group's pool.
+pub(crate) fn pool(site: &Site, group: &Workers) -> Pool {
+    let mut pool = site.loaded.config.pools.get(&group.pool).cloned().unwrap_or_default();
+    pool.mode = Some(Mode::Worker);
+    pool.script = script(site);
+    pool.workers =
+        if group.min == group.max { Count::Exactly(group.max) } else { Count::Between(group.min, group.max) };
+    // Jobs are short and many; what ends a worker is its memory, or what the section says.
+    pool.max_requests = Some(pool.max_requests.unwrap_or(0));
+    // The shipped script lies elsewhere.
+    let base = site.root().to_string_lossy().into_owned();
+    pool.env.insert("APP_BASE_PATH".to_owned(), EnvValue(base));
+    // Each job brings its own limit.
+    pool.request_timeout = group.timeout;
+    pool
+}
