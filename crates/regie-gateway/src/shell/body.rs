@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -182,7 +184,11 @@ pub(crate) fn hear_out(mut rest: AnswerBody) {
 const PUMP_PIECE: usize = 64 * 1024;
 
 /// The receiving end of [`OutBody::pumped`].
-struct Pumped(mpsc::Receiver<Result<Bytes, BoxError>>);
+struct Pumped {
+    pieces: mpsc::Receiver<Result<Bytes, BoxError>>,
+    /// The pieces end because the client took none for too long.
+    is_cut: Arc<AtomicBool>,
+}
 
 impl Body for Pumped {
     type Data = Bytes;
@@ -192,16 +198,27 @@ impl Body for Pumped {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        self.get_mut().0.poll_recv(cx).map(|piece| piece.map(|piece| piece.map(Frame::data)))
+        let this = self.get_mut();
+        let piece = match ready!(this.pieces.poll_recv(cx)) {
+            // An answer that is cut must not look complete.
+            None if this.is_cut.swap(false, Ordering::Relaxed) => {
+                Some(Err("the client took nothing of the answer for too long".into()))
+            }
+            piece => piece,
+        };
+        Poll::Ready(piece.map(|piece| piece.map(Frame::data)))
     }
 }
 
 impl OutBody {
     /// For HTTP/2, where nobody asks the body while the client does not take more: a task of its own reads what a worker
-    /// streams ahead. It ends with the body, or when nobody wants that any more.
-    pub(crate) fn pumped(self) -> Self {
+    /// streams ahead. It ends with the body, when nobody wants that any more, or when the client takes nothing for
+    /// `patience`: a client may answer pings for ever and take nothing, and the worker is not there for it alone.
+    pub(crate) fn pumped(self, patience: Duration) -> Self {
         let Self::Pool(mut body) = self else { return self };
         let (sender, pieces) = mpsc::channel((body.ahead_max / PUMP_PIECE).max(1));
+        let is_cut = Arc::new(AtomicBool::new(false));
+        let cut = is_cut.clone();
         tokio::spawn(async move {
             loop {
                 let piece = tokio::select! {
@@ -209,12 +226,17 @@ impl OutBody {
                     piece = std::future::poll_fn(|cx| body.poll_data(cx)) => piece,
                 };
                 let Some(piece) = piece else { return };
-                if sender.send(piece).await.is_err() {
-                    return;
+                match tokio::time::timeout(patience, sender.send(piece)).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(_)) => return,
+                    Err(_) => {
+                        cut.store(true, Ordering::Relaxed);
+                        return;
+                    }
                 }
             }
         });
-        Self::Boxed(Box::pin(Pumped(pieces)))
+        Self::Boxed(Box::pin(Pumped { pieces, is_cut }))
     }
 
     /// The client has all that it gets, but the worker may not be done: shutdown functions run, or a body was given that

@@ -84,7 +84,8 @@ async fn answer(gateway: &Shared, request: Request<hyper::body::Incoming>, ends:
     if bodiless && matches!(reply.body, OutBody::Pool(_)) {
         std::mem::replace(&mut reply.body, OutBody::Empty).hear_out();
     }
-    let mut response = Response::new(Recorded { body: reply.body.pumped(), record: reply.record.take() });
+    let body = reply.body.pumped(gateway.settings.limits.write_timeout);
+    let mut response = Response::new(Recorded { body, record: reply.record.take() });
     *response.status_mut() = reply.status;
     *response.headers_mut() = reply.headers;
     let headers = response.headers_mut();

@@ -149,3 +149,28 @@ fn a_slow_stream_frees_the_worker_early() {
         assert_eq!(large.into_body().collect().await.unwrap().to_bytes().len(), 8_000_000);
     });
 }
+
+/// The client reads its socket and answers pings, but opens no window for more: the worker is not there for it alone.
+#[test]
+fn a_stream_that_nobody_takes_frees_its_worker() {
+    let (said, hung_up) = std::sync::mpsc::channel();
+    let said = std::sync::Mutex::new(said);
+    let pool = FakePool::start(1, move |request| {
+        request.say("X: y\r\n\r\n");
+        // Far more than is read ahead.
+        let all = (0..1_000).all(|_| request.say([b'x'; 16_384]));
+        said.lock().unwrap().send(all).unwrap();
+        After::Die
+    });
+    let running = before(&pool, |settings| settings.limits.write_timeout = Duration::from_millis(200));
+    let address = running.address;
+    run(async move {
+        let sender = connect(address).await;
+        let request = hyper::Request::get(format!("http://{address}/")).body(Full::default()).unwrap();
+        let answer = sender.clone().send_request(request).await.unwrap();
+        let all = tokio::task::spawn_blocking(move || hung_up.recv().unwrap()).await.unwrap();
+        assert!(!all, "the worker was let go before it had said all");
+        let taken = answer.into_body().collect().await;
+        assert!(taken.is_err(), "an answer that was cut does not look complete");
+    });
+}
