@@ -52,6 +52,10 @@ fn an_application_that_names_a_redis_has_a_store_of_its_own() {
     let row = site.status("store").expect("a row for the store");
     assert_eq!((row["state"].as_str(), row["pid"].as_i64()), (Some("RUNNING"), Some(pid.into())));
     assert!(row["memory"].as_u64().is_some_and(|bytes| bytes > 1 << 20), "{row}");
+    eventually("the store says how full it is", || {
+        let row = site.status("store")?;
+        row["description"].as_str()?.contains("of 512 MB").then_some(())
+    });
 
     // New code leaves it alone; a restart keeps data and port.
     assert!(site.regie(&["reload"]).status.success());

@@ -24,7 +24,7 @@ use crate::journal;
 use crate::manifest::{Manifest, Part, log_name, snapshot_name};
 use crate::shell::clock;
 use crate::shell::recover::{
-    self, Recovered, RecoveryError, delete_leftovers, file_error, lock, write_manifest,
+    self, Loading, Recovered, RecoveryError, delete_leftovers, file_error, lock, write_manifest,
 };
 use nix::fcntl::Flock;
 use std::fs::{self, File, OpenOptions};
@@ -158,6 +158,7 @@ impl Disk {
         dir: Option<&Path>,
         engine: &mut Engine,
         report: fn(&str),
+        status: fn(&str),
     ) -> Result<Self, RecoveryError> {
         let mut disk = Self::new(dir, engine).map_err(file_error(Path::new("thread")))?;
         let Some(dir) = dir else {
@@ -166,7 +167,7 @@ impl Disk {
         };
         fs::create_dir_all(dir).map_err(file_error(dir))?;
         disk._lock = Some(lock(dir)?);
-        match recover::recover(dir, engine, report)? {
+        match recover::recover(dir, engine, report, Loading::new(status))? {
             Recovered::Own(manifest) => disk.manifest = manifest,
             Recovered::Redis => {
                 engine.set_logging(false);

@@ -128,6 +128,30 @@ pub(crate) fn delete_leftovers(dir: &Path, manifest: &Manifest) {
     }
 }
 
+/// How far the reading is, for who waits for it.
+pub(crate) struct Loading {
+    status: fn(&str),
+    done: u64,
+    total: u64,
+    said: u64,
+}
+
+impl Loading {
+    pub(crate) fn new(status: fn(&str)) -> Self {
+        Self { status, done: 0, total: 0, said: 0 }
+    }
+
+    /// So many more bytes are read. Something is said at most once for each percent.
+    fn add(&mut self, bytes: usize) {
+        self.done += bytes as u64;
+        let share = self.done.saturating_mul(100).checked_div(self.total).unwrap_or(100).min(100);
+        if share > self.said {
+            self.said = share;
+            (self.status)(&format!("reading its data, {share} % of {} MB", self.total >> 20));
+        }
+    }
+}
+
 /// What was there at the start.
 pub(crate) enum Recovered {
     /// The store's own data, or nothing.
@@ -137,11 +161,16 @@ pub(crate) enum Recovered {
 }
 
 /// Reads everything into the engine.
-pub(crate) fn recover(dir: &Path, engine: &mut Engine, report: fn(&str)) -> Result<Recovered, RecoveryError> {
+pub(crate) fn recover(
+    dir: &Path,
+    engine: &mut Engine,
+    report: fn(&str),
+    mut loading: Loading,
+) -> Result<Recovered, RecoveryError> {
     let start = clock::stopwatch();
     let took = || clock::stopwatch().saturating_sub(start) / 1000;
     if let Some(manifest) = read_manifest(dir)? {
-        let manifest = read(dir, manifest, engine, Some(report))?;
+        let manifest = read(dir, manifest, engine, Some(report), &mut loading)?;
         delete_leftovers(dir, &manifest);
         report(&format!("data read in {} ms", took()));
         return Ok(Recovered::Own(manifest));
@@ -159,7 +188,7 @@ pub(crate) fn recover(dir: &Path, engine: &mut Engine, report: fn(&str)) -> Resu
 /// Reads everything into the engine and changes nothing; `None` if there is nothing. A torn tail is passed over.
 pub(crate) fn read_only(dir: &Path, engine: &mut Engine) -> Result<Option<Manifest>, RecoveryError> {
     let Some(manifest) = read_manifest(dir)? else { return Ok(None) };
-    read(dir, manifest, engine, None).map(Some)
+    read(dir, manifest, engine, None, &mut Loading::new(|_| {})).map(Some)
 }
 
 /// Reads what the manifest names. With `report` a torn tail is cut off.
@@ -168,12 +197,15 @@ fn read(
     mut manifest: Manifest,
     engine: &mut Engine,
     report: Option<fn(&str)>,
+    loading: &mut Loading,
 ) -> Result<Manifest, RecoveryError> {
     engine.set_loading(true);
+    let sizes = manifest.names().into_iter().filter_map(|name| fs::metadata(dir.join(name)).ok());
+    loading.total = sizes.map(|file| file.len()).sum();
     if let Some(part) = &mut manifest.snapshot {
         let path = dir.join(snapshot_name(part.number));
         let bytes = read_part(&path, part.size)?;
-        read_snapshot(&path, &bytes, engine)?;
+        read_snapshot(&path, &bytes, engine, loading)?;
         part.size = Some(bytes.len() as u64);
     }
     let client = engine.connect(Peer::default());
@@ -182,7 +214,7 @@ fn read(
     for (index, part) in manifest.logs.iter_mut().enumerate() {
         let path = dir.join(log_name(part.number));
         let bytes = read_part(&path, part.size)?;
-        let whole = read_log(&path, &bytes, index + 1 == count, engine, client, report)?;
+        let whole = read_log(&path, &bytes, index + 1 == count, engine, client, report, loading)?;
         part.size = Some(whole);
     }
     engine.disconnect(client);
@@ -211,10 +243,16 @@ fn broken(path: &Path, broken: &Broken) -> RecoveryError {
     }
 }
 
-fn read_snapshot(path: &Path, bytes: &[u8], engine: &mut Engine) -> Result<(), RecoveryError> {
+fn read_snapshot(
+    path: &Path,
+    bytes: &[u8],
+    engine: &mut Engine,
+    loading: &mut Loading,
+) -> Result<(), RecoveryError> {
     let mut frames = Frames::open(bytes, journal::SNAPSHOT).map_err(|error| broken(path, &error))?;
     while let Some(body) = frames.next().map_err(|error| broken(path, &error))? {
         engine.restore(body).map_err(|why| RecoveryError::Damaged { path: path.to_owned(), why })?;
+        loading.add(body.len());
     }
     Ok(())
 }
@@ -227,6 +265,7 @@ fn read_log(
     engine: &mut Engine,
     client: ClientId,
     report: Option<fn(&str)>,
+    loading: &mut Loading,
 ) -> Result<u64, RecoveryError> {
     let cut = |at: usize| -> Result<u64, RecoveryError> {
         let Some(report) = report else { return Ok(at as u64) };
@@ -245,9 +284,12 @@ fn read_log(
     loop {
         match frames.next() {
             Ok(None) => return Ok(bytes.len() as u64),
-            Ok(Some(body)) => engine
-                .replay(client, body)
-                .map_err(|why| RecoveryError::Damaged { path: path.to_owned(), why })?,
+            Ok(Some(body)) => {
+                engine
+                    .replay(client, body)
+                    .map_err(|why| RecoveryError::Damaged { path: path.to_owned(), why })?;
+                loading.add(body.len());
+            }
             Err(Broken::Torn { at }) if is_last => return cut(at),
             Err(error) => return Err(broken(path, &error)),
         }

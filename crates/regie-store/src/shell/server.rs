@@ -15,6 +15,7 @@ use crate::engine::{Engine, Flow, Settings};
 use crate::script::Meanwhile;
 use crate::session::{ClientId, Peer};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use regie_core::ByteSize;
 use regie_resp::{Limits, Parsed};
 use std::collections::HashMap;
 use std::io;
@@ -49,6 +50,9 @@ pub struct Options {
     pub config: Vec<(String, String)>,
     /// Called with a line for the operator.
     pub report: Option<fn(&str)>,
+    /// Called with what the store is doing, in a few words, when that has changed: while it reads its data, and every
+    /// few seconds from then on.
+    pub status: Option<fn(&str)>,
 }
 
 /// Sockets that were opened by someone else.
@@ -117,6 +121,32 @@ struct Server {
     writes: u64,
     limits: Limits,
     report: fn(&str),
+    status: Status,
+}
+
+/// What `regie status` shows of the store.
+struct Status {
+    say: Option<fn(&str)>,
+    said: String,
+    at_us: i64,
+}
+
+impl Status {
+    /// Microseconds between two looks.
+    const EVERY: i64 = 5_000_000;
+
+    fn tell(&mut self, engine: &Engine, now_us: i64) {
+        let Some(say) = self.say.filter(|_| now_us - self.at_us >= Self::EVERY) else { return };
+        self.at_us = now_us;
+        let limit: u64 = engine.setting("maxmemory").parse().unwrap_or(0);
+        let limit = if limit > 0 { format!(" of {limit}", limit = ByteSize(limit)) } else { String::new() };
+        let memory = ByteSize(engine.memory() as u64);
+        let now = format!("{} keys, {memory}{limit}, {} clients", engine.keys(), engine.clients());
+        if now != self.said {
+            say(&now);
+            self.said = now;
+        }
+    }
 }
 
 /// Serves until `shutdown` becomes readable (or reaches its end), or a client says SHUTDOWN. `ready` is called once the
@@ -156,7 +186,7 @@ pub fn run(
             socket2::SockRef::from(socket).listen(backlog)?;
         }
     }
-    let disk = Disk::open(options.dir.as_deref(), &mut engine, report)?;
+    let disk = Disk::open(options.dir.as_deref(), &mut engine, report, options.status.unwrap_or(|_| {}))?;
     let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
     for (index, listener) in listeners.iter().enumerate() {
         let event = EpollEvent::new(EpollFlags::EPOLLIN, FIRST_LISTENER + index as u64);
@@ -193,6 +223,7 @@ pub fn run(
         writes: 0,
         limits: Limits::DEFAULT,
         report,
+        status: Status { say: options.status, said: String::new(), at_us: 0 },
     };
     ready(&addresses);
     server.turn_until_stopped(&mut engine)?;
@@ -287,6 +318,7 @@ impl Server {
             self.listen(listener, true);
         }
         self.disk.tick(engine, self.report);
+        self.status.tell(engine, now_us);
         self.limits =
             Limits { bulk: engine.setting("proto-max-bulk-len").parse().unwrap_or(0), ..Limits::DEFAULT };
         if !engine.is_paused() {

@@ -76,6 +76,8 @@ fn of_the_application(place: &Place) -> Result<Prepared, Exit> {
         dir: Some(store::data_dir(&site)),
         config: store::settings(&site),
         report: Some(|line| output::note(line)),
+        // Nobody hears a status without a supervisor, and nothing depends on it.
+        status: Some(|text| drop(notify(&format!("STATUS={text}\n")))),
         ..Options::default()
     };
     if tcp.is_empty() && unix.is_empty() {
@@ -127,6 +129,7 @@ fn in_place_of_redis(asked: &StoreRole) -> Result<Prepared, Exit> {
         dir: asked.dir.clone(),
         config,
         report: Some(|line| output::note(format_args!("store: {line}"))),
+        status: None,
     };
     Ok((options, Inherited::default(), None))
 }
@@ -145,8 +148,6 @@ fn password(file: Option<&Path>) -> Result<Option<String>, String> {
 fn serve(options: &Options, inherited: Inherited, lifeline: Option<OwnedFd>) -> Result<(), RunError> {
     allow_clients();
     let shutdown = shutdown(lifeline)?;
-    // Nobody hears a status without a supervisor, and nothing depends on it.
-    let _ = notify("STATUS=reading its data\n");
     let unix = options.unix.clone();
     let handed = !inherited.tcp.is_empty() || !inherited.unix.is_empty();
     let ready = move |addresses: &[SocketAddr]| {
