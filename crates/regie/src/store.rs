@@ -82,6 +82,8 @@ fn of_section(store: &Store) -> Vec<(String, String)> {
     let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     let mut settings = vec![
         pair("appendonly", "yes"),
+        // As many as the supervisor's listener has.
+        pair("tcp-backlog", "4096"),
         pair("appendfsync", store.appendfsync.as_str()),
         pair("maxmemory", &store.maxmemory.0.to_string()),
         pair("maxmemory-policy", store.maxmemory_policy.as_str()),

@@ -13,7 +13,6 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::SignalFd;
 use regie_core::Exit;
@@ -27,9 +26,6 @@ use crate::store;
 
 /// redis-server's own schedule of snapshots, in seconds and changes.
 const REDIS_SCHEDULE: &str = "3600 1 300 100 60 10000";
-
-/// Descriptors beside those of clients: listeners, files, the loop's own.
-const OTHER_DESCRIPTORS: u64 = 64;
 
 /// The role. Returns when it has ended.
 pub(crate) fn store(place: &Place, asked: &StoreRole) -> Exit {
@@ -146,7 +142,6 @@ fn password(file: Option<&Path>) -> Result<Option<String>, String> {
 }
 
 fn serve(options: &Options, inherited: Inherited, lifeline: Option<OwnedFd>) -> Result<(), RunError> {
-    allow_clients();
     let shutdown = shutdown(lifeline)?;
     let unix = options.unix.clone();
     let handed = !inherited.tcp.is_empty() || !inherited.unix.is_empty();
@@ -164,16 +159,6 @@ fn serve(options: &Options, inherited: Inherited, lifeline: Option<OwnedFd>) -> 
         }
     };
     run(options, inherited, &shutdown, ready)
-}
-
-/// As many descriptors as the system lets one have without asking, as redis-server takes them for its clients.
-fn allow_clients() {
-    const CLIENTS: u64 = 10_000;
-    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
-        && soft < CLIENTS + OTHER_DESCRIPTORS
-    {
-        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard.min(CLIENTS + OTHER_DESCRIPTORS).max(soft), hard);
-    }
 }
 
 /// What becomes readable when it is time to end. To be called before any thread is started: each takes over which
