@@ -14,6 +14,7 @@ const SOURCES: &[&str] = &[
     "request.c",
     "reset.c",
     "rewind.c",
+    "rewind_boot.c",
     "rewind_engine.c",
     "rewind_files.c",
     "rewind_kernel.c",

@@ -481,7 +481,8 @@ fn fill_pool(name: &str, pool: &mut Pool, application: &Application, base: &Path
         pool.mode = Some(mode);
         found.fill(&section, "mode", format!("\"{mode}\""), &because);
     }
-    if pool.mode() == Mode::Classic {
+    // In rewind mode the application runs as it is, without the runner of a worker.
+    if pool.mode() != Mode::Worker {
         return;
     }
     if pool.script.is_none()

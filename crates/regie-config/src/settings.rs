@@ -96,16 +96,16 @@ section! {
 section! {
     /// A pool of PHP workers. The pool `web` serves the gateway and exists without being written.
     Pool {
-        /// How PHP runs. `rewind` comes with a later version.
+        /// How PHP runs. `rewind`: the application boots once, and memory is put back after each request (Linux 6.7).
         mode: Option<Mode> = (found "worker where Octane or a FrankenPHP runtime is configured, else classic"), "\"worker\"";
-        /// The script that boots the application in worker mode, relative to the application's folder.
-        script: Option<PathBuf> = (found "Octane's and Symfony's own"), "\"public/frankenphp-worker.php\"";
+        /// The script that boots the application in worker or rewind mode, relative to the application's folder.
+        script: Option<PathBuf> = (found "Octane's and Symfony's own; in rewind mode, one that Régie ships for Laravel and Symfony"), "\"public/frankenphp-worker.php\"";
         /// How many workers. `"2-16"`: never fewer than 2, and up to 16 while requests wait.
         workers: Count = "\"auto\"", "\"2-16\"";
         /// With a range of workers: those that nobody needed for so long leave.
         idle_timeout: Span = "\"10s\"", "\"1m\"";
         /// After how many requests a worker is replaced; 0 for never.
-        max_requests: Option<u64> = (found "500 in worker mode, 0 in classic mode"), "1000";
+        max_requests: Option<u64> = (found "500 in worker mode, else 0"), "1000";
         /// The resident memory past which a worker is replaced after its response.
         max_memory: Option<ByteSize> = (found "no limit"), "\"256mb\"";
         /// How long a request may take by the clock; 0 for no limit.
@@ -346,7 +346,7 @@ impl Pool {
     /// After how many requests a worker is replaced; 0 for never.
     #[must_use]
     pub fn max_requests(&self) -> u64 {
-        self.max_requests.unwrap_or(if self.mode() == Mode::Classic { 0 } else { 500 })
+        self.max_requests.unwrap_or(if self.mode() == Mode::Worker { 500 } else { 0 })
     }
 }
 
@@ -605,16 +605,10 @@ fn pools(root: &Table, reader: &mut Reader<'_>) -> BTreeMap<String, Pool> {
 
 /// What single keys cannot say of a pool.
 fn check_pool(pool: &Pool, table: &Table, reader: &mut Reader<'_>) {
-    if pool.mode == Some(Mode::Rewind)
-        && let Some(entry) = table.get("mode")
-    {
-        let fix = Some("use \"worker\" or \"classic\"".to_owned());
-        reader.fault(&entry.node.place, "rewind mode comes with a later version of Régie", fix);
-    }
     if pool.mode == Some(Mode::Classic)
         && let Some(entry) = table.get("script")
     {
-        let fix = Some("leave it out, or set mode = \"worker\"".to_owned());
+        let fix = Some("leave it out, or set mode = \"worker\" or \"rewind\"".to_owned());
         reader.fault(&entry.place, "classic mode has no script of its own", fix);
     }
     if pool.url.is_some() {

@@ -138,6 +138,20 @@ PHP_FUNCTION(regie_checkpoint) {
     RETURN_BOOL(regie_checkpoint());
 }
 
+/* Runs requests in a child before the checkpoint, so that what they need is compiled and loaded and nothing else of them
+ * stays. The number of classes that are loaded afterwards; false in any other mode, without running anything. */
+PHP_FUNCTION(regie_prime) {
+    zend_fcall_info fci;
+    zend_fcall_info_cache fcc;
+    ZEND_PARSE_PARAMETERS_START(1, 1)
+    Z_PARAM_FUNC(fci, fcc)
+    ZEND_PARSE_PARAMETERS_END();
+    if (!regie.settings->rewind || !regie.script_runs || regie.looping) RETURN_FALSE;
+    zend_long loaded = regie_prime(&fci, &fcc);
+    if (loaded < 0) RETURN_FALSE;
+    RETURN_LONG(loaded);
+}
+
 /* --- logs and publishing --------------------------------------------------------------------------------------- */
 
 static void append_context(smart_str *line, HashTable *context) {
@@ -257,6 +271,10 @@ ZEND_BEGIN_ARG_WITH_RETURN_TYPE_INFO_EX(arginfo_headers_send, 0, 0, IS_LONG, 0)
 ZEND_ARG_TYPE_INFO_WITH_DEFAULT_VALUE(0, status, IS_LONG, 0, "200")
 ZEND_END_ARG_INFO()
 
+ZEND_BEGIN_ARG_WITH_RETURN_TYPE_MASK_EX(arginfo_prime, 0, 1, MAY_BE_LONG | MAY_BE_FALSE)
+ZEND_ARG_TYPE_INFO(0, callback, IS_CALLABLE, 0)
+ZEND_END_ARG_INFO()
+
 ZEND_BEGIN_ARG_WITH_RETURN_TYPE_INFO_EX(arginfo_bool, 0, 0, _IS_BOOL, 0)
 ZEND_END_ARG_INFO()
 
@@ -272,6 +290,7 @@ ZEND_END_ARG_INFO()
 const zend_function_entry regie_functions[] = {
     ZEND_FE(frankenphp_handle_request, arginfo_handle_request)
     ZEND_FE(regie_checkpoint, arginfo_bool)
+    ZEND_FE(regie_prime, arginfo_prime)
     ZEND_FE(headers_send, arginfo_headers_send)
     ZEND_FE(frankenphp_finish_request, arginfo_bool)
     ZEND_FALIAS(fastcgi_finish_request, frankenphp_finish_request, arginfo_bool)

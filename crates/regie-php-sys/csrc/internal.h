@@ -62,6 +62,8 @@ void regie_stack_leave(void);
 /* rewind.c */
 int32_t regie_run_rewind(int32_t *exit_status);
 int regie_checkpoint(void);
+/* rewind_boot.c */
+zend_long regie_prime(zend_fcall_info *fci, zend_fcall_info_cache *fcc);
 int regie_rewind_handle_request(zend_fcall_info *fci, zend_fcall_info_cache *fcc);
 
 /* reset.c */

@@ -32,7 +32,9 @@ static int script_over;
 
 /* Ends what the boot began, and comes back once for each request, in a worker. */
 static void park(void) {
+    zval kept;
     zend_unset_timeout();
+    regie_boot_keep_server(&kept);
     regie_leave_request();
     regie_engine_checkpoint();
     /* Room for the frames of parking itself. */
@@ -40,7 +42,10 @@ static void park(void) {
     regie.looping = 1;
     regie_stack_park();
     script_over = 0;
-    if (!next.message) regie_enter_request(&next);
+    if (!next.message) {
+        regie_enter_request(&next);
+        regie_boot_add_server(&kept);
+    }
     zend_set_timeout(EG(timeout_seconds), 0);
 }
 

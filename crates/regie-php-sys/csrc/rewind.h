@@ -16,6 +16,7 @@
  *   rewind_tracker.c  which pages were written: one interface, an implementation for each thing that kernels offer
  *   rewind_kernel.c   what a process has in the kernel and memory does not put back: mappings, signals, timers, …
  *   rewind_files.c    descriptors
+ *   rewind_boot.c     priming, and what of the boot's $_SERVER lasts
  *   rewind_engine.c   what the engine must be told: randomness, resources, objects, opcache's lock */
 #ifndef REGIE_REWIND_H
 #define REGIE_REWIND_H
@@ -80,6 +81,12 @@ int regie_files_check(char *why, size_t size);
 /* In the worker: own offsets for the files of the boot. */
 int regie_files_note(const char **why);
 void regie_files_put_back(void);
+
+/* --- rewind_boot.c --------------------------------------------------------------------------------------------- */
+
+/* What the boot has added to $_SERVER; and adds it to the request's. */
+void regie_boot_keep_server(zval *kept);
+void regie_boot_add_server(zval *kept);
 
 /* --- rewind_engine.c ------------------------------------------------------------------------------------------- */
 

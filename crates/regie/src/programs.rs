@@ -15,6 +15,7 @@ use regie_lane::Lane;
 use regie_supervisor::{Output, Program, Readiness, Reload, Restart, RunAs, Scale, Signal, Stop};
 
 use crate::roles::schedule;
+use crate::shipped;
 use crate::site::Site;
 use crate::store;
 use crate::workers;
@@ -269,6 +270,9 @@ fn pool_program(
     let command = php_command(site, binaries, named, pool);
     let workers_at = command.iter().position(|word| word == "--workers").map(|at| at + 1);
     let mut env = child_environment(site);
+    if pool.mode() == Mode::Rewind {
+        env.push(("REGIE_APP_BASE".to_owned(), text(&site.root())));
+    }
     env.extend(pool.env.iter().map(|(name, value)| (name.clone(), value.0.clone())));
     Program {
         group: Some(named.group.to_owned()),
@@ -314,8 +318,8 @@ fn php_command(site: &Site, binaries: &Binaries, named: &Named, pool: &Pool) -> 
         words.pair("--lane-fd", lane);
     }
     words.pair("--mode", pool.mode().as_str());
-    if let Some(script) = pool.script.as_ref().filter(|_| pool.mode() != Mode::Classic) {
-        words.pair("--script", text(&site.root().join(script)));
+    if let Some(script) = script(site, pool) {
+        words.pair("--script", text(&script));
     }
     words.pair("--workers", pool.workers.to_string());
     if matches!(pool.workers, Count::Between(..)) {
@@ -347,6 +351,27 @@ fn php_command(site: &Site, binaries: &Binaries, named: &Named, pool: &Pool) -> 
         words.0.push("--paranoid".to_owned());
     }
     words.0
+}
+
+/// What a pool boots: its own script, or in rewind mode the one that Régie ships for the framework.
+fn script(site: &Site, pool: &Pool) -> Option<PathBuf> {
+    let own = pool.script.as_ref().map(|script| site.root().join(script));
+    let shipped = |name: &str| Some(shipped::folder(&site.run_dir()).join(name));
+    match (pool.mode(), site.loaded.application.framework) {
+        (Mode::Classic, _) => None,
+        (Mode::Worker, _) => own,
+        (Mode::Rewind, _) if own.is_some() => own,
+        (Mode::Rewind, Framework::Laravel) => shipped("laravel/boot.php"),
+        (Mode::Rewind, Framework::Symfony) => shipped("symfony/boot.php"),
+        // Its front controller calls regie_checkpoint() itself.
+        (Mode::Rewind, _) => Some(front_controller(site)),
+    }
+}
+
+/// The file that answers what no other file does.
+pub(crate) fn front_controller(site: &Site) -> PathBuf {
+    let written = site.loaded.config.gateway.front_controller.as_deref().filter(|script| !script.is_empty());
+    site.public().join(written.unwrap_or("index.php").trim_start_matches('/'))
 }
 
 /// The ini values of a pool: what follows from development or production, then `[php] ini`, then the pool's own.

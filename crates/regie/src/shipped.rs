@@ -22,13 +22,16 @@ macro_rules! files {
 
 /// Path below `run/php`, and content.
 const FILES: &[(&str, &str)] = files![
+    "laravel/boot.php"
     "laravel/describe.php"
     "laravel/held.php"
     "laravel/jobs.php"
     "laravel/runner.php"
     "laravel/schedule.php"
     "shared/loop.php"
+    "symfony/boot.php"
     "symfony/jobs.php"
+    "symfony/runtime.php"
 ];
 
 /// Where the files are, below the run folder.

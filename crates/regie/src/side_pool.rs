@@ -27,7 +27,7 @@ const DEPTH_MAX: usize = 6;
 /// Adds the pool where it is needed.
 pub(crate) fn add(site: &mut Site) {
     let web = site.loaded.web();
-    if web.mode() != Mode::Worker || web.url.is_some() || site.loaded.config.pools.contains_key(NAME) {
+    if web.mode() == Mode::Classic || web.url.is_some() || site.loaded.config.pools.contains_key(NAME) {
         return;
     }
     let worker = web.script.as_ref().map(|script| site.root().join(script));

@@ -24,7 +24,7 @@ access_log = \"combind\"
 version = \"8\"
 inii = { a = 1 }
 [php.web]
-mode = \"rewind\"
+mode = \"rewound\"
 worker = 4
 workers = \"many\"
 max_requests = -1

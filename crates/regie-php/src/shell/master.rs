@@ -499,6 +499,7 @@ impl Master {
         if self.template.as_ref().is_some_and(|template| template.pid == pid) {
             self.template = None;
             self.machine.template_exited(clock::monotonic_us(), ending_of(code));
+            self.pool.board.failures.store(self.machine.failures(), Relaxed);
             let how = code.map_or_else(|| format!("{signal:?}"), |code| format!("exit code {code}"));
             log::master(Level::Warning, format_args!("the template {pid} has ended ({how})"));
         }

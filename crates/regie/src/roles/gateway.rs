@@ -5,6 +5,7 @@
 
 use std::io::Write as _;
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use regie_config::Pool;
@@ -100,18 +101,30 @@ fn lane(site: &Site, handed: &Handed) -> std::io::Result<Option<Arc<Lane>>> {
     handed.lane(&programs::lane_name("web"))
 }
 
+/// The script that all of a pool's requests run. In rewind mode they are told what they would be told in classic mode:
+/// that it is the front controller.
+fn worker_script(site: &Site, web: &Pool) -> Option<PathBuf> {
+    match web.mode() {
+        _ if web.url.is_some() => None,
+        Mode::Classic => None,
+        Mode::Worker => web.script.as_ref().map(|script| site.root().join(script)),
+        Mode::Rewind => Some(programs::front_controller(site)),
+    }
+}
+
 /// The gateway's own words for what the configuration says.
 fn settings(site: &Site, lane: Option<Arc<Lane>>) -> Settings {
     let config = &site.loaded.config;
     let gateway = &config.gateway;
     let web = site.loaded.web();
     let root = site.public();
-    let worker_script = web.script.as_ref().filter(|_| web.mode() != Mode::Classic && web.url.is_none());
+    let worker_script = worker_script(site, web);
     let side = config.pools.get(side_pool::NAME).filter(|_| worker_script.is_some());
+    let front_controller = front_controller(site, worker_script.is_some());
     Settings {
         app_root: Some(site.root()),
-        front_controller: front_controller(site, worker_script.is_some()),
-        worker_script: worker_script.map(|script| site.root().join(script)),
+        front_controller,
+        worker_script,
         index: gateway.index.clone(),
         upload_folders: gateway.upload_folders.clone(),
         deny: Patterns::new(&gateway.deny),
