@@ -9,39 +9,24 @@
 //! | `available_at` | the second at which it becomes ready |
 //!
 //! One transaction leases or settles many jobs; rows that another worker has locked are passed over, as the framework
-//! does. Each step names the attempts that it knows, so a row that was leased again since is left alone. What this
-//! runner has leased is kept in a [`Journal`], because a row cannot say it.
-//!
-//! A database says nothing when a job comes. SQLite's file is watched; a server is asked every
-//! 50 ms while its queues are empty.
+//! does. Each step names the attempts that it knows, so a row that was leased again since is left alone.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::Mutex;
-use tokio::time::{sleep, timeout};
 
-use super::clock::{now, unix};
-use super::driver::{Driver, Fault, Listed, Promise, Settlement, Shelf, Sizes, Ticked};
-use super::file_watch::FileWatch;
-use super::journal::{Entry, Journal};
-use super::sql::{Row, Server, Target, Transaction, Value};
+use super::clock::unix;
+use super::driver::{Driver, Fault, Listed, Promise, Settlement, Shelf, Ticked};
+use super::journal::Entry;
+use super::sql::{Row, Target, Transaction, Value};
+use super::table::{PARKED, Table, list, seconds};
 use crate::desk::{Action, Leased};
 use crate::payload;
 
-/// How often a server is asked for work while there is none.
-const ASK: Duration = Duration::from_millis(50);
-
-/// How long SQLite's file is watched before the queues are looked at anyway.
-const WATCH: Duration = Duration::from_secs(1);
-
-/// Counting may take this part of the time.
-const COUNT_SHARE: u32 = 20;
-
-/// The queue in which jobs lie that killed their workers. No worker is told to look there.
-const PARKED: &str = "regie:parked:";
+/// Jobs that could run: those that wait, and those whose lease has ended.
+const AVAILABLE: &str = "queue = ? AND ((reserved_at IS NULL AND available_at <= ?) OR reserved_at <= ?)";
 
 /// How a connection is set up.
 #[derive(Debug, Clone)]
@@ -59,45 +44,16 @@ pub struct Settings {
 /// See the module.
 #[derive(Debug)]
 pub struct LaravelDatabase {
-    server: Server,
-    table: String,
+    table: Table,
     retry_after: Option<Duration>,
-    journal_path: PathBuf,
-    journal: Mutex<Option<Journal>>,
-    watch: Option<FileWatch>,
-    counted: Mutex<Vec<(String, Count)>>,
-}
-
-/// The lengths of a queue, and when they are counted again.
-#[derive(Debug, Clone, Copy)]
-struct Count {
-    sizes: Sizes,
-    again: Instant,
 }
 
 impl LaravelDatabase {
     /// A driver for one connection. Nothing is connected yet.
     #[must_use]
     pub fn new(settings: Settings) -> Arc<Self> {
-        let server = Server::new(&settings.target);
-        let watch = match &settings.target {
-            Target::Sqlite(path) => FileWatch::new(path).ok(),
-            _ => None,
-        };
-        Arc::new(Self {
-            table: server.table(&settings.table),
-            server,
-            retry_after: settings.retry_after,
-            journal_path: settings.journal,
-            journal: Mutex::default(),
-            watch,
-            counted: Mutex::default(),
-        })
-    }
-
-    /// `SELECT`s of jobs that could run: those that wait, and those whose lease has ended.
-    fn available(&self) -> &'static str {
-        "queue = ? AND ((reserved_at IS NULL AND available_at <= ?) OR reserved_at <= ?)"
+        let table = Table::new(&settings.target, &settings.table, settings.journal);
+        Arc::new(Self { table, retry_after: settings.retry_after })
     }
 
     fn available_values(&self, queue: &str, at: i64) -> [Value; 3] {
@@ -107,62 +63,60 @@ impl LaravelDatabase {
     }
 
     async fn take(&self, queue: &str, count: usize) -> Result<Vec<Leased>, Fault> {
-        let mut journal = self.journal.lock().await;
-        let journal = open(&mut journal, &self.journal_path)?;
+        let mut journal = self.table.journal().await?;
         let at = seconds(unix());
-        let lock = self.server.lock().await?;
-        let mut begun = self.server.begin().await?;
+        let lock = self.table.server.lock().await?;
+        let mut begun = self.table.server.begin().await?;
         let select = format!(
-            "SELECT {}, {}, payload, {} FROM {} WHERE {} ORDER BY id LIMIT {count}{lock}",
-            self.server.number("id"),
-            self.server.number("attempts"),
-            self.server.number("available_at"),
-            self.table,
-            self.available(),
+            "SELECT {}, {}, payload, {} FROM {} WHERE {AVAILABLE} ORDER BY id LIMIT {count}{lock}",
+            self.table.server.number("id"),
+            self.table.server.number("attempts"),
+            self.table.server.number("available_at"),
+            self.table.name,
         );
-        let rows = self.server.rows_in(&mut begun, &select, &self.available_values(queue, at)).await?;
+        let rows = self.table.server.rows_in(&mut begun, &select, &self.available_values(queue, at)).await?;
         if rows.is_empty() {
             return Ok(Vec::new());
         }
         let jobs: Vec<Job> = rows.into_iter().map(Job::read).collect();
         let written: Vec<(i64, i64)> = jobs.iter().map(|job| (job.id, job.attempts + 1)).collect();
-        journal.lease(queue, at, &written).map_err(|fault| unwritten(&self.journal_path, &fault))?;
+        journal.lease(queue, at, &written).map_err(|fault| self.table.unwritten(&fault))?;
         let ids: Vec<i64> = jobs.iter().map(|job| job.id).collect();
         let update = format!(
             "UPDATE {} SET reserved_at = ?, attempts = attempts + 1 WHERE id IN ({})",
-            self.table,
+            self.table.name,
             list(&ids)
         );
-        if let Err(fault) = self.server.run_in(&mut begun, &update, &[at.into()]).await {
+        if let Err(fault) = self.table.server.run_in(&mut begun, &update, &[at.into()]).await {
             // Rolled back: what was written down is not so.
             let _ = journal.settled(&ids);
             return Err(fault);
         }
         // When nobody knows whether this was done, the journal still has them, and the rows will tell.
-        self.server.commit(begun).await?;
+        self.table.server.commit(begun).await?;
         Ok(jobs.into_iter().map(|job| job.leased(1)).collect())
     }
 
     async fn end(&self, queue: &str, leases: &[Settlement]) -> Result<(), Fault> {
         let at = seconds(unix());
-        let mut begun = self.server.begin().await?;
+        let mut begun = self.table.server.begin().await?;
         for (attempts, ids) in by_attempts(leases, |action| matches!(action, Action::Ack)) {
-            let delete = format!("DELETE FROM {} WHERE {}", self.table, ours(&ids));
-            self.server.run_in(&mut begun, &delete, &[attempts.into()]).await?;
+            let delete = format!("DELETE FROM {} WHERE {}", self.table.name, ours(&ids));
+            self.table.server.run_in(&mut begun, &delete, &[attempts.into()]).await?;
         }
         for (attempts, ids) in by_attempts(leases, |action| matches!(action, Action::Return)) {
             let update = format!(
                 "UPDATE {} SET reserved_at = NULL, attempts = attempts - 1 WHERE {}",
-                self.table,
+                self.table.name,
                 ours(&ids)
             );
-            self.server.run_in(&mut begun, &update, &[attempts.into()]).await?;
+            self.table.server.run_in(&mut begun, &update, &[attempts.into()]).await?;
         }
         for (attempts, ids) in by_attempts(leases, |action| matches!(action, Action::Park(_))) {
             let update =
-                format!("UPDATE {} SET reserved_at = NULL, queue = ? WHERE {}", self.table, ours(&ids));
+                format!("UPDATE {} SET reserved_at = NULL, queue = ? WHERE {}", self.table.name, ours(&ids));
             let parked = format!("{PARKED}{queue}");
-            self.server.run_in(&mut begun, &update, &[parked.as_str().into(), attempts.into()]).await?;
+            self.table.server.run_in(&mut begun, &update, &[parked.as_str().into(), attempts.into()]).await?;
         }
         for lease in leases {
             if let Action::Release(delay) = lease.action {
@@ -171,12 +125,10 @@ impl LaravelDatabase {
                     .await?;
             }
         }
-        self.server.commit(begun).await?;
+        self.table.server.commit(begun).await?;
         let ids: Vec<i64> = leases.iter().map(|lease| receipt(&lease.receipt).0).collect();
-        if let Some(journal) = self.journal.lock().await.as_mut() {
-            // Not written, a successor looks at rows that are gone: nothing is lost.
-            let _ = journal.settled(&ids);
-        }
+        // Not written, a successor looks at rows that are gone: nothing is lost.
+        let _ = self.table.journal().await?.settled(&ids);
         Ok(())
     }
 
@@ -191,38 +143,35 @@ impl LaravelDatabase {
         ready_at: i64,
         at: i64,
     ) -> Result<(), Fault> {
-        let delete = format!("DELETE FROM {} WHERE {}", self.table, ours(&[id]));
-        if self.server.run_in(begun, &delete, &[attempts.into()]).await? == 0 {
+        let delete = format!("DELETE FROM {} WHERE {}", self.table.name, ours(&[id]));
+        if self.table.server.run_in(begun, &delete, &[attempts.into()]).await? == 0 {
             return Ok(());
         }
         let insert = format!(
             "INSERT INTO {} (queue, payload, attempts, reserved_at, available_at, created_at) \
              VALUES (?, ?, ?, NULL, ?, ?)",
-            self.table
+            self.table.name
         );
         let payload = String::from_utf8_lossy(payload);
         let values = [queue.into(), (&*payload).into(), attempts.into(), ready_at.into(), at.into()];
-        self.server.run_in(begun, &insert, &values).await?;
+        self.table.server.run_in(begun, &insert, &values).await?;
         Ok(())
     }
 
     async fn keep(&self, receipts: &[Bytes]) -> Result<(), Fault> {
         let at = seconds(unix());
-        if let Some(journal) = self.journal.lock().await.as_mut() {
-            journal.beat_at(at).map_err(|fault| unwritten(&self.journal_path, &fault))?;
-        }
+        self.table.journal().await?.beat_at(at).map_err(|fault| self.table.unwritten(&fault))?;
         let leases: Vec<(i64, i64)> = receipts.iter().map(|bytes| receipt(bytes)).collect();
         for (attempts, ids) in grouped(leases) {
-            let update = format!("UPDATE {} SET reserved_at = ? WHERE {}", self.table, ours(&ids));
-            self.server.run(&update, &[at.into(), attempts.into()]).await?;
+            let update = format!("UPDATE {} SET reserved_at = ? WHERE {}", self.table.name, ours(&ids));
+            self.table.server.run(&update, &[at.into(), attempts.into()]).await?;
         }
         Ok(())
     }
 
     /// The leases of the journal that the table still has as they were written down.
     async fn find_leased(&self, queue: &str) -> Result<Vec<Leased>, Fault> {
-        let mut journal = self.journal.lock().await;
-        let journal = open(&mut journal, &self.journal_path)?;
+        let mut journal = self.table.journal().await?;
         let beat = journal.beat();
         let written: Vec<(i64, Entry)> = journal
             .live()
@@ -235,14 +184,14 @@ impl LaravelDatabase {
             let ids: Vec<i64> = chunk.iter().map(|(id, _)| *id).collect();
             let select = format!(
                 "SELECT {}, {}, payload, {}, {} FROM {} WHERE id IN ({})",
-                self.server.number("id"),
-                self.server.number("attempts"),
-                self.server.number("available_at"),
-                self.server.number("reserved_at"),
-                self.table,
+                self.table.server.number("id"),
+                self.table.server.number("attempts"),
+                self.table.server.number("available_at"),
+                self.table.server.number("reserved_at"),
+                self.table.name,
                 list(&ids)
             );
-            let rows = self.server.rows(&select, &[]).await?;
+            let rows = self.table.server.rows(&select, &[]).await?;
             for (id, entry) in chunk {
                 let row = rows.iter().find(|row| row[0].number() == *id);
                 match row.filter(|row| is_ours(row, entry, beat)) {
@@ -251,50 +200,8 @@ impl LaravelDatabase {
                 }
             }
         }
-        journal.settled(&gone).map_err(|fault| unwritten(&self.journal_path, &fault))?;
+        journal.settled(&gone).map_err(|fault| self.table.unwritten(&fault))?;
         Ok(found)
-    }
-
-    /// Whether there is anything to lease now.
-    async fn has_work(&self, queue: &str) -> Result<bool, Fault> {
-        let select = format!("SELECT 1 FROM {} WHERE {} LIMIT 1", self.table, self.available());
-        let values = self.available_values(queue, seconds(unix()));
-        Ok(!self.server.rows(&select, &values).await?.is_empty())
-    }
-
-    /// The lengths of a queue; counted rarely where counting is slow.
-    async fn sizes(&self, queue: &str) -> Result<Sizes, Fault> {
-        let mut counted = self.counted.lock().await;
-        let known = counted.iter().position(|(name, _)| name == queue);
-        if let Some(known) = known
-            && now() < counted[known].1.again
-        {
-            return Ok(counted[known].1.sizes);
-        }
-        let begun = now();
-        let count = |condition: &str| {
-            self.server.number(&format!("COALESCE(SUM(CASE WHEN {condition} THEN 1 ELSE 0 END), 0)"))
-        };
-        let select = format!(
-            "SELECT {}, {}, {} FROM {} WHERE queue = ?",
-            count("reserved_at IS NULL AND available_at <= ?"),
-            count("reserved_at IS NULL AND available_at > ?"),
-            count("reserved_at IS NOT NULL"),
-            self.table
-        );
-        let at = seconds(unix());
-        let rows = self.server.rows(&select, &[at.into(), at.into(), queue.into()]).await?;
-        let number = |at: usize| {
-            let value = rows.first().and_then(|row| row.get(at)).map_or(0, Value::number);
-            u64::try_from(value).unwrap_or(0)
-        };
-        let sizes = Sizes { waiting: number(0), delayed: number(1), reserved: number(2) };
-        let count = Count { sizes, again: now() + begun.elapsed() * COUNT_SHARE };
-        match known {
-            Some(known) => counted[known].1 = count,
-            None => counted.push((queue.to_owned(), count)),
-        }
-        Ok(sizes)
     }
 }
 
@@ -349,22 +256,6 @@ fn is_ours(row: &Row, entry: &Entry, beat: i64) -> bool {
     attempts.number() == entry.attempts && (entry.since..=beat.max(entry.since)).contains(reserved_at)
 }
 
-fn open<'j>(journal: &'j mut Option<Journal>, path: &Path) -> Result<&'j mut Journal, Fault> {
-    match journal {
-        Some(journal) => Ok(journal),
-        None => Ok(journal.insert(Journal::open(path).map_err(|fault| unwritten(path, &fault))?)),
-    }
-}
-
-fn unwritten(path: &Path, fault: &std::io::Error) -> Fault {
-    let why = if fault.kind() == std::io::ErrorKind::WouldBlock {
-        "another runner works with it".to_owned()
-    } else {
-        fault.to_string()
-    };
-    Fault::Unreachable { address: path.display().to_string(), why }
-}
-
 /// The row and the attempts that a receipt names.
 fn receipt(bytes: &[u8]) -> (i64, i64) {
     let text = std::str::from_utf8(bytes).unwrap_or_default();
@@ -388,14 +279,6 @@ fn ours(ids: &[i64]) -> String {
     format!("attempts = ? AND reserved_at IS NOT NULL AND id IN ({})", list(ids))
 }
 
-fn list(ids: &[i64]) -> String {
-    ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
-}
-
-fn seconds(span: Duration) -> i64 {
-    i64::try_from(span.as_secs()).unwrap_or(i64::MAX)
-}
-
 impl Driver for LaravelDatabase {
     fn lease<'a>(&'a self, queue: &'a str, count: usize) -> Promise<'a, Vec<Leased>> {
         Box::pin(self.take(queue, count))
@@ -414,26 +297,21 @@ impl Driver for LaravelDatabase {
     }
 
     fn tick<'a>(&'a self, queue: &'a str) -> Promise<'a, Ticked> {
-        Box::pin(async move { Ok(Ticked { sizes: self.sizes(queue).await?, more: false, paused: false }) })
+        Box::pin(async move {
+            let conditions = [
+                "reserved_at IS NULL AND available_at <= ?",
+                "reserved_at IS NULL AND available_at > ?",
+                "reserved_at IS NOT NULL",
+            ];
+            let at = Value::Number(seconds(unix()));
+            let sizes = self.table.sizes(queue, "queue", conditions, &[at.clone(), at]).await?;
+            Ok(Ticked { sizes, more: false, paused: false })
+        })
     }
 
     fn wait<'a>(&'a self, queues: &'a [String]) -> Promise<'a, Option<usize>> {
-        Box::pin(async move {
-            loop {
-                // Before looking: what changes while one looks is not missed.
-                self.watch.as_ref().inspect(|watch| watch.forget());
-                for (at, queue) in queues.iter().enumerate() {
-                    if self.has_work(queue).await? {
-                        return Ok(Some(at));
-                    }
-                }
-                match &self.watch {
-                    // A delayed job changes nothing when its time comes.
-                    Some(watch) => drop(timeout(WATCH, watch.changed()).await),
-                    None => sleep(ASK).await,
-                }
-            }
-        })
+        let values = |queue: &str| self.available_values(queue, seconds(unix())).to_vec();
+        Box::pin(async move { self.table.wait(queues, AVAILABLE, values).await })
     }
 
     fn heartbeat(&self) -> Option<Duration> {
@@ -459,12 +337,12 @@ impl Driver for LaravelDatabase {
             };
             let select = format!(
                 "SELECT payload, {} FROM {} WHERE queue = ? AND {condition} ORDER BY id LIMIT {count} OFFSET {skip}",
-                self.server.number(column),
-                self.table
+                self.table.server.number(column),
+                self.table.name
             );
             let values: Vec<Value> = std::iter::once(queue.into()).chain(values).collect();
             let ends = self.retry_after.map_or(0, |span| span.as_secs());
-            let rows = self.server.rows(&select, &values).await?;
+            let rows = self.table.server.rows(&select, &values).await?;
             Ok(rows
                 .into_iter()
                 .map(|row| {
@@ -482,25 +360,28 @@ impl Driver for LaravelDatabase {
 
     fn clear<'a>(&'a self, queue: &'a str) -> Promise<'a, u64> {
         Box::pin(async move {
-            self.server.run(&format!("DELETE FROM {} WHERE queue = ?", self.table), &[queue.into()]).await
+            self.table
+                .server
+                .run(&format!("DELETE FROM {} WHERE queue = ?", self.table.name), &[queue.into()])
+                .await
         })
     }
 
     fn push<'a>(&'a self, queue: &'a str, payloads: Vec<Bytes>) -> Promise<'a, ()> {
         Box::pin(async move {
             let at = seconds(unix());
-            let mut begun = self.server.begin().await?;
+            let mut begun = self.table.server.begin().await?;
             let insert = format!(
                 "INSERT INTO {} (queue, payload, attempts, reserved_at, available_at, created_at) \
                  VALUES (?, ?, 0, NULL, ?, ?)",
-                self.table
+                self.table.name
             );
             for payload in payloads {
                 let payload = String::from_utf8_lossy(&payload);
                 let values = [queue.into(), (&*payload).into(), at.into(), at.into()];
-                self.server.run_in(&mut begun, &insert, &values).await?;
+                self.table.server.run_in(&mut begun, &insert, &values).await?;
             }
-            self.server.commit(begun).await
+            self.table.server.commit(begun).await
         })
     }
 }

@@ -15,3 +15,7 @@ pub mod redis;
 pub mod runner;
 #[cfg(feature = "sql")]
 pub mod sql;
+#[cfg(feature = "sql")]
+pub mod symfony_doctrine;
+#[cfg(feature = "sql")]
+mod table;

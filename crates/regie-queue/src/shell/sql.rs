@@ -198,6 +198,22 @@ impl Server {
         format!("CAST({expression} AS {kind})")
     }
 
+    /// A placeholder for a moment, written as `2026-11-21 10:13:00`.
+    #[must_use]
+    pub const fn time_argument(&self) -> &'static str {
+        if matches!(self.pool, Pool::Postgres(_)) { "CAST(? AS TIMESTAMP)" } else { "?" }
+    }
+
+    /// A column with moments, as text of the same form.
+    #[must_use]
+    pub fn time(&self, column: &str) -> String {
+        match self.pool {
+            Pool::Sqlite(_) => column.to_owned(),
+            Pool::Mysql(_) => format!("CAST({column} AS CHAR)"),
+            Pool::Postgres(_) => format!("TO_CHAR({column}, 'YYYY-MM-DD HH24:MI:SS')"),
+        }
+    }
+
     /// What a SELECT ends with whose rows are then changed: rows that another has locked are passed over where the
     /// server can, as the frameworks do from MySQL 8.0.1, MariaDB 10.6 and PostgreSQL 9.5 on.
     ///

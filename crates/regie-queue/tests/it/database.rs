@@ -40,7 +40,7 @@ macro_rules! on_each {
     };
 }
 
-on_each! { each_step_does_what_the_framework_does jobs_are_run_once }
+on_each! { each_step_does_what_the_framework_does jobs_are_run_once a_transport_s_messages }
 
 async fn each_step_does_what_the_framework_does(kind: Kind) {
     let database = Database::start(kind).await;
@@ -118,6 +118,42 @@ async fn jobs_are_run_once(kind: Kind) {
     assert_eq!(left.await.cut, 0);
     assert_eq!(workers.doubles(), [0; 0]);
     assert_eq!(database.rows().await, []);
+}
+
+/// Messenger's Doctrine transport.
+async fn a_transport_s_messages(kind: Kind) {
+    let database = Database::start(kind).await;
+    let driver = database.transport("first");
+    let message =
+        |number: usize| format!(r#"{{"body":"message é {number}","headers":{{"type":"App\\\\Note"}}}}"#);
+    driver.push("async", (0..6).map(|number| Bytes::from(message(number))).collect()).await.unwrap();
+    assert_eq!(driver.reclaim("async").await.unwrap(), []);
+    let wait = tokio::time::timeout(Duration::from_secs(10), driver.wait(&["async".to_owned()])).await;
+    assert_eq!(wait.unwrap().unwrap(), Some(0));
+    let leased = driver.lease("async", 10).await.unwrap();
+    assert_eq!(leased.len(), 6);
+    assert_eq!(leased[0].payload, message(0));
+    assert_eq!(leased[0].class.as_deref(), Some("App\\Note"));
+    assert_eq!(driver.lease("async", 10).await.unwrap(), []);
+    let all = vec![
+        settlement(&leased[0], Action::Ack),
+        settlement(&leased[1], Action::Return),
+        settlement(&leased[2], Action::Release(Duration::from_secs(3600))),
+        settlement(&leased[3], Action::Park("workers died of it")),
+    ];
+    driver.settle("async", all).await.unwrap();
+    driver.extend("async", vec![leased[4].receipt.clone()]).await.unwrap();
+    let sizes = driver.tick("async").await.unwrap().sizes;
+    assert_eq!((sizes.waiting, sizes.delayed, sizes.reserved), (1, 1, 2));
+    let delayed = driver.list("async", Shelf::Delayed, 0, 10).await.unwrap();
+    assert_eq!(delayed[0].payload, message(2));
+    assert!(delayed[0].at.is_some());
+    drop(driver);
+    let heir = database.transport("first");
+    let found = heir.reclaim("async").await.unwrap();
+    assert_eq!(found.iter().map(|job| job.payload.clone()).collect::<Vec<_>>(), [message(4), message(5)]);
+    assert_eq!(heir.lease("async", 10).await.unwrap()[0].payload, message(1));
+    assert_eq!(heir.clear("async").await.unwrap(), 4);
 }
 
 #[tokio::test]

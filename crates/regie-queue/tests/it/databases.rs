@@ -7,9 +7,11 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::tz::TimeZone;
 use regie_core::Secret;
 use regie_queue::shell::laravel_database::{LaravelDatabase, Settings};
 use regie_queue::shell::sql::{Account, Server, Target, Value};
+use regie_queue::shell::symfony_doctrine::{self, SymfonyDoctrine};
 
 use crate::server::until;
 
@@ -60,7 +62,38 @@ impl Database {
             }
         };
         server.run(create, &[]).await.unwrap();
+        let messages = match kind {
+            Kind::Sqlite => {
+                "CREATE TABLE messenger_messages (id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL, body CLOB NOT NULL, \
+                 headers CLOB NOT NULL, queue_name VARCHAR(190) NOT NULL, created_at DATETIME NOT NULL, \
+                 available_at DATETIME NOT NULL, delivered_at DATETIME DEFAULT NULL)"
+            }
+            Kind::Mariadb => {
+                "CREATE TABLE messenger_messages (id BIGINT AUTO_INCREMENT NOT NULL PRIMARY KEY, body LONGTEXT NOT NULL, \
+                 headers LONGTEXT NOT NULL, queue_name VARCHAR(190) NOT NULL, created_at DATETIME NOT NULL, \
+                 available_at DATETIME NOT NULL, delivered_at DATETIME DEFAULT NULL, INDEX (queue_name)) \
+                 DEFAULT CHARSET utf8mb4"
+            }
+            Kind::Postgres => {
+                "CREATE TABLE messenger_messages (id BIGSERIAL PRIMARY KEY, body TEXT NOT NULL, headers TEXT NOT NULL, \
+                 queue_name VARCHAR(190) NOT NULL, created_at TIMESTAMP(0) NOT NULL, \
+                 available_at TIMESTAMP(0) NOT NULL, delivered_at TIMESTAMP(0) DEFAULT NULL)"
+            }
+        };
+        server.run(messages, &[]).await.unwrap();
         database
+    }
+
+    /// A driver of a Messenger transport, of a runner called `runner`.
+    pub(crate) fn transport(&self, runner: &str) -> Arc<SymfonyDoctrine> {
+        SymfonyDoctrine::new(symfony_doctrine::Settings {
+            target: self.target.clone(),
+            table: "messenger_messages".to_owned(),
+            queue_name: "async".to_owned(),
+            redeliver_timeout: Duration::from_secs(3600),
+            zone: TimeZone::get("Europe/Paris").unwrap(),
+            journal: self.folder.path().join(format!("{runner}.leases")),
+        })
     }
 
     pub(crate) fn server(&self) -> Server {
