@@ -4,7 +4,7 @@ use crate::glob;
 use crate::notify::Class;
 use crate::protect::{self, Protected};
 use crate::structures::hash::Bounds;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What a setting may hold.
 #[derive(Debug, Clone, Copy)]
@@ -226,8 +226,8 @@ pub(crate) const MOST_DATABASES: usize = 64;
 #[derive(Debug, Clone)]
 pub(crate) struct Config {
     values: Vec<String>,
-    /// Settings given at the start or changed since, for CONFIG REWRITE.
-    pub(crate) changed: Vec<bool>,
+    /// What CONFIG SET has changed, by database (`None`: for all) and setting: CONFIG REWRITE keeps it.
+    changed: BTreeSet<(Option<usize>, usize)>,
     /// What is set for one database alone: by database and setting.
     own: BTreeMap<(usize, usize), String>,
     /// What holds for each database.
@@ -266,7 +266,7 @@ impl Default for Config {
         let bounds = Bounds { entries: 0, value: 0 };
         let mut config = Self {
             values: SETTINGS.iter().map(|row| row.default.to_owned()).collect(),
-            changed: vec![false; SETTINGS.len()],
+            changed: BTreeSet::new(),
             own: BTreeMap::new(),
             limits: [Limits { maxmemory: 0, policy: 0, samples: 0, fsync: Fsync::No }; MOST_DATABASES],
             is_limited: false,
@@ -314,8 +314,9 @@ impl Config {
     /// Sets a value that was checked, for all databases.
     pub(crate) fn set(&mut self, index: usize, text: String) {
         self.values[index] = text;
-        self.changed[index] = true;
+        self.changed.insert((None, index));
         if SETTINGS[index].name != "maxmemory" {
+            self.changed.retain(|(db, setting)| db.is_none() || *setting != index);
             self.own.retain(|(_, setting), _| *setting != index);
         }
         self.refresh();
@@ -345,7 +346,38 @@ impl Config {
     /// Sets a value that was checked, for one database.
     pub(crate) fn set_own(&mut self, db: usize, index: usize, text: String) {
         self.own.insert((db, index), text);
+        self.changed.insert((Some(db), index));
         self.refresh();
+    }
+
+    /// What was set until now came from the configuration: CONFIG REWRITE does not keep it.
+    pub(crate) fn settle_changes(&mut self) {
+        self.changed.clear();
+    }
+
+    /// Lowers a setting that the system does not allow, which is no change of the operator's.
+    pub(crate) fn lower(&mut self, name: &str, value: u64) {
+        if let Some(index) = find(name) {
+            self.values[index] = value.to_string();
+            self.refresh();
+        }
+    }
+
+    /// What CONFIG SET has changed, a line each: the name, and the value in quotes.
+    pub(crate) fn changed_lines(&self) -> Vec<u8> {
+        let mut text = Vec::new();
+        // Those for all databases come first: they would take away what is set for one.
+        for (db, index) in &self.changed {
+            let (name, value) = match db {
+                None => (SETTINGS[*index].name.to_owned(), self.value(*index)),
+                Some(db) => (own_name(*db, *index), self.value_of(*db, *index)),
+            };
+            text.extend_from_slice(name.as_bytes());
+            text.push(b' ');
+            crate::commands::server::quote(&mut text, value.as_bytes());
+            text.push(b'\n');
+        }
+        text
     }
 
     /// What is set for one database alone, with names as CONFIG SET takes them.

@@ -22,8 +22,10 @@ pub enum DiskRequest {
     Rewrite,
     /// Write a snapshot in the background (BGSAVE).
     Snapshot,
-    /// Write a snapshot before going on (SAVE).
-    SnapshotNow,
+    /// Write a snapshot before going on, and answer this client (SAVE).
+    SnapshotNow(ClientId),
+    /// Keep what CONFIG SET has changed, and answer this client (CONFIG REWRITE).
+    KeepSettings(ClientId),
     /// Write a copy of everything into a folder of this name (BACKUP).
     Backup(String),
     /// The setting `appendonly` has changed.

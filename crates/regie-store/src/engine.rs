@@ -176,6 +176,7 @@ impl Engine {
         for (name, value) in common.into_iter().chain(own) {
             config.set_by_name(&name, &value)?;
         }
+        config.settle_changes();
         let mut random = Random::new(settings.seed);
         let count: usize = config.get("databases").parse().unwrap_or(16);
         if count > 64 {
@@ -277,10 +278,42 @@ impl Engine {
         self.sessions.remove(&client);
     }
 
+    /// Sets what CONFIG REWRITE has kept, over the configuration; an error names the line.
+    pub(crate) fn apply_kept_settings(&mut self, text: &[u8]) -> Result<usize, String> {
+        let mut count = 0;
+        for (number, line) in text.split_inclusive(|byte| *byte == b'\n').enumerate() {
+            let mut parser = regie_resp::RequestParser::default();
+            let fault = |why: String| format!("line {}: {why}", number + 1);
+            match parser.parse(line, &regie_resp::Limits::DEFAULT) {
+                Ok(regie_resp::Parsed::Command { .. }) => {}
+                _ => return Err(fault("no name and value".into())),
+            }
+            let words: Vec<String> =
+                parser.arguments(line).map(|word| String::from_utf8_lossy(word).into_owned()).collect();
+            match &words[..] {
+                [] => continue,
+                [comment, ..] if comment.starts_with('#') => continue,
+                [name, value] => self.config.set_by_name(name, value).map_err(fault)?,
+                _ => return Err(fault("no name and value".into())),
+            }
+            count += 1;
+        }
+        let password = self.config.get("requirepass").as_bytes().to_vec();
+        self.users.set_default_password(&password);
+        Ok(count)
+    }
+
+    /// What CONFIG REWRITE keeps.
+    pub(crate) fn kept_settings(&self) -> Vec<u8> {
+        let head =
+            b"# What CONFIG SET has changed, kept by CONFIG REWRITE. It holds over the configuration;\n\
+                     # to go back to that, delete this file while the store is stopped.\n";
+        [&head[..], &self.config.changed_lines()].concat()
+    }
+
     /// No more clients than the system has room for.
     pub(crate) fn lower_clients(&mut self, most: u64) {
-        // The name is known and the number is above 0.
-        let _ = self.config.set_by_name("maxclients", &most.to_string());
+        self.config.lower("maxclients", most);
     }
 
     /// How many keys there are in all databases.

@@ -124,6 +124,22 @@ pub(crate) fn config_set(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Outcome {
     Ok(())
 }
 
+/// CONFIG REWRITE: there is no file in which the whole configuration stands, so what CONFIG SET has changed is kept in one
+/// of its own, `settings.conf` in the store's folder, and set again at the next start.
+pub(crate) fn config_rewrite(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Outcome {
+    let client = ctx.client;
+    ask_shell(ctx, DiskRequest::KeepSettings(client), args)
+}
+
+/// Has the shell do something that the client waits for.
+fn ask_shell(ctx: &mut Ctx<'_>, request: DiskRequest, args: &[&[u8]]) -> Outcome {
+    if !ctx.block(crate::session::Waiting::Shell, &[], None, args) {
+        return Err("ERR Command not allowed inside a transaction".into());
+    }
+    ask_disk(ctx, request);
+    Ok(())
+}
+
 pub(crate) fn config_resetstat(ctx: &mut Ctx<'_>, _args: &[&[u8]]) -> Outcome {
     ctx.engine.stats.reset();
     ctx.out.ok();
@@ -171,13 +187,12 @@ fn ask_disk(ctx: &mut Ctx<'_>, request: DiskRequest) {
     ctx.engine.effects.disk.push(request);
 }
 
-pub(crate) fn save(ctx: &mut Ctx<'_>, _args: &[&[u8]]) -> Outcome {
+pub(crate) fn save(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Outcome {
     if ctx.engine.disk.is_writing {
         return Err("ERR Background save already in progress".into());
     }
-    ask_disk(ctx, DiskRequest::SnapshotNow);
-    ctx.out.ok();
-    Ok(())
+    let client = ctx.client;
+    ask_shell(ctx, DiskRequest::SnapshotNow(client), args)
 }
 
 pub(crate) fn bgsave(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Outcome {

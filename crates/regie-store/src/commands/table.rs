@@ -316,6 +316,7 @@ pub(crate) static COMMANDS: &[Command] = &[
     container("config", "server", "2.0.0", "Reads and changes settings."),
     row("config|get", -3, flags(&[ADM, NOSC, LOAD, STALE]), &[], ("server", ""), "2.0.0", "Reads settings.", server::config_get),
     row("config|resetstat", 2, flags(&[ADM, NOSC, LOAD, STALE]), &[], ("server", ""), "2.0.0", "Sets statistics to zero.", server::config_resetstat),
+    row("config|rewrite", 2, flags(&[ADM, NOSC, LOAD, STALE]), &[], ("server", ""), "2.8.0", "Keeps what CONFIG SET has changed for the next start.", server::config_rewrite),
     row("config|set", -4, flags(&[ADM, NOSC, LOAD, STALE]), &[], ("server", ""), "2.0.0", "Changes settings.", server::config_set).tips("request_policy:all_nodes response_policy:all_succeeded"),
     row("dbsize", 1, flags(&[R, F]), &[], ("server", "keyspace"), "1.0.0", "Counts the keys of the database.", keys::dbsize).tips("request_policy:all_shards response_policy:agg_sum"),
     row("debug", -2, flags(&[ADM, NOSC, LOAD, STALE]), &[], ("server", ""), "1.0.0", "Serves test suites.", debug::debug),

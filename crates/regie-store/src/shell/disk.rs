@@ -370,8 +370,10 @@ impl Disk {
     pub(crate) fn request(&mut self, request: DiskRequest, engine: &mut Engine, report: fn(&str)) {
         let result = match request {
             DiskRequest::Rewrite | DiskRequest::Snapshot => self.begin_snapshot(engine),
-            DiskRequest::SnapshotNow => {
+            DiskRequest::SnapshotNow(client) => {
                 self.snapshot_now(engine, report);
+                let why = || "the snapshot could not be written; the log says why".to_owned();
+                engine.shell_has_done(client, self.state.last_save_is_ok.then_some(()).ok_or_else(why));
                 Ok(())
             }
             DiskRequest::Backup(name) => self.begin_backup(&name, engine),
@@ -387,7 +389,10 @@ impl Disk {
                 self.log = None;
                 Ok(())
             }
-            DiskRequest::Shutdown { .. } | DiskRequest::LoadUsers(_) | DiskRequest::SaveUsers(_) => Ok(()),
+            DiskRequest::Shutdown { .. }
+            | DiskRequest::KeepSettings(_)
+            | DiskRequest::LoadUsers(_)
+            | DiskRequest::SaveUsers(_) => Ok(()),
         };
         if let Err(error) = result {
             self.snapshot_failed(engine, report, &error);

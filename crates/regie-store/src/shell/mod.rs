@@ -8,6 +8,7 @@ mod process;
 mod recover;
 mod redis_files;
 mod server;
+mod settings;
 pub mod tools;
 mod users;
 

@@ -176,6 +176,7 @@ pub fn run(
         let name = file.display().to_string();
         engine.load_users(&text, &name, 0).map_err(RunError::Setting)?;
     }
+    super::settings::apply(options.dir.as_deref(), &mut engine, report).map_err(RunError::Setting)?;
     super::limits::report_full_files();
     super::limits::make_room_for_clients(&mut engine, report);
     let listeners = open(options, inherited)?;
@@ -669,6 +670,10 @@ impl Server {
                         self.disk.snapshot_now(engine, self.report);
                     }
                     self.stopping = true;
+                }
+                DiskRequest::KeepSettings(client) => {
+                    let kept = super::settings::keep(self.dir.as_deref(), &engine.kept_settings());
+                    engine.shell_has_done(client, kept);
                 }
                 DiskRequest::LoadUsers(client) => {
                     let file = super::users::path(engine.setting("aclfile"), self.dir.as_deref());

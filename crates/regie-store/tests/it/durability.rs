@@ -185,3 +185,59 @@ fn a_rewrite_under_change_loses_nothing() {
     );
     assert_eq!(after, before);
 }
+
+#[test]
+fn what_config_set_has_changed_can_be_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let configured =
+        [("maxmemory-policy", "allkeys-lru"), ("db.2.maxmemory-policy", "volatile-ttl"), ("timeout", "7")];
+    let store = Store::start(Some(dir.path()), &configured);
+    let mut client = store.client();
+    for line in [
+        "CONFIG SET maxmemory 64mb db.1.maxmemory-samples 9 appendfsync no",
+        "CONFIG SET timeout 9",
+        "CONFIG SET requirepass pass\\word\"1",
+    ] {
+        assert_eq!(client.line(line), "OK", "{line}");
+    }
+    let many = client.call(&[b"CONFIG", b"SET", b"save", b"900 1 60 1000", b"protected-keys", b"a:* b c*"]);
+    assert_eq!(show(&many), "OK");
+    assert_eq!(client.line("CONFIG REWRITE"), "OK");
+    assert_eq!(client.line("CONFIG SET hz 50"), "OK");
+    drop(store);
+    let store = Store::start(Some(dir.path()), &configured);
+    let mut client = store.client();
+    assert!(client.line("GET k").starts_with("-NOAUTH"));
+    assert_eq!(client.line("AUTH pass\\word\"1"), "OK");
+    for (name, expect) in [
+        ("maxmemory", "67108864"),
+        ("maxmemory-policy", "allkeys-lru"),
+        ("db.1.maxmemory-samples", "9"),
+        ("db.2.maxmemory-policy", "volatile-ttl"),
+        ("appendfsync", "no"),
+        ("timeout", "9"),
+        ("save", "900 1 60 1000"),
+        ("protected-keys", "a:* b c*"),
+        ("hz", "10"),
+    ] {
+        assert_eq!(client.line(&format!("CONFIG GET {name}")), format!("[{name} {expect}]"));
+    }
+    drop(store);
+    // A fault in it is named; without a folder there is nowhere to keep anything.
+    let file = dir.path().join("settings.conf");
+    fs::write(&file, "maxmemory 1mb\nmaxmemmory 2mb\n").unwrap();
+    let why = Store::try_start(Some(dir.path()), &[]).err().unwrap();
+    assert!(why.contains("settings.conf: line 2: unknown setting 'maxmemmory'"), "{why}");
+    let reply = Store::start(None, &[]).client().line("CONFIG REWRITE");
+    assert!(reply.starts_with("-ERR The server is running without"), "{reply}");
+}
+
+#[test]
+fn a_store_with_snapshots_only_saves_when_it_is_stopped() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = [("save", "3600 1")];
+    let store = Store::start(Some(dir.path()), &config);
+    assert_eq!(store.client().line("SET k v"), "OK");
+    drop(store);
+    assert_eq!(Store::start(Some(dir.path()), &config).client().line("GET k"), "v");
+}
