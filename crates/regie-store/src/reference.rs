@@ -2,6 +2,7 @@
 
 use crate::command::Flags;
 use crate::commands::table::COMMANDS;
+use crate::config::{Change, PER_DATABASE, SETTINGS};
 use std::fmt::Write;
 
 /// The page in Markdown.
@@ -39,7 +40,34 @@ pub fn reference() -> String {
         }
         page.push('\n');
     }
+    settings(&mut page);
     page.truncate(page.trim_end().len());
     page.push('\n');
     page
+}
+
+/// The settings: those that hold, and those that are accepted because clients set them and mean nothing here.
+fn settings(page: &mut String) {
+    page.push_str(
+        "## Settings\n\nRead with `CONFIG GET`. Those that may be set for one database alone are also known as `db.N.NAME`.\n\n\
+         | Setting | Default | May be set |\n|---|---|---|\n",
+    );
+    for row in SETTINGS.iter().filter(|row| row.change != Change::Inert) {
+        let when = match row.change {
+            Change::AtStart => "at the start only",
+            _ if PER_DATABASE.contains(&row.name) => "any time, also for one database",
+            _ => "any time",
+        };
+        let _ = writeln!(page, "| `{}` | `{}` | {when} |", row.name, row.default);
+    }
+    page.push_str(
+        "\nAccepted by `CONFIG SET` and without effect, because they steer something that this store does not have or \
+         does in another way: ",
+    );
+    let inert: Vec<String> = SETTINGS
+        .iter()
+        .filter(|row| row.change == Change::Inert)
+        .map(|row| format!("`{}`", row.name))
+        .collect();
+    let _ = writeln!(page, "{}.", inert.join(", "));
 }
