@@ -180,6 +180,8 @@ pub(crate) static SETTINGS: &[Row] = &[
     inert("replica-serve-stale-data", Kind::Yes, "yes"),
     alias("min-replicas-to-write", "min-slaves-to-write", INT, "0"),
     alias("min-replicas-max-lag", "min-slaves-max-lag", INT, "10"),
+    inert("masterauth", Kind::Text, ""),
+    inert("masteruser", Kind::Text, ""),
     inert("repl-timeout", INT, "60"),
     Row { alias: "repl-ping-slave-period", ..inert("repl-ping-replica-period", INT, "10") },
     inert("always-show-logo", Kind::Yes, "no"),

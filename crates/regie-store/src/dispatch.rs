@@ -60,7 +60,10 @@ impl Engine {
 
     /// Takes back what was written for a client that wants no replies.
     fn mute(&mut self, client: ClientId, mark: usize, out: &mut Encoder) {
+        // What is pushed comes whether replies are wanted or not.
+        let kept = std::mem::take(&mut self.is_pushing);
         let session = self.session(client);
+        let mark = if kept { out.mark() } else { mark };
         match session.replies {
             Replies::On => {}
             Replies::Off => out.bytes.truncate(mark),
@@ -103,6 +106,7 @@ impl Engine {
                 return Flow::Next;
             }
         };
+        self.deliver_early(client, out);
         self.call(client, id, arguments, out, Manner::default(), outside);
         let session = self.session(client);
         if session.is_closing {
@@ -111,6 +115,19 @@ impl Engine {
             Flow::Blocked
         } else {
             Flow::Next
+        }
+    }
+
+    /// What others or the search for room had to say to this client comes before its reply.
+    fn deliver_early(&mut self, client: ClientId, out: &mut Encoder) {
+        if self.effects.deliveries.iter().any(|(receiver, _)| *receiver == client) {
+            for (receiver, bytes) in std::mem::take(&mut self.effects.deliveries) {
+                if receiver == client {
+                    out.bytes.extend_from_slice(&bytes);
+                } else {
+                    self.effects.deliveries.push((receiver, bytes));
+                }
+            }
         }
     }
 
@@ -273,7 +290,10 @@ impl Engine {
     ) {
         let row = command::row(id);
         let Some(run) = row.run else { return };
-        if !self.monitors.is_empty() && !row.flags.has(Flags::SKIP_MONITOR) && !row.flags.has(Flags::ADMIN) {
+        // EXEC is shown after what it runs.
+        let is_shown =
+            !self.monitors.is_empty() && !row.flags.has(Flags::SKIP_MONITOR) && !row.flags.has(Flags::ADMIN);
+        if is_shown && row.name != "exec" {
             self.feed_monitors(client, arguments, manner.in_script);
         }
         let session = self.session(client);
@@ -282,6 +302,9 @@ impl Engine {
         }
         let db = session.db;
         let caching = session.tracking.caching.take();
+        if self.any_tracking && row.group == "scripting" {
+            self.declare(row, arguments);
+        }
         let (mark, dirty) = (out.mark(), self.dirty);
         let start = self.lap.take().unwrap_or_else(self.stopwatch);
         let mut ctx = Ctx {
@@ -309,10 +332,13 @@ impl Engine {
         };
         self.lap = Some(end);
         self.write_log(db, dirty, log, row, arguments);
-        if row.flags.has(Flags::READONLY) && !self.tracked_nobody() {
-            self.remember_read(client, row, arguments, caching);
+        if row.flags.has(Flags::READONLY) && !self.tracked_nobody() && row.group != "scripting" {
+            self.remember_read(client, row, arguments, caching, manner.in_script);
         }
         self.count(client, id, us, failed, arguments, manner);
+        if is_shown && row.name == "exec" {
+            self.feed_monitors(client, arguments, manner.in_script);
+        }
     }
 
     fn write_log(&mut self, db: usize, dirty_before: u64, log: Log, row: &Command, arguments: &[&[u8]]) {
@@ -387,7 +413,9 @@ impl Engine {
         let db = session.db;
         let (seconds, us) = (self.now_us / 1_000_000, self.now_us % 1_000_000);
         let mut line = format!("{seconds}.{us:06} [{db} {from}]").into_bytes();
-        for argument in arguments {
+        let hidden =
+            resolve(arguments).map(|id| crate::commands::server::hide_secrets(command::row(id), arguments));
+        for argument in hidden.as_deref().unwrap_or(arguments) {
             line.push(b' ');
             crate::commands::server::quote(&mut line, argument);
         }
@@ -405,9 +433,13 @@ impl Engine {
         let arguments: Vec<&[u8]> = arguments.iter().map(Vec::as_slice).collect();
         let Ok(id) = resolve(&arguments) else { return true };
         let mut out = Encoder::new(self.session(client).version);
+        // The reply comes before what it entails for this client.
+        let before = std::mem::take(&mut self.effects.deliveries);
         self.call(client, id, &arguments, &mut out, Manner::default(), &mut Nobody);
+        let after = std::mem::replace(&mut self.effects.deliveries, before);
         self.replicate(true);
         if self.session(client).blocked.is_some() {
+            self.effects.deliveries.extend(after);
             return false;
         }
         let mut bytes = out.bytes;
@@ -415,6 +447,7 @@ impl Engine {
             bytes.clear();
         }
         self.effects.deliveries.push((client, bytes));
+        self.effects.deliveries.extend(after);
         true
     }
 }

@@ -93,6 +93,10 @@ pub struct Engine {
     pub(crate) changed_keys: Vec<(Blob, ClientId)>,
     /// Some client tracks what it reads.
     pub(crate) any_tracking: bool,
+    /// The keys that the script under way has declared: what it reads is tracked by them.
+    pub(crate) declared: Vec<Blob>,
+    /// The command under way has written pushes, not replies.
+    pub(crate) is_pushing: bool,
     pub(crate) monitors: BTreeSet<ClientId>,
     pub(crate) replication: crate::replication::Replication,
     /// Until when clients are paused, and whether only writes are.
@@ -216,6 +220,8 @@ impl Engine {
             broadcasting: BTreeMap::new(),
             changed_keys: Vec::new(),
             any_tracking: false,
+            declared: Vec::new(),
+            is_pushing: false,
             monitors: BTreeSet::new(),
             replication: crate::replication::Replication::default(),
             pause: None,
@@ -523,7 +529,7 @@ impl Engine {
         if self.pause.is_some_and(|(until, _)| until <= self.now) {
             self.pause = None;
         }
-        if self.active_expiry && !self.is_loading {
+        if self.active_expiry && !self.is_loading && self.pause.is_none() {
             let start = (self.stopwatch)();
             self.expire_some();
             let us = (self.stopwatch)().saturating_sub(start);

@@ -15,13 +15,14 @@ impl Engine {
         !self.any_tracking
     }
 
-    /// Remembers that a client has read the keys of a command.
+    /// Remembers that a client has read the keys of a command; within a script those that the script has declared.
     pub(crate) fn remember_read(
         &mut self,
         client: ClientId,
         row: &Command,
         arguments: &[&[u8]],
         caching: Option<bool>,
+        in_script: bool,
     ) {
         let tracking = &self.session(client).tracking;
         let wanted = match (tracking.opt_in, tracking.opt_out) {
@@ -32,15 +33,26 @@ impl Engine {
         if !tracking.is_on || tracking.broadcast || !wanted {
             return;
         }
-        let Some(places) = row.places(arguments) else { return };
-        for (index, _) in places {
-            self.tracked.entry(Blob::from(arguments[index])).or_default().insert(client);
+        let keys: Vec<Blob> = if in_script {
+            self.declared.clone()
+        } else {
+            let places = row.places(arguments).unwrap_or_default();
+            places.iter().map(|(index, _)| Blob::from(arguments[*index])).collect()
+        };
+        for key in keys {
+            self.tracked.entry(key).or_default().insert(client);
         }
         let limit: usize = self.config.get("tracking-table-max-keys").parse().unwrap_or(0);
         while limit > 0 && self.tracked.len() > limit {
             let Some(key) = self.tracked.keys().next().cloned() else { break };
             self.tracking_invalidate(&key, 0);
         }
+    }
+
+    /// A script begins: remembers the keys it declares.
+    pub(crate) fn declare(&mut self, row: &Command, arguments: &[&[u8]]) {
+        let places = row.places(arguments).unwrap_or_default();
+        self.declared = places.iter().map(|(index, _)| Blob::from(arguments[*index])).collect();
     }
 
     /// Tells those who have read a key, or track its prefix, that it has changed.

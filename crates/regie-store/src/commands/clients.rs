@@ -33,7 +33,16 @@ fn flags(session: &Session) -> String {
     flags
 }
 
-fn line(engine: &Engine, session: &Session) -> String {
+/// Bytes of a command as the protocol has it.
+fn length(arguments: &[&[u8]]) -> usize {
+    let digits = |number: usize| number.to_string().len();
+    3 + digits(arguments.len()) + arguments.iter().map(|a| 5 + digits(a.len()) + a.len()).sum::<usize>()
+}
+
+/// `current`: the command that this client has just sent, if it is the one that asks.
+fn line(engine: &Engine, session: &Session, current: &[&[u8]]) -> String {
+    let query = if current.is_empty() { 0 } else { length(current) };
+    let argument_memory: usize = current.iter().map(|argument| argument.len()).sum();
     let seconds = |since: i64| (engine.now - since).max(0) / 1000;
     let multi = session.transaction.as_ref().map_or(-1, |transaction| transaction.queue.len() as i64);
     let multi_memory: usize = session
@@ -48,7 +57,7 @@ fn line(engine: &Engine, session: &Session) -> String {
         tracking => tracking.redirect as i64,
     };
     format!(
-        "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub={} psub={} ssub={} multi={multi} qbuf=0 qbuf-free=20474 argv-mem=10 multi-mem={multi_memory} rbs=1024 rbp=0 obl=0 oll=0 omem=0 tot-mem=22298 events=r cmd={} user={} redir={redirect} resp={}",
+        "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub={} psub={} ssub={} multi={multi} qbuf={query} qbuf-free={} argv-mem={argument_memory} multi-mem={multi_memory} rbs=1024 rbp=0 obl=0 oll=0 omem=0 tot-mem=22298 events=r cmd={} user={} redir={redirect} resp={}",
         session.id,
         session.peer.address,
         session.peer.local_address,
@@ -61,6 +70,7 @@ fn line(engine: &Engine, session: &Session) -> String {
         session.channels.len(),
         session.patterns.len(),
         session.shard_channels.len(),
+        20_474usize.saturating_sub(query),
         session.last_command,
         String::from_utf8_lossy(&session.user),
         if session.version == Version::Three { 3 } else { 2 },
@@ -69,7 +79,7 @@ fn line(engine: &Engine, session: &Session) -> String {
 
 /// A client as CLIENT LIST shows it.
 pub(crate) fn describe(engine: &Engine, client: ClientId) -> String {
-    engine.sessions.get(&client).map(|session| line(engine, session)).unwrap_or_default()
+    engine.sessions.get(&client).map(|session| line(engine, session, &[])).unwrap_or_default()
 }
 
 /// The kinds of clients that TYPE names.
@@ -105,15 +115,17 @@ pub(crate) fn list(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Outcome {
     sessions.sort_by_key(|session| session.id);
     let mut text = String::new();
     for session in sessions {
-        text.push_str(&line(ctx.engine, session));
+        let current = if session.id == ctx.client { args } else { &[] };
+        text.push_str(&line(ctx.engine, session, current));
         text.push('\n');
     }
     ctx.out.verbatim("txt", text.as_bytes());
     Ok(())
 }
 
-pub(crate) fn info(ctx: &mut Ctx<'_>, _args: &[&[u8]]) -> Outcome {
-    let text = describe(ctx.engine, ctx.client);
+pub(crate) fn info(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Outcome {
+    let session = ctx.engine.sessions.get(&ctx.client);
+    let text = session.map(|session| line(ctx.engine, session, args)).unwrap_or_default();
     ctx.out.verbatim("txt", format!("{text}\n").as_bytes());
     Ok(())
 }
@@ -389,7 +401,7 @@ fn check_tracking(wanted: &Tracking, old: &Tracking) -> Outcome {
         if let Some(other) =
             wanted.prefixes[..index].iter().find(|o| o.starts_with(prefix) || prefix.starts_with(o))
         {
-            let text = clash(prefix, other).0.replace("an existing prefix", "another provided prefix");
+            let text = clash(other, prefix).0.replace("an existing prefix", "another provided prefix");
             return Err(text.into());
         }
     }

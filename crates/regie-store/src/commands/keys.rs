@@ -15,13 +15,18 @@ pub(crate) fn del(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Outcome {
 }
 
 pub(crate) fn exists(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Outcome {
-    let count = args[1..].iter().filter(|key| ctx.read(key).is_some()).count();
+    // Not a use of the keys, but a look for them.
+    let count = args[1..].iter().filter(|key| ctx.exists(key)).count();
+    ctx.engine.stats.hits += count as u64;
+    ctx.engine.stats.misses += (args.len() - 1 - count) as u64;
     ctx.out.integer(count as i64);
     Ok(())
 }
 
 pub(crate) fn touch(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Outcome {
-    exists(ctx, args)
+    let count = args[1..].iter().filter(|key| ctx.read(key).is_some()).count();
+    ctx.out.integer(count as i64);
+    Ok(())
 }
 
 pub(crate) fn type_of(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Outcome {
@@ -492,7 +497,13 @@ pub(crate) fn dump(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Outcome {
 }
 
 /// Data moves by the command line's import and export, which need no connection from here to elsewhere.
-pub(crate) fn migrate(_ctx: &mut Ctx<'_>, _args: &[&[u8]]) -> Outcome {
+pub(crate) fn migrate(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Outcome {
+    let row = crate::command::find("migrate".as_bytes()).map(crate::command::row);
+    let places = row.and_then(|row| row.places(args)).unwrap_or_default();
+    if !places.iter().any(|(place, _)| ctx.exists(args[*place])) {
+        ctx.out.simple("NOKEY");
+        return Ok(());
+    }
     Err("ERR MIGRATE is not supported by this server".into())
 }
 

@@ -7,6 +7,7 @@ use crate::pubsub::Space;
 
 fn begin(ctx: &mut Ctx<'_>, args: &[&[u8]], space: Space) -> Outcome {
     let client = ctx.client;
+    ctx.engine.is_pushing = true;
     for &channel in &args[1..] {
         ctx.engine.subscribe(client, space, channel);
         let count = ctx.engine.subscription_count(client, space);
@@ -20,6 +21,7 @@ fn begin(ctx: &mut Ctx<'_>, args: &[&[u8]], space: Space) -> Outcome {
 
 fn cease(ctx: &mut Ctx<'_>, args: &[&[u8]], space: Space) -> Outcome {
     let client = ctx.client;
+    ctx.engine.is_pushing = true;
     let word = space.words().1.as_bytes();
     let channels: Vec<Vec<u8>> = if args.len() > 1 {
         args[1..].iter().map(|channel| channel.to_vec()).collect()

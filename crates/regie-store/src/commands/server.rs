@@ -10,15 +10,32 @@ use std::fmt::Write;
 /// The Redis whose behaviour this is: clients choose commands by it.
 pub(crate) const REDIS_VERSION: &str = "7.0.15";
 
+/// Settings that Redis can change while it runs and this server cannot: setting them to what they are is no fault.
+const MOVABLE: [&str; 5] = ["port", "bind", "dir", "dbfilename", "tcp-backlog"];
+
+fn is_same(ctx: &Ctx<'_>, index: usize, text: &[u8]) -> bool {
+    ctx.engine.config.value(index).as_bytes() == text
+}
+
+/// Settings that hold a password.
+const SECRET_SETTINGS: [&str; 3] = ["requirepass", "masterauth", "masteruser"];
+
 /// `arguments` without what must not be shown: passwords.
 pub(crate) fn hide_secrets<'a>(row: &Command, arguments: &[&'a [u8]]) -> Vec<&'a [u8]> {
     let shown = match row.name {
         "auth" => 1,
         "hello" | "acl|setuser" | "config|set" => 2,
+        "migrate" => 6,
         _ => return arguments.to_vec(),
     };
     let hides = |index: usize| match row.name {
-        "config|set" => arguments.get(index - 1).is_some_and(|name| is(name, "requirepass")),
+        "config|set" => {
+            arguments.get(index - 1).is_some_and(|name| SECRET_SETTINGS.iter().any(|s| is(name, s)))
+        }
+        "migrate" => {
+            let before = |back: usize, word: &str| index > back + 5 && is(arguments[index - back], word);
+            before(1, "AUTH") || before(1, "AUTH2") || before(2, "AUTH2")
+        }
         "hello" => arguments[..index].iter().any(|word| is(word, "AUTH")),
         _ => true,
     };
@@ -80,7 +97,7 @@ pub(crate) fn config_set(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Outcome {
         })?;
         let db = own.map(|(db, _)| db);
         let row = &SETTINGS[index];
-        if row.change == Change::AtStart {
+        if row.change == Change::AtStart && !(MOVABLE.contains(&row.name) && is_same(ctx, index, pair[1])) {
             return Err(refused("can't set immutable config"));
         }
         if changes.iter().any(|(other_db, other, _)| (*other_db, *other) == (db, index)) {

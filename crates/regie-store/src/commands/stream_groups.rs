@@ -518,6 +518,7 @@ pub(crate) fn xclaim(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Outcome {
         if old.as_ref().is_some_and(|old| idle > 0 && now - old.delivered_at < idle) {
             continue;
         }
+        outcome.is_new |= !group.consumers.contains_key(consumer);
         group.consumers.entry(Blob::from(consumer)).or_default().seen_at = now;
         let before = old.map_or(0, |old| old.deliveries);
         let deliveries = claim.retries.unwrap_or(before + u64::from(!claim.just_id));
@@ -538,6 +539,8 @@ struct Claimed {
     /// Entries that are in the stream no longer.
     dropped: Vec<Id>,
     last: Id,
+    /// The consumer was not there before.
+    is_new: bool,
 }
 
 fn drop_pending(group: &mut Group, id: Id) -> bool {
@@ -552,7 +555,11 @@ fn finish_claim(ctx: &mut Ctx<'_>, key: &[u8], name: &[u8], outcome: &Claimed) {
     if outcome.claimed.is_empty() && outcome.dropped.is_empty() {
         return;
     }
-    ctx.changed_silently(key);
+    if outcome.is_new {
+        ctx.changed(Class::STREAM, "xgroup-createconsumer", key);
+    } else {
+        ctx.changed_silently(key);
+    }
     for (id, pending) in &outcome.claimed {
         log_claim(ctx, key, name, *id, pending, outcome.last);
     }
@@ -621,6 +628,7 @@ pub(crate) fn xautoclaim(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Outcome {
         if idle > 0 && now - old.delivered_at < idle {
             continue;
         }
+        outcome.is_new |= !group.consumers.contains_key(consumer);
         group.consumers.entry(Blob::from(consumer)).or_default().seen_at = now;
         let deliveries = old.deliveries + u64::from(!just_id);
         let pending = Pending { consumer: Blob::from(consumer), delivered_at: now, deliveries };
