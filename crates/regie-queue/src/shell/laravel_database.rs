@@ -334,7 +334,10 @@ impl Driver for LaravelDatabase {
                     ("reserved_at IS NULL AND available_at > ?", "available_at", vec![at.into()])
                 }
                 Shelf::Reserved => ("reserved_at IS NOT NULL", "reserved_at", Vec::new()),
+                Shelf::Parked => ("1 = 1", "NULL", Vec::new()),
             };
+            let parked = format!("{PARKED}{queue}");
+            let queue = if shelf == Shelf::Parked { parked.as_str() } else { queue };
             let select = format!(
                 "SELECT payload, {} FROM {} WHERE queue = ? AND {condition} ORDER BY id LIMIT {count} OFFSET {skip}",
                 self.table.server.number(column),
@@ -352,7 +355,8 @@ impl Driver for LaravelDatabase {
                         Some(Value::Number(at)) => u64::try_from(at).ok(),
                         _ => None,
                     };
-                    Listed { payload, at: at.map(|at| if shelf == Shelf::Reserved { at + ends } else { at }) }
+                    let at = at.map(|at| if shelf == Shelf::Reserved { at + ends } else { at });
+                    Listed { payload, at, reason: None }
                 })
                 .collect())
         })

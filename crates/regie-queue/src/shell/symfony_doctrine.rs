@@ -315,7 +315,10 @@ impl Driver for SymfonyDoctrine {
                     vec![at],
                 ),
                 Shelf::Reserved => ("delivered_at IS NOT NULL".to_owned(), Some("delivered_at"), Vec::new()),
+                Shelf::Parked => ("1 = 1".to_owned(), None, Vec::new()),
             };
+            let parked = format!("{PARKED}{}", self.queue_name);
+            let queue_name = if shelf == Shelf::Parked { &parked } else { &self.queue_name };
             let select = format!(
                 "SELECT {}, body, headers, {}, {} FROM {} WHERE queue_name = ? AND {condition} \
                  ORDER BY available_at, id LIMIT {count} OFFSET {skip}",
@@ -324,12 +327,16 @@ impl Driver for SymfonyDoctrine {
                 column.map_or("NULL".to_owned(), |column| server.time(column)),
                 self.table.name
             );
-            let values: Vec<Value> = std::iter::once(self.queue_name.as_str().into()).chain(values).collect();
+            let values: Vec<Value> = std::iter::once(queue_name.as_str().into()).chain(values).collect();
             let more = if shelf == Shelf::Reserved { seconds(self.redeliver_timeout) } else { 0 };
             let rows = server.rows(&select, &values).await?;
             let listed = |row: Row| {
                 let at = row.get(4).and_then(|text| self.second(text)).map(|at| at + more);
-                Listed { at: at.and_then(|at| u64::try_from(at).ok()), payload: self.leased(row).payload }
+                Listed {
+                    at: at.and_then(|at| u64::try_from(at).ok()),
+                    payload: self.leased(row).payload,
+                    reason: None,
+                }
             };
             Ok(rows.into_iter().map(listed).collect())
         })

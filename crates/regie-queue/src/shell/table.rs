@@ -133,7 +133,7 @@ impl Table {
         let values: Vec<Value> = values.iter().cloned().chain([queue.into()]).collect();
         let row: Row = self.server.rows(&select, &values).await?.pop().unwrap_or_default();
         let number = |at: usize| u64::try_from(row.get(at).map_or(0, Value::number)).unwrap_or(0);
-        let sizes = Sizes { waiting: number(0), delayed: number(1), reserved: number(2) };
+        let sizes = Sizes { waiting: number(0), delayed: number(1), reserved: number(2), ..Sizes::default() };
         let count = Count { sizes, again: now() + begun.elapsed() * COUNT_SHARE };
         match known {
             Some(known) => counted[known].1 = count,
