@@ -114,6 +114,8 @@ pub struct Addresses {
     pub findings: Vec<Finding>,
     /// Whether an address leads to the store.
     pub leads_to_store: bool,
+    /// Whether the application's settings use a Redis, wherever it is.
+    pub uses_redis: bool,
 }
 
 /// What deciding asks of the world.
@@ -138,6 +140,7 @@ pub fn decide(
     let mut out = Addresses::default();
     for named in names::all(env, framework) {
         let outcome = deciding.outcome(&named);
+        out.uses_redis |= named.service == Service::Store && named.used;
         let becomes = match &outcome {
             Outcome::AsWritten(_) => Becomes::AsWritten,
             Outcome::Nothing(_) => Becomes::Nothing,
@@ -169,8 +172,43 @@ pub fn decide(
     if framework == Framework::Wordpress {
         wp_config(&deciding, files, &mut out);
     }
+    if framework == Framework::Symfony {
+        out.findings.extend(written_down(files));
+    }
     out.findings.extend(cached::stale(files, framework, env, &out));
     out
+}
+
+/// Addresses of a Redis that Symfony's configuration writes down, its own default included: no variable reaches them.
+fn written_down(files: &dyn Files) -> Vec<Finding> {
+    const FOLDER: &str = "config/packages";
+    let fix = "write '%env(REDIS_URL)%' there, and REDIS_URL=redis://localhost in .env";
+    let mut findings = Vec::new();
+    for name in
+        files.list(FOLDER).into_iter().filter(|name| name.ends_with(".yaml") || name.ends_with(".yml"))
+    {
+        let path = format!("{FOLDER}/{name}");
+        let Some(text) = files.read(&path) else { continue };
+        let lines = || text.lines().enumerate().filter(|(_, line)| !line.trim_start().starts_with('#'));
+        let address = lines().find_map(|(index, line)| {
+            let (_, rest) = line.split_once("redis://")?;
+            let host = rest.split(['\'', '"', '/', ':', '@', '?', ' ']).next()?;
+            let found = is_loopback(host) || (is_one_label(host) && !host.contains('%'));
+            found.then(|| (index + 1, host.to_owned()))
+        });
+        if let Some((line, host)) = address {
+            let what = format!("redis://{host} is written down, so it cannot be led to the store");
+            findings.push(Finding::new(Severity::Warning, format!("{path}:{line}"), what, fix));
+        }
+        let adapter = lines().find(|(_, line)| line.contains("cache.adapter.redis"));
+        if let Some((index, _)) = adapter.filter(|_| !text.contains("default_redis_provider")) {
+            let what =
+                "the cache's Redis is Symfony's default, redis://localhost, which cannot be led to the store";
+            let fix = "framework.cache.default_redis_provider: '%env(REDIS_URL)%', and REDIS_URL=redis://localhost in .env";
+            findings.push(Finding::new(Severity::Warning, format!("{path}:{}", index + 1), what, fix));
+        }
+    }
+    findings
 }
 
 /// The host that wp-config.php writes down: no variable reaches it, so it can only be named.

@@ -80,6 +80,8 @@ pub struct Loaded {
     pub first_steps: FirstSteps,
     /// Where each address that the application names leads.
     pub decisions: Vec<Decision>,
+    /// Whether the application's settings use a Redis.
+    pub uses_redis: bool,
     /// Variables that every child gets as real environment, beside the inherited one.
     pub child_environment: Variables,
     /// What a person should know before the start.
@@ -347,6 +349,7 @@ fn assemble(
         htaccess,
         first_steps,
         decisions: addresses.decisions,
+        uses_redis: addresses.uses_redis,
         child_environment,
         warnings,
         shown,

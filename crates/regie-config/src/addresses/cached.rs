@@ -51,11 +51,38 @@ fn laravel(files: &dyn Files, env: &DotEnv, addresses: &Addresses) -> Option<Fin
             return Some(Finding::new(Severity::Error, LARAVEL, what, fix));
         }
     }
+    if let Some(what) = other_store(&cached, env, addresses) {
+        return Some(Finding::new(Severity::Error, LARAVEL, what, fix));
+    }
     let newer = files.modified(".env").zip(files.modified(LARAVEL)).is_some_and(|(env, cache)| env > cache);
     newer.then(|| {
         let what = "the cached configuration is older than .env, whose changes have no effect";
         Finding::new(Severity::Warning, LARAVEL, what, fix)
     })
+}
+
+/// A connection to Redis that was cached with another port or password than the store has. Host and port may be right
+/// while the password is that of an earlier store.
+fn other_store(cached: &[(String, String)], env: &DotEnv, addresses: &Addresses) -> Option<String> {
+    let (port, password) =
+        (addresses.overrides.get("REDIS_PORT")?, addresses.overrides.get("REDIS_PASSWORD")?);
+    let written = env.get("REDIS_PORT").unwrap_or("6379");
+    let at = |connection: &str, key: &str| {
+        let path = format!("database.redis.{connection}.{key}");
+        cached.iter().find(|(own, _)| *own == path).map(|(_, value)| value)
+    };
+    let connections = cached.iter().filter(|(path, _)| fits(path, "database.redis.*.port"));
+    for (path, own) in connections {
+        let connection = path.split('.').nth(2).unwrap_or_default();
+        if own != port && own == written {
+            return Some(format!("the cached configuration still holds port {own} for Redis"));
+        }
+        // The password itself is not shown.
+        if own == port && at(connection, "password").is_some_and(|own| own != password) {
+            return Some("the cached configuration holds another password than the store has".to_owned());
+        }
+    }
+    None
 }
 
 fn symfony(files: &dyn Files) -> Option<Finding> {

@@ -134,6 +134,34 @@ fn laravel_s_drivers_name_a_redis_without_an_address() {
 }
 
 #[test]
+fn addresses_that_symfony_writes_down_are_named() {
+    const FILE: &str = "config/packages/cache.yaml";
+    for (yaml, expected) in [
+        (
+            "framework:\n  cache:\n    default_redis_provider: redis://localhost\n",
+            Some(("config/packages/cache.yaml:3", "redis://localhost is")),
+        ),
+        (
+            "framework:\n  cache:\n    app: cache.adapter.redis\n",
+            Some(("config/packages/cache.yaml:3", "Symfony's default")),
+        ),
+        (
+            "framework:\n  cache:\n    app: cache.adapter.redis\n    default_redis_provider: '%env(REDIS_URL)%'\n",
+            None,
+        ),
+        ("framework:\n  cache:\n    # default_redis_provider: redis://localhost\n", None),
+        ("framework:\n  lock: 'redis://cache.example.org'\n", None),
+    ] {
+        let out = outcome(Framework::Symfony, &MemoryFiles::new([(FILE, yaml)]), &[], &store());
+        let told: Vec<String> = out.findings.iter().map(ToString::to_string).collect();
+        assert_eq!(told.len(), usize::from(expected.is_some()), "{yaml}: {told:?}");
+        if let Some((place, what)) = expected {
+            assert!(told[0].contains(place) && told[0].contains(what), "{told:?}");
+        }
+    }
+}
+
+#[test]
 fn an_external_store_may_ask_for_a_user_and_tls() {
     let url = "rediss://app:pw@10.0.0.5:6380";
     let external = Available::store(crate::store::external(url).unwrap());
@@ -186,6 +214,23 @@ fn a_cached_configuration_with_other_values_is_named() {
         let files = MemoryFiles::new([(".env", "REDIS_HOST=redis"), (cached::LARAVEL, &text)]);
         let out = outcome(Framework::Laravel, &files, &[], &store());
         assert_eq!(out.findings.first().map(ToString::to_string).as_deref(), expected, "{held}");
+    }
+    let cached = "<?php return array ('database' => array ('redis' => array ('default' => array ('host' => '127.0.0.1', 'password' => 'PASSWORD', 'port' => 'PORT'))));";
+    for (port, password, expected) in [
+        ("6379", "pw", Some("still holds port 6379 for Redis")),
+        ("7001", "old", Some("holds another password than the store has")),
+        ("7001", "pw", None),
+    ] {
+        let text = cached.replace("PORT", port).replace("PASSWORD", password);
+        let env = "CACHE_DRIVER=redis\nREDIS_HOST=127.0.0.1";
+        let files = MemoryFiles::new([(".env", env), (cached::LARAVEL, &text)]);
+        let out = outcome(Framework::Laravel, &files, &[], &store());
+        let what = out.findings.first().map(|finding| finding.what.clone());
+        assert_eq!(
+            what,
+            expected.map(|what| format!("the cached configuration {what}")),
+            "{port} {password}"
+        );
     }
     let files = MemoryFiles::new([(".env", "A=1"), (cached::LARAVEL, "<?php return array ();")])
         .written_at(".env", 9);

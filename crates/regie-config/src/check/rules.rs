@@ -15,6 +15,7 @@ pub fn check(loaded: &Loaded, facts: &Facts) -> Vec<Finding> {
     let mut out = loaded.warnings.clone();
     php(loaded, facts, &mut out);
     application(loaded, &mut out);
+    predis(loaded, &mut out);
     debug_in_production(loaded, &mut out);
     users(loaded, &facts.user, &mut out);
     ports(loaded, facts, &mut out);
@@ -121,6 +122,7 @@ fn extensions(loaded: &Loaded, php: &PhpFacts, out: &mut Vec<Finding>) {
     };
     wanted.extend(composer.extensions().iter().map(|name| (name.clone(), "composer.json")));
     wanted.extend(framework.iter().map(|name| ((*name).to_owned(), loaded.application.framework.as_str())));
+    wanted.extend(redis(loaded).map(|name| (name.to_owned(), "the application's Redis")));
     wanted.extend(drivers(loaded).into_iter().map(|name| (name.to_owned(), "the database connection")));
     let mut seen: Vec<String> = Vec::new();
     for (name, who) in wanted {
@@ -134,6 +136,35 @@ fn extensions(loaded: &Loaded, php: &PhpFacts, out: &mut Vec<Finding>) {
         let fix = format!("apt install {}", package(&name, php.version));
         seen.push(name);
         out.push(error("php", what, fix));
+    }
+}
+
+/// The extension for the Redis that the application uses, unless it speaks to it through Predis.
+fn redis(loaded: &Loaded) -> Option<&'static str> {
+    let predis = loaded.application.composer.version("predis/predis").is_some();
+    let chosen = match loaded.application.framework {
+        Framework::Laravel => !wants_predis(loaded),
+        Framework::Symfony => !predis,
+        // Which client they use stands in their code.
+        Framework::Wordpress | Framework::Plain => false,
+    };
+    (loaded.uses_redis && chosen).then_some("redis")
+}
+
+fn wants_predis(loaded: &Loaded) -> bool {
+    loaded.dotenv.get("REDIS_CLIENT").is_some_and(|client| client.eq_ignore_ascii_case("predis"))
+}
+
+fn predis(loaded: &Loaded, out: &mut Vec<Finding>) {
+    let there = loaded.application.composer.version("predis/predis").is_some();
+    if loaded.application.framework == Framework::Laravel
+        && loaded.uses_redis
+        && wants_predis(loaded)
+        && !there
+    {
+        let what = "REDIS_CLIENT is predis, but the package is not installed";
+        let fix = "composer require predis/predis, or REDIS_CLIENT=phpredis with the PHP extension redis";
+        out.push(error(loaded.dotenv.origin("REDIS_CLIENT"), what, fix));
     }
 }
 

@@ -57,6 +57,28 @@ fn laravel(env: &str, more: &[(&str, &str)]) -> Loaded {
 }
 
 #[test]
+fn the_client_of_a_redis_is_looked_for() {
+    const PREDIS: (&str, &str) =
+        ("vendor/composer/installed.json", r#"{"packages":[{"name":"predis/predis","version":"v2.0.0"}]}"#);
+    let missing = "error: php: the PHP extension redis is missing; the application's Redis needs it\n  \
+                   fix: apt install php8.2-redis";
+    let package = "error: .env: REDIS_CLIENT is predis, but the package is not installed\n  \
+                   fix: composer require predis/predis, or REDIS_CLIENT=phpredis with the PHP extension redis";
+    for (env, more, expected) in [
+        ("CACHE_DRIVER=redis\nREDIS_HOST=127.0.0.1", &[][..], vec![missing]),
+        ("CACHE_DRIVER=redis", &[], vec![missing]),
+        ("CACHE_DRIVER=redis\nREDIS_CLIENT=predis", &[], vec![package]),
+        ("CACHE_DRIVER=redis\nREDIS_CLIENT=predis", &[PREDIS], vec![]),
+        ("CACHE_DRIVER=file\nREDIS_HOST=127.0.0.1", &[], vec![]),
+    ] {
+        let found = check(&laravel(&format!("APP_KEY=base64:x\n{env}"), more), &sound());
+        let told: Vec<String> =
+            lines(&found).into_iter().filter(|line| line.to_lowercase().contains("redis")).collect();
+        assert_eq!(told, expected, "{env}");
+    }
+}
+
+#[test]
 fn a_sound_machine_has_nothing_to_say() {
     assert_eq!(lines(&check(&plain(), &sound())), [""; 0]);
 }
