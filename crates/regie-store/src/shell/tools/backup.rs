@@ -21,7 +21,7 @@ const BUSY: Duration = Duration::from_secs(3600);
 /// How long a backup may take.
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
 
-/// What [`backup`] has made.
+/// What [`backup()`] has made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BackedUp {
     /// The folder.

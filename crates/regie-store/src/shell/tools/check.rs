@@ -23,7 +23,7 @@ pub struct CheckedFile {
     pub state: FileState,
 }
 
-/// What [`check`] has found.
+/// What [`check()`] has found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checked {
     /// The files in the order in which they are read.

@@ -1,12 +1,12 @@
 //! What an operator does with a store's data: look whether it is sound, repair it, copy it while it is in use, move
 //! in from a Redis and out to one.
 //!
-//! - [`check`] and [`repair`] work on a folder that no store is running on ([`check`] also on one that is in use, but
+//! - [`check()`] and [`repair()`] work on a folder that no store is running on ([`check()`] also on one that is in use, but
 //!   then it may find the last log torn where it is just being written).
-//! - [`backup`] asks a running store for a copy.
+//! - [`backup()`] asks a running store for a copy.
 //! - [`load_redis_files`] reads a Redis's RDB or append-only files into a folder, [`export_rdb`] writes an RDB file. A
 //!   store that is started on a folder with a Redis's files and none of its own reads them by itself.
-//! - [`transfer`] copies everything from one running server to another: `store import` with a Redis as source, `store
+//! - [`transfer()`] copies everything from one running server to another: `store import` with a Redis as source, `store
 //!   export` with one as target.
 //!
 //! Each takes a function that hears how far the work is, for a progress bar.

@@ -15,7 +15,7 @@ use crate::verify::{FileKind, FileState, salvage_snapshot};
 use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
 
-/// What [`repair`] has done.
+/// What [`repair()`] has done.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Repaired {
     /// Where the damaged state has been copied to; `None`: nothing had to be done.

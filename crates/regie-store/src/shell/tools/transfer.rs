@@ -20,7 +20,7 @@ const BATCH: &[u8] = b"200";
 /// Elements of a collection in one command.
 const ELEMENTS: usize = 1000;
 
-/// How [`transfer`] works.
+/// How [`transfer()`] works.
 #[derive(Debug, Clone, Default)]
 pub struct TransferOptions {
     /// Keys that are there already are replaced; otherwise they stay and are counted.
@@ -33,7 +33,7 @@ pub struct TransferOptions {
     pub databases: Vec<u32>,
 }
 
-/// What [`transfer`] has done.
+/// What [`transfer()`] has done.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Transferred {
     /// Keys written to the target.
