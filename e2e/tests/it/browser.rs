@@ -24,4 +24,9 @@ fn the_tour_is_shown_by_a_browser() {
     for path in ["/request.php", "/upload.php", "/stream.php", "/session.php", "/slow.php", "/crash.php"] {
         assert_eq!(site.get(path).status, 200, "{path}");
     }
+    for visit in 1..3 {
+        let store = site.get("/store.php").text();
+        assert!(store.contains(&format!("role=\"status\">{visit}</p>")), "{store}");
+        assert!(store.contains("<td>Régie "), "{store}");
+    }
 }

@@ -17,6 +17,7 @@ const PAGES = [
     'upload' => ['Upload', 'A file on its way in, and what PHP received.'],
     'stream' => ['Stream', 'An answer that arrives while it is being made.'],
     'session' => ['Session', 'A counter that is yours alone.'],
+    'store' => ['Store', 'A counter and a cache that all processes share.'],
     'slow' => ['Slow page', 'One page waits, the others do not.'],
     'crash' => ['Crash', 'A process dies, and nobody else notices.'],
 ];
@@ -62,6 +63,44 @@ function iniBytes(string $name): int
     };
 
     return (int) $value * $factor;
+}
+
+/** What the page of the store shows; a sentence instead when there is nothing to show. */
+function storeFacts(): array|string
+{
+    if (!class_exists(\Redis::class)) {
+        return 'The PHP extension redis is not loaded: apt install php-redis, then regie restart.';
+    }
+    try {
+        $redis = new \Redis();
+        $redis->connect((string) getenv('REDIS_HOST'), (int) getenv('REDIS_PORT'), 1.0);
+        if ((string) getenv('REDIS_PASSWORD') !== '') {
+            $redis->auth((string) getenv('REDIS_PASSWORD'));
+        }
+        $visits = $redis->incr('tour:visits');
+        $made = $redis->get('tour:cached');
+        $fresh = $made === false;
+        if ($fresh) {
+            usleep(300_000);
+            $made = date('H:i:s');
+            $redis->setEx('tour:cached', 10, $made);
+        }
+        $heard = $redis->publish('tour:news', "visit $visits");
+        $info = $redis->info();
+    } catch (\RedisException $fault) {
+        return 'No Redis answers: ' . $fault->getMessage();
+    }
+
+    return [
+        'visits' => $visits,
+        'cached' => $made,
+        'fresh' => $fresh,
+        'left' => $redis->ttl('tour:cached'),
+        'heard' => $heard,
+        'server' => isset($info['regie_version']) ? "Régie {$info['regie_version']}" : "Redis {$info['redis_version']}",
+        'memory' => $info['used_memory_human'],
+        'clients' => $info['connected_clients'],
+    ];
 }
 
 function elapsedMs(): float
