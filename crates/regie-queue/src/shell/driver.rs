@@ -113,16 +113,10 @@ pub trait Driver: Send + Sync {
     fn clear<'a>(&'a self, queue: &'a str) -> Promise<'a, u64>;
 
     /// How long the queue is now.
-    fn sizes<'a>(&'a self, queue: &'a str) -> Promise<'a, Sizes> {
-        Box::pin(async move { Ok(self.tick(queue).await?.sizes) })
-    }
+    fn sizes<'a>(&'a self, queue: &'a str) -> Promise<'a, Sizes>;
 
     /// Puts parked jobs back into the queue, or drops them: the one with this id, or all. Returns how many.
-    fn unpark<'a>(&'a self, queue: &'a str, id: Option<String>, retry: bool) -> Promise<'a, u64> {
-        let _ = (queue, id, retry);
-        let why = "parked jobs of this kind of queue are put back in its table".to_owned();
-        Box::pin(async move { Err(Fault::Refused(why)) })
-    }
+    fn unpark<'a>(&'a self, queue: &'a str, id: Option<String>, retry: bool) -> Promise<'a, u64>;
 
     /// Puts payloads at the end of the queue.
     fn push<'a>(&'a self, queue: &'a str, payloads: Vec<Bytes>) -> Promise<'a, ()>;

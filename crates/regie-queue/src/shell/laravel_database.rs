@@ -18,15 +18,22 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::clock::unix;
-use super::driver::{Driver, Fault, Listed, Promise, Settlement, Shelf, Ticked};
+use super::driver::{Driver, Fault, Listed, Promise, Settlement, Shelf, Sizes, Ticked};
 use super::journal::Entry;
 use super::sql::{Row, Target, Transaction, Value};
-use super::table::{PARKED, Table, list, seconds};
+use super::table::{Table, list, parked_queue, seconds};
 use crate::desk::{Action, Leased};
 use crate::payload;
 
 /// Jobs that could run: those that wait, and those whose lease has ended.
 const AVAILABLE: &str = "queue = ? AND ((reserved_at IS NULL AND available_at <= ?) OR reserved_at <= ?)";
+
+/// Jobs that wait, that are delayed, that are leased.
+const SHELVES: [&str; 3] = [
+    "reserved_at IS NULL AND available_at <= ?",
+    "reserved_at IS NULL AND available_at > ?",
+    "reserved_at IS NOT NULL",
+];
 
 /// How a connection is set up.
 #[derive(Debug, Clone)]
@@ -115,8 +122,7 @@ impl LaravelDatabase {
         for (attempts, ids) in by_attempts(leases, |action| matches!(action, Action::Park(_))) {
             let update =
                 format!("UPDATE {} SET reserved_at = NULL, queue = ? WHERE {}", self.table.name, ours(&ids));
-            let parked = format!("{PARKED}{queue}");
-            self.table.server.run_in(&mut begun, &update, &[parked.as_str().into(), attempts.into()]).await?;
+            self.table.server.run_in(&mut begun, &update, &[parked_queue(queue), attempts.into()]).await?;
         }
         for lease in leases {
             if let Action::Release(delay) = lease.action {
@@ -298,13 +304,8 @@ impl Driver for LaravelDatabase {
 
     fn tick<'a>(&'a self, queue: &'a str) -> Promise<'a, Ticked> {
         Box::pin(async move {
-            let conditions = [
-                "reserved_at IS NULL AND available_at <= ?",
-                "reserved_at IS NULL AND available_at > ?",
-                "reserved_at IS NOT NULL",
-            ];
             let at = Value::Number(seconds(unix()));
-            let sizes = self.table.sizes(queue, "queue", conditions, &[at.clone(), at]).await?;
+            let sizes = self.table.sizes(queue, "queue", SHELVES, &[at.clone(), at]).await?;
             Ok(Ticked { sizes, more: false, paused: false })
         })
     }
@@ -329,21 +330,16 @@ impl Driver for LaravelDatabase {
         Box::pin(async move {
             let at = seconds(unix());
             let (condition, column, values): (_, _, Vec<Value>) = match shelf {
-                Shelf::Waiting => ("reserved_at IS NULL AND available_at <= ?", "NULL", vec![at.into()]),
-                Shelf::Delayed => {
-                    ("reserved_at IS NULL AND available_at > ?", "available_at", vec![at.into()])
-                }
-                Shelf::Reserved => ("reserved_at IS NOT NULL", "reserved_at", Vec::new()),
-                Shelf::Parked => ("1 = 1", "NULL", Vec::new()),
+                Shelf::Waiting => (SHELVES[0], "NULL", vec![queue.into(), at.into()]),
+                Shelf::Delayed => (SHELVES[1], "available_at", vec![queue.into(), at.into()]),
+                Shelf::Reserved => (SHELVES[2], "reserved_at", vec![queue.into()]),
+                Shelf::Parked => ("1 = 1", "NULL", vec![parked_queue(queue)]),
             };
-            let parked = format!("{PARKED}{queue}");
-            let queue = if shelf == Shelf::Parked { parked.as_str() } else { queue };
             let select = format!(
                 "SELECT payload, {} FROM {} WHERE queue = ? AND {condition} ORDER BY id LIMIT {count} OFFSET {skip}",
                 self.table.server.number(column),
                 self.table.name
             );
-            let values: Vec<Value> = std::iter::once(queue.into()).chain(values).collect();
             let ends = self.retry_after.map_or(0, |span| span.as_secs());
             let rows = self.table.server.rows(&select, &values).await?;
             Ok(rows
@@ -368,6 +364,42 @@ impl Driver for LaravelDatabase {
                 .server
                 .run(&format!("DELETE FROM {} WHERE queue = ?", self.table.name), &[queue.into()])
                 .await
+        })
+    }
+
+    fn sizes<'a>(&'a self, queue: &'a str) -> Promise<'a, Sizes> {
+        Box::pin(async move {
+            let at = seconds(unix());
+            let values = [Value::Number(at), Value::Number(at)];
+            let oldest = self.table.server.number("MIN(available_at)");
+            let (sizes, oldest) = self.table.all_sizes(queue, "queue", SHELVES, &values, &oldest).await?;
+            let waited = oldest.map(|oldest| u64::try_from(at - oldest.number()).unwrap_or(0));
+            Ok(Sizes { oldest_s: waited, ..sizes })
+        })
+    }
+
+    fn unpark<'a>(&'a self, queue: &'a str, id: Option<String>, retry: bool) -> Promise<'a, u64> {
+        Box::pin(async move {
+            let server = &self.table.server;
+            let select =
+                format!("SELECT {}, payload FROM {} WHERE queue = ?", server.number("id"), self.table.name);
+            let rows = server.rows(&select, &[parked_queue(queue)]).await?;
+            let meant = |row: &Row| {
+                let [number, Value::Text(payload)] = row.as_slice() else { return false };
+                let own = payload::read(payload).and_then(|read| read.id);
+                id.as_deref().is_none_or(|id| own == Some(id) || id.parse() == Ok(number.number()))
+            };
+            let ids: Vec<i64> = rows.iter().filter(|row| meant(row)).map(|row| row[0].number()).collect();
+            if ids.is_empty() {
+                return Ok(0);
+            }
+            let (table, ids) = (&self.table.name, list(&ids));
+            if retry {
+                let update = format!("UPDATE {table} SET queue = ?, attempts = 0 WHERE id IN ({ids})");
+                server.run(&update, &[queue.into()]).await
+            } else {
+                server.run(&format!("DELETE FROM {table} WHERE id IN ({ids})"), &[]).await
+            }
         })
     }
 

@@ -24,9 +24,9 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
 use super::clock::unix;
-use super::driver::{Driver, Fault, Listed, Promise, Settlement, Shelf, Ticked};
+use super::driver::{Driver, Fault, Listed, Promise, Settlement, Shelf, Sizes, Ticked};
 use super::sql::{Row, Target, Value};
-use super::table::{PARKED, Table, list, seconds};
+use super::table::{Table, list, parked_queue, seconds};
 use crate::desk::{Action, Leased};
 
 /// How a transport is set up.
@@ -86,6 +86,16 @@ impl SymfonyDoctrine {
         format!(
             "queue_name = ? AND (delivered_at IS NULL OR delivered_at < {time}) AND available_at <= {time}"
         )
+    }
+
+    /// Messages that wait, that are delayed, that were taken.
+    fn shelves(&self) -> [String; 3] {
+        let time = self.table.server.time_argument();
+        [
+            format!("delivered_at IS NULL AND available_at <= {time}"),
+            format!("delivered_at IS NULL AND available_at > {time}"),
+            "delivered_at IS NOT NULL".to_owned(),
+        ]
     }
 
     fn available_values(&self, at: i64) -> [Value; 3] {
@@ -172,8 +182,7 @@ impl SymfonyDoctrine {
         if !parks.is_empty() {
             let update =
                 format!("UPDATE {table} SET delivered_at = NULL, queue_name = ? WHERE {}", ours(&parks));
-            let parked = format!("{PARKED}{}", self.queue_name);
-            server.run_in(&mut begun, &update, &[parked.as_str().into()]).await?;
+            server.run_in(&mut begun, &update, &[parked_queue(&self.queue_name)]).await?;
         }
         for lease in leases {
             if let Action::Release(delay) = lease.action {
@@ -268,16 +277,10 @@ impl Driver for SymfonyDoctrine {
 
     fn tick<'a>(&'a self, _queue: &'a str) -> Promise<'a, Ticked> {
         Box::pin(async move {
-            let time = self.table.server.time_argument();
-            let conditions = [
-                format!("delivered_at IS NULL AND available_at <= {time}"),
-                format!("delivered_at IS NULL AND available_at > {time}"),
-                "delivered_at IS NOT NULL".to_owned(),
-            ];
             let at = self.shown(seconds(unix()));
-            let conditions = conditions.each_ref().map(String::as_str);
-            let sizes =
-                self.table.sizes(&self.queue_name, "queue_name", conditions, &[at.clone(), at]).await?;
+            let shelves = self.shelves();
+            let shelves = shelves.each_ref().map(String::as_str);
+            let sizes = self.table.sizes(&self.queue_name, "queue_name", shelves, &[at.clone(), at]).await?;
             Ok(Ticked { sizes, more: false, paused: false })
         })
     }
@@ -303,22 +306,14 @@ impl Driver for SymfonyDoctrine {
     ) -> Promise<'a, Vec<Listed>> {
         Box::pin(async move {
             let server = &self.table.server;
-            let time = server.time_argument();
-            let at = self.shown(seconds(unix()));
+            let (name, at) = (Value::from(self.queue_name.as_str()), self.shown(seconds(unix())));
+            let [waiting, delayed, reserved] = self.shelves();
             let (condition, column, values) = match shelf {
-                Shelf::Waiting => {
-                    (format!("delivered_at IS NULL AND available_at <= {time}"), None, vec![at])
-                }
-                Shelf::Delayed => (
-                    format!("delivered_at IS NULL AND available_at > {time}"),
-                    Some("available_at"),
-                    vec![at],
-                ),
-                Shelf::Reserved => ("delivered_at IS NOT NULL".to_owned(), Some("delivered_at"), Vec::new()),
-                Shelf::Parked => ("1 = 1".to_owned(), None, Vec::new()),
+                Shelf::Waiting => (waiting, None, vec![name, at]),
+                Shelf::Delayed => (delayed, Some("available_at"), vec![name, at]),
+                Shelf::Reserved => (reserved, Some("delivered_at"), vec![name]),
+                Shelf::Parked => ("1 = 1".to_owned(), None, vec![parked_queue(&self.queue_name)]),
             };
-            let parked = format!("{PARKED}{}", self.queue_name);
-            let queue_name = if shelf == Shelf::Parked { &parked } else { &self.queue_name };
             let select = format!(
                 "SELECT {}, body, headers, {}, {} FROM {} WHERE queue_name = ? AND {condition} \
                  ORDER BY available_at, id LIMIT {count} OFFSET {skip}",
@@ -327,16 +322,12 @@ impl Driver for SymfonyDoctrine {
                 column.map_or("NULL".to_owned(), |column| server.time(column)),
                 self.table.name
             );
-            let values: Vec<Value> = std::iter::once(queue_name.as_str().into()).chain(values).collect();
             let more = if shelf == Shelf::Reserved { seconds(self.redeliver_timeout) } else { 0 };
             let rows = server.rows(&select, &values).await?;
             let listed = |row: Row| {
                 let at = row.get(4).and_then(|text| self.second(text)).map(|at| at + more);
-                Listed {
-                    at: at.and_then(|at| u64::try_from(at).ok()),
-                    payload: self.leased(row).payload,
-                    reason: None,
-                }
+                let at = at.and_then(|at| u64::try_from(at).ok());
+                Listed { at, payload: self.leased(row).payload, reason: None }
             };
             Ok(rows.into_iter().map(listed).collect())
         })
@@ -346,6 +337,35 @@ impl Driver for SymfonyDoctrine {
         Box::pin(async move {
             let delete = format!("DELETE FROM {} WHERE queue_name = ?", self.table.name);
             self.table.server.run(&delete, &[self.queue_name.as_str().into()]).await
+        })
+    }
+
+    fn sizes<'a>(&'a self, _queue: &'a str) -> Promise<'a, Sizes> {
+        Box::pin(async move {
+            let at = seconds(unix());
+            let values = [self.shown(at), self.shown(at)];
+            let shelves = self.shelves();
+            let shelves = shelves.each_ref().map(String::as_str);
+            let oldest = self.table.server.time("MIN(available_at)");
+            let (sizes, oldest) =
+                self.table.all_sizes(&self.queue_name, "queue_name", shelves, &values, &oldest).await?;
+            let oldest = oldest.and_then(|oldest| self.second(&oldest));
+            Ok(Sizes { oldest_s: oldest.map(|oldest| u64::try_from(at - oldest).unwrap_or(0)), ..sizes })
+        })
+    }
+
+    fn unpark<'a>(&'a self, _queue: &'a str, id: Option<String>, retry: bool) -> Promise<'a, u64> {
+        Box::pin(async move {
+            let id = id.map(|id| id.parse::<i64>().unwrap_or(-1));
+            let which = id.map_or(String::new(), |id| format!(" AND id = {id}"));
+            let (table, parked) = (&self.table.name, parked_queue(&self.queue_name));
+            if retry {
+                let update = format!("UPDATE {table} SET queue_name = ? WHERE queue_name = ?{which}");
+                self.table.server.run(&update, &[self.queue_name.as_str().into(), parked]).await
+            } else {
+                let delete = format!("DELETE FROM {table} WHERE queue_name = ?{which}");
+                self.table.server.run(&delete, &[parked]).await
+            }
         })
     }
 

@@ -26,7 +26,7 @@ const WATCH: Duration = Duration::from_secs(1);
 const COUNT_SHARE: u32 = 20;
 
 /// The queue in which jobs lie that killed their workers. No worker is told to look there.
-pub(super) const PARKED: &str = "regie:parked:";
+const PARKED: &str = "regie:parked:";
 
 /// A table of jobs, and what its driver remembers.
 #[derive(Debug)]
@@ -108,6 +108,28 @@ impl Table {
         }
     }
 
+    /// The lengths of `queue` with what a tick leaves out: what is parked, and the moment of the oldest job that
+    /// waits, as `oldest` selects it.
+    pub(super) async fn all_sizes(
+        &self,
+        queue: &str,
+        column: &str,
+        conditions: [&str; 3],
+        values: &[Value],
+        oldest: &str,
+    ) -> Result<(Sizes, Option<Value>), Fault> {
+        self.counted.lock().await.retain(|(name, _)| name != queue);
+        let mut sizes = self.sizes(queue, column, conditions, values).await?;
+        let parked =
+            format!("SELECT {} FROM {} WHERE {column} = ?", self.server.number("COUNT(*)"), self.name);
+        let found = self.server.rows(&parked, &[parked_queue(queue)]).await?;
+        sizes.parked = found.first().map_or(0, |row| u64::try_from(row[0].number()).unwrap_or(0));
+        let oldest = format!("SELECT {oldest} FROM {} WHERE {} AND {column} = ?", self.name, conditions[0]);
+        let row = self.server.rows(&oldest, &[values[0].clone(), queue.into()]).await?.pop();
+        let oldest = row.and_then(|row| row.into_iter().next()).filter(|value| *value != Value::Null);
+        Ok((sizes, oldest))
+    }
+
     /// The lengths of `queue`: what the three `conditions` count in its rows, waiting, delayed and reserved. Where
     /// counting is slow, lengths of a while ago.
     pub(super) async fn sizes(
@@ -141,6 +163,11 @@ impl Table {
         }
         Ok(sizes)
     }
+}
+
+/// Where what is taken out of `queue` lies.
+pub(super) fn parked_queue(queue: &str) -> Value {
+    Value::Text(format!("{PARKED}{queue}"))
 }
 
 /// The journal while a step needs it.

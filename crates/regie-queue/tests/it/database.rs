@@ -100,9 +100,15 @@ async fn each_step_does_what_the_framework_does(kind: Kind) {
     let other = database.driver("first").reclaim("default").await.unwrap_err();
     assert!(other.to_string().contains("another runner works with it"), "{other}");
 
+    let sizes = heir.sizes("default").await.unwrap();
+    assert_eq!((sizes.delayed, sizes.parked), (1, 1));
+    assert_eq!(heir.list("default", Shelf::Parked, 0, 9).await.unwrap()[0].payload, payloads[6].as_bytes());
+    assert_eq!(heir.unpark("default", Some("u9".to_owned()), true).await.unwrap(), 0);
+    assert_eq!(heir.unpark("default", Some("7".to_owned()), true).await.unwrap(), 1);
+    assert_eq!(heir.sizes("default").await.unwrap().parked, 0);
     heir.push("default", vec![Bytes::from(job(9, ""))]).await.unwrap();
-    assert_eq!(heir.clear("default").await.unwrap(), 6);
-    assert_eq!(database.rows().await, [("regie:parked:default".to_owned(), 1, false)]);
+    assert_eq!(heir.clear("default").await.unwrap(), 7);
+    assert_eq!(database.rows().await, []);
 }
 
 async fn jobs_are_run_once(kind: Kind) {
@@ -125,7 +131,7 @@ async fn a_transport_s_messages(kind: Kind) {
     let database = Database::start(kind).await;
     let driver = database.transport("first");
     let message =
-        |number: usize| format!(r#"{{"body":"message é {number}","headers":{{"type":"App\\\\Note"}}}}"#);
+        |number: usize| format!(r#"{{"body":"message é {number}","headers":{{"type":"App\\Note"}}}}"#);
     driver.push("async", (0..6).map(|number| Bytes::from(message(number))).collect()).await.unwrap();
     assert_eq!(driver.reclaim("async").await.unwrap(), []);
     let wait = tokio::time::timeout(Duration::from_secs(10), driver.wait(&["async".to_owned()])).await;
@@ -153,7 +159,11 @@ async fn a_transport_s_messages(kind: Kind) {
     let found = heir.reclaim("async").await.unwrap();
     assert_eq!(found.iter().map(|job| job.payload.clone()).collect::<Vec<_>>(), [message(4), message(5)]);
     assert_eq!(heir.lease("async", 10).await.unwrap()[0].payload, message(1));
-    assert_eq!(heir.clear("async").await.unwrap(), 4);
+    let sizes = heir.sizes("async").await.unwrap();
+    assert_eq!((sizes.parked, sizes.oldest_s), (1, None));
+    assert_eq!(heir.unpark("async", None, true).await.unwrap(), 1);
+    assert!(heir.sizes("async").await.unwrap().oldest_s.is_some());
+    assert_eq!(heir.clear("async").await.unwrap(), 5);
 }
 
 #[tokio::test]

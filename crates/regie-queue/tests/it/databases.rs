@@ -182,13 +182,16 @@ fn mariadb(folder: &Path) -> (Target, Option<Child>) {
     let (data, socket) = (folder.join("data"), folder.join("mariadb.sock"));
     let mut install = unprivileged(Path::new("mariadb-install-db"));
     install.args(["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db"]);
-    done(install.arg(format!("--datadir={}", data.display())), PACKAGE);
+    // Both would write temporary tables to one folder for all, under names of their own making.
+    let own = format!("--tmpdir={}", folder.display());
+    done(install.arg(format!("--datadir={}", data.display())).arg(&own), PACKAGE);
     let mut server = unprivileged(Path::new("mariadbd"));
     server
         .args(["--no-defaults", "--skip-networking", "--innodb-buffer-pool-size=32M"])
         .args(["--innodb-flush-log-at-trx-commit=0", "--innodb-log-file-size=8M"])
         .arg(format!("--datadir={}", data.display()))
         .arg(format!("--socket={}", socket.display()))
+        .arg(own)
         .stdout(Stdio::null())
         .stderr(Stdio::null());
     let process = server.spawn().unwrap_or_else(|_| panic!("it is missing: apt-get install {PACKAGE}"));
