@@ -538,6 +538,9 @@ impl Engine {
         }
         self.replicate(false);
         self.ping_replicas();
+        if !self.tracked.is_empty() {
+            self.trim_tracked();
+        }
         for database in &mut self.databases {
             if database.table.is_moving() {
                 for _ in 0..100 {

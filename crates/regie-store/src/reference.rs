@@ -10,7 +10,16 @@ use std::fmt::Write;
 pub fn reference() -> String {
     let mut page = String::from(
         "# Commands of the store\n\n<!-- Written from the command table; see crates/regie-store/src/reference.rs. -->\n\n\
-         The store answers as Redis 7.0 does. What is not listed here is answered with `ERR unknown command`.\n\n",
+         The store answers as Redis 7.0 does. What is not listed here is answered with `ERR unknown command`.\n\n\
+         What differs:\n\n\
+         - It leads others (a Redis can be its replica) but follows none: `REPLICAOF` takes only `NO ONE`. A replica that\n  \
+           was cut off starts anew, and the server stands still while the first copy is made.\n\
+         - There is no cluster, and there are no modules; `CLUSTER` and `MODULE LOAD` answer with an error.\n\
+         - `MIGRATE` answers with an error when there is something to move: use the import and export of the command\n  \
+           line.\n\
+         - Big values are freed on another thread, whatever the `lazyfree` settings say.\n\
+         - `COMMAND DOCS` tells summary, version and group, not the arguments.\n\
+         - Fields of hashes have no deadlines of their own (`HEXPIRE`).\n\n",
     );
     let mut groups: Vec<&str> = COMMANDS.iter().map(|row| row.group).collect();
     groups.sort_unstable();

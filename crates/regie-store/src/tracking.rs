@@ -42,6 +42,11 @@ impl Engine {
         for key in keys {
             self.tracked.entry(key).or_default().insert(client);
         }
+        self.trim_tracked();
+    }
+
+    /// Forgets keys above the limit, and tells those who have read them.
+    pub(crate) fn trim_tracked(&mut self) {
         let limit: usize = self.config.get("tracking-table-max-keys").parse().unwrap_or(0);
         while limit > 0 && self.tracked.len() > limit {
             let Some(key) = self.tracked.keys().next().cloned() else { break };

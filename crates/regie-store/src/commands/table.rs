@@ -3,8 +3,8 @@
 
 use super::{
     acl, bits, clients, connection, debug, functions, geo, hashes, hyperloglog, info, introspection, keys,
-    latency, lists, memory, pubsub, replication, scripting, server, sets, sorted_sets, stream_groups,
-    streams, strings, transactions,
+    latency, lists, memory, pubsub, replication, scripting, server, sets, sorted_set_algebra, sorted_sets,
+    stream_groups, streams, strings, transactions,
 };
 use crate::command::{Command, Flags, Run};
 use crate::command_keys::{Access, Begin, Find, KeySpec};
@@ -241,12 +241,12 @@ pub(crate) static COMMANDS: &[Command] = &[
     row("zadd", -4, flags(&[W, OOM, F]), &[at(UPDATE, 1)], ("sorted-set", "sortedset"), "1.2.0", "Adds members or changes their scores.", sorted_sets::zadd),
     row("zcard", 2, flags(&[R, F]), &[at(LOOK, 1)], ("sorted-set", "sortedset"), "1.2.0", "Answers with the number of members.", sorted_sets::zcard),
     row("zcount", 4, flags(&[R, F]), &[at(READ, 1)], ("sorted-set", "sortedset"), "2.0.0", "Counts the members within a range of scores.", sorted_sets::zcount),
-    row("zdiff", -3, R, &[counted(READ, 1)], ("sorted-set", "sortedset"), "6.2.0", "Reads what is in the first sorted set and in no other.", sorted_sets::zdiff),
-    row("zdiffstore", -4, flags(&[W, OOM]), &[at(PUT, 1), counted(READ, 2)], ("sorted-set", "sortedset"), "6.2.0", "Stores what is in the first sorted set and in no other.", sorted_sets::zdiffstore),
+    row("zdiff", -3, R, &[counted(READ, 1)], ("sorted-set", "sortedset"), "6.2.0", "Reads what is in the first sorted set and in no other.", sorted_set_algebra::zdiff),
+    row("zdiffstore", -4, flags(&[W, OOM]), &[at(PUT, 1), counted(READ, 2)], ("sorted-set", "sortedset"), "6.2.0", "Stores what is in the first sorted set and in no other.", sorted_set_algebra::zdiffstore),
     row("zincrby", 4, flags(&[W, OOM, F]), &[at(CHANGE, 1)], ("sorted-set", "sortedset"), "1.2.0", "Adds an amount to a member's score.", sorted_sets::zincrby),
-    row("zinter", -3, R, &[counted(READ, 1)], ("sorted-set", "sortedset"), "6.2.0", "Reads what is in all sorted sets.", sorted_sets::zinter),
-    row("zintercard", -3, R, &[counted(READ, 1)], ("sorted-set", "sortedset"), "7.0.0", "Counts what is in all sorted sets.", sorted_sets::zintercard),
-    row("zinterstore", -4, flags(&[W, OOM]), &[at(PUT, 1), counted(READ, 2)], ("sorted-set", "sortedset"), "2.0.0", "Stores what is in all sorted sets.", sorted_sets::zinterstore),
+    row("zinter", -3, R, &[counted(READ, 1)], ("sorted-set", "sortedset"), "6.2.0", "Reads what is in all sorted sets.", sorted_set_algebra::zinter),
+    row("zintercard", -3, R, &[counted(READ, 1)], ("sorted-set", "sortedset"), "7.0.0", "Counts what is in all sorted sets.", sorted_set_algebra::zintercard),
+    row("zinterstore", -4, flags(&[W, OOM]), &[at(PUT, 1), counted(READ, 2)], ("sorted-set", "sortedset"), "2.0.0", "Stores what is in all sorted sets.", sorted_set_algebra::zinterstore),
     row("zlexcount", 4, flags(&[R, F]), &[at(READ, 1)], ("sorted-set", "sortedset"), "2.8.9", "Counts the members within a range of names.", sorted_sets::zlexcount),
     row("zmpop", -4, W, &[counted(TAKE, 1)], ("sorted-set", "sortedset"), "7.0.0", "Pops members of the first sorted set that has some.", sorted_sets::zmpop),
     row("zmscore", -3, flags(&[R, F]), &[at(READ, 1)], ("sorted-set", "sortedset"), "6.2.0", "Reads the scores of several members.", sorted_sets::zmscore),
@@ -268,8 +268,8 @@ pub(crate) static COMMANDS: &[Command] = &[
     row("zrevrank", 3, flags(&[R, F]), &[at(READ, 1)], ("sorted-set", "sortedset"), "2.0.0", "Answers with a member's place from the highest.", sorted_sets::zrevrank),
     row("zscan", -3, R, &[at(READ, 1)], ("sorted-set", "sortedset"), "2.8.0", "Walks over members and scores.", sorted_sets::zscan).tips("nondeterministic_output"),
     row("zscore", 3, flags(&[R, F]), &[at(READ, 1)], ("sorted-set", "sortedset"), "1.2.0", "Reads a member's score.", sorted_sets::zscore),
-    row("zunion", -3, R, &[counted(READ, 1)], ("sorted-set", "sortedset"), "6.2.0", "Reads what is in any of the sorted sets.", sorted_sets::zunion),
-    row("zunionstore", -4, flags(&[W, OOM]), &[at(PUT, 1), counted(READ, 2)], ("sorted-set", "sortedset"), "2.0.0", "Stores what is in any of the sorted sets.", sorted_sets::zunionstore),
+    row("zunion", -3, R, &[counted(READ, 1)], ("sorted-set", "sortedset"), "6.2.0", "Reads what is in any of the sorted sets.", sorted_set_algebra::zunion),
+    row("zunionstore", -4, flags(&[W, OOM]), &[at(PUT, 1), counted(READ, 2)], ("sorted-set", "sortedset"), "2.0.0", "Stores what is in any of the sorted sets.", sorted_set_algebra::zunionstore),
     row("discard", 1, flags(&[NOSC, LOAD, STALE, F, BUSY]), &[], ("transactions", "transaction"), "2.0.0", "Forgets the queued commands.", transactions::discard),
     row("exec", 1, flags(&[NOSC, LOAD, STALE, NOSLOW]), &[], ("transactions", "transaction"), "1.2.0", "Runs the queued commands.", transactions::exec),
     row("multi", 1, flags(&[NOSC, LOAD, STALE, F, BUSY]), &[], ("transactions", "transaction"), "1.2.0", "Begins to queue commands.", transactions::multi),
