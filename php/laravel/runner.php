@@ -17,6 +17,7 @@ use Illuminate\Queue\MaxAttemptsExceededException;
 use Illuminate\Queue\Queue;
 use Illuminate\Queue\Worker;
 use Illuminate\Queue\WorkerOptions;
+use Illuminate\Support\Str;
 use RuntimeException;
 use Throwable;
 use UnexpectedValueException;
@@ -115,7 +116,7 @@ final class Runner
         $this->recorded = false;
         $decoded = json_decode($payload, true);
         if (!is_array($decoded) || !is_string($decoded['job'] ?? null)) {
-            return $this->refuse($header, $payload);
+            return $this->refuse($header, $payload, $decoded);
         }
         $options = $this->options($header);
         $job = $this->job($header, $payload, $decoded);
@@ -208,9 +209,17 @@ final class Runner
         );
     }
 
-    /** A payload that is none of Laravel's cannot be run by anybody: it goes to the failed jobs as it is. */
-    private function refuse(array $header, string $payload): array
+    /** A payload that is none of Laravel's cannot be run by anybody: it goes to the failed jobs. */
+    private function refuse(array $header, string $payload, mixed $decoded): array
     {
+        if (!is_string($decoded['uuid'] ?? null)) {
+            // Laravel keeps failed jobs by their id; one without gets an envelope that has it.
+            $payload = json_encode([
+                'uuid' => (string) Str::uuid(),
+                'displayName' => 'unreadable payload',
+                'data' => ['payload' => $payload],
+            ], JSON_INVALID_UTF8_SUBSTITUTE);
+        }
         $thrown = new UnexpectedValueException('The payload of this job is not one of Laravel\'s.');
         $outcome = ['do' => 'release', 'delay' => self::UNRECORDED_DELAY];
         try {

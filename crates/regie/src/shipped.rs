@@ -30,7 +30,11 @@ const FILES: &[(&str, &str)] = files![
     "laravel/schedule.php"
     "shared/loop.php"
     "symfony/boot.php"
+    "symfony/console.php"
+    "symfony/describe.php"
+    "symfony/held.php"
     "symfony/jobs.php"
+    "symfony/runner.php"
     "symfony/runtime.php"
 ];
 

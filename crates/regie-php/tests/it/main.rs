@@ -3,6 +3,7 @@
 mod behaviours;
 mod client;
 mod faults;
+mod jobs;
 mod lane;
 mod lifecycle;
 mod messages;
