@@ -38,6 +38,9 @@ pub struct Application {
     /// Horizon, where Laravel has it.
     #[serde(default)]
     pub horizon: Option<Horizon>,
+    /// PHP's time zone.
+    #[serde(default)]
+    pub timezone: Option<String>,
 }
 
 /// Horizon.
@@ -62,6 +65,91 @@ pub struct Connection {
     /// The Redis server.
     #[serde(default)]
     pub server: Option<Server>,
+    /// The table of a `database` connection.
+    #[serde(default)]
+    pub table: Option<String>,
+    /// The database of one.
+    #[serde(default)]
+    pub database: Option<Database>,
+}
+
+/// A database, as the framework's client reaches it: with Laravel's names of the values, or Doctrine's.
+#[derive(Debug, Clone, Deserialize, Default, PartialEq, Eq)]
+#[serde(default)]
+pub struct Database {
+    /// `sqlite`, `mysql`, `mariadb`, `pgsql`, or PDO's and Doctrine's names of these.
+    pub driver: String,
+    /// The host. Several, for reading and writing, are left to the framework.
+    pub host: serde_json::Value,
+    /// The port, as number or text.
+    pub port: serde_json::Value,
+    /// The database; of SQLite its file.
+    #[serde(alias = "dbname", alias = "path")]
+    pub database: Option<String>,
+    /// The user.
+    #[serde(alias = "user")]
+    pub username: Option<String>,
+    /// The password.
+    pub password: Option<String>,
+    /// A socket in the file system.
+    pub unix_socket: Option<String>,
+    /// What Laravel puts before the names of tables.
+    pub prefix: Option<String>,
+    /// Whether PostgreSQL is spoken to over TLS.
+    pub sslmode: Option<String>,
+}
+
+/// Which database servers are driven.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Engine {
+    /// A file.
+    Sqlite,
+    /// MySQL or MariaDB.
+    Mysql,
+    /// PostgreSQL.
+    Postgres,
+}
+
+impl Database {
+    /// Which it is; none when it is none of these.
+    #[must_use]
+    pub fn engine(&self) -> Option<Engine> {
+        match self.driver.as_str() {
+            "sqlite" | "pdo_sqlite" | "sqlite3" => Some(Engine::Sqlite),
+            "mysql" | "mariadb" | "pdo_mysql" | "mysqli" => Some(Engine::Mysql),
+            "pgsql" | "pdo_pgsql" => Some(Engine::Postgres),
+            _ => None,
+        }
+    }
+
+    /// The port that was named.
+    #[must_use]
+    pub fn port(&self) -> Option<u16> {
+        match &self.port {
+            serde_json::Value::Number(number) => number.as_u64().and_then(|port| port.try_into().ok()),
+            serde_json::Value::String(text) => text.parse().ok(),
+            _ => None,
+        }
+    }
+
+    /// Why it cannot be driven from here; none when it can.
+    fn obstacle(&self) -> Option<String> {
+        let Some(engine) = self.engine() else {
+            return Some(format!("Régie does not speak to \"{}\"", self.driver));
+        };
+        let is_file = self.database.as_deref().is_some_and(|path| path.starts_with('/'));
+        match (engine, &self.host) {
+            (Engine::Sqlite, _) if !is_file => Some("its database is no file".to_owned()),
+            (Engine::Sqlite, _) => None,
+            (_, serde_json::Value::Array(_) | serde_json::Value::Object(_)) => {
+                Some("its database has several hosts".to_owned())
+            }
+            _ if matches!(self.sslmode.as_deref(), Some("require" | "verify-ca" | "verify-full")) => {
+                Some("its database is spoken to over TLS".to_owned())
+            }
+            _ => None,
+        }
+    }
 }
 
 /// One of Symfony's transports.
@@ -90,6 +178,15 @@ pub struct Transport {
     /// How the client writes values: 1 is PHP's serialize().
     #[serde(default = "one")]
     pub serializer: u32,
+    /// The table of a Doctrine transport.
+    #[serde(default)]
+    pub table_name: Option<String>,
+    /// The name by which its messages are told from those of other transports.
+    #[serde(default)]
+    pub queue_name: Option<String>,
+    /// The database of one.
+    #[serde(default)]
+    pub database: Option<Database>,
 }
 
 const fn yes() -> bool {
@@ -189,6 +286,7 @@ impl Application {
             let queue = queue.or(found.queue.as_deref()).unwrap_or("default").to_owned();
             let how = match found.driver.as_str() {
                 "redis" => redis(found.server.as_ref()),
+                "database" => database(found.database.as_ref()),
                 other => How::Foreign(format!("Régie does not drive \"{other}\" itself")),
             };
             out.push(Source { connection: connection.to_owned(), queue, how });
@@ -210,6 +308,7 @@ impl Application {
             }
             let how = match (found.driver.as_str(), found.serializer) {
                 ("redis", 0 | 1) => redis(found.server.as_ref()),
+                ("doctrine", _) => database(found.database.as_ref()),
                 ("redis", _) => How::Foreign("its client serializes values in a way of its own".to_owned()),
                 (other, _) => How::Foreign(format!("Régie does not drive \"{other}\" itself")),
             };
@@ -234,6 +333,11 @@ fn redis(server: Option<&Server>) -> How {
         return How::Foreign(format!("its client stores values as {name}"));
     }
     How::Ours
+}
+
+fn database(database: Option<&Database>) -> How {
+    let Some(database) = database else { return How::Foreign("its database is not known".to_owned()) };
+    database.obstacle().map_or(How::Ours, How::Foreign)
 }
 
 fn unknown<'a>(

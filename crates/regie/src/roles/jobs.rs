@@ -15,20 +15,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use jiff::tz::TimeZone;
 use nix::fcntl::{Flock, FlockArg};
 use regie_config::settings::Workers;
 use regie_core::{Exit, Secret};
 use regie_pool::{Address as PoolAddress, Pool, PoolSettings, QueueLimits};
-use regie_queue::application::{Application, Framework, How, Server, Source};
+use regie_queue::application::{Application, Database, Engine, Framework, How, Server, Source};
 use regie_queue::mark::Mark;
 use regie_queue::message::Options;
 use regie_queue::plan::Order;
 use regie_queue::shell::control::{self, Desk, Served};
 use regie_queue::shell::driver::Driver;
 use regie_queue::shell::executor::PoolExecutor;
+use regie_queue::shell::laravel_database::{self, LaravelDatabase};
 use regie_queue::shell::laravel_redis::{self, LaravelRedis};
 use regie_queue::shell::redis::{Address, Endpoint};
 use regie_queue::shell::runner::{self, Queue};
+use regie_queue::shell::sql::{Account, Target};
+use regie_queue::shell::symfony_doctrine::{self, SymfonyDoctrine};
 use tokio::process::Command;
 
 use super::gateway::stop;
@@ -169,7 +173,7 @@ fn start(
             How::Ours => {
                 let driver = drivers
                     .entry(source.connection.clone())
-                    .or_insert_with(|| driver(application, &source.connection, mark))
+                    .or_insert_with(|| driver(site, application, &source.connection, mark))
                     .clone();
                 let served = Served { name: source.queue.clone(), driver: driver.clone() };
                 started.desk.queues.insert(full, served);
@@ -233,8 +237,29 @@ async fn describe(executor: &PoolExecutor) -> Application {
     }
 }
 
-fn driver(application: &Application, connection: &str, mark: Mark) -> Arc<dyn Driver> {
-    let found = application.connections.get(connection);
+/// The driver of a connection or transport that is ours.
+fn driver(site: &Site, application: &Application, name: &str, mark: Mark) -> Arc<dyn Driver> {
+    let journal = site.state_dir().join("jobs").join(format!("{}.leases", file_name(name)));
+    if let Some(found) = application.transports.get(name).filter(|found| found.driver == "doctrine") {
+        return SymfonyDoctrine::new(symfony_doctrine::Settings {
+            target: target(found.database.as_ref()),
+            table: found.table_name.clone().unwrap_or_else(|| "messenger_messages".to_owned()),
+            queue_name: found.queue_name.clone().unwrap_or_else(|| "default".to_owned()),
+            redeliver_timeout: Duration::from_secs(found.redeliver_timeout.unwrap_or(3600)),
+            zone: zone(application.timezone.as_deref()),
+            journal,
+        });
+    }
+    let found = application.connections.get(name);
+    if let Some(found) = found.filter(|found| found.driver == "database") {
+        let prefix = found.database.as_ref().and_then(|database| database.prefix.clone()).unwrap_or_default();
+        return LaravelDatabase::new(laravel_database::Settings {
+            target: target(found.database.as_ref()),
+            table: format!("{prefix}{}", found.table.as_deref().unwrap_or("jobs")),
+            retry_after: found.retry_after.map(Duration::from_secs),
+            journal,
+        });
+    }
     let server = found.and_then(|found| found.server.clone()).unwrap_or_default();
     Arc::new(LaravelRedis::new(laravel_redis::Settings {
         endpoint: endpoint(&server),
@@ -242,6 +267,36 @@ fn driver(application: &Application, connection: &str, mark: Mark) -> Arc<dyn Dr
         retry_after: found.and_then(|found| found.retry_after).map(Duration::from_secs),
         mark,
     }))
+}
+
+/// A name as a part of a file's name.
+fn file_name(name: &str) -> String {
+    name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).collect()
+}
+
+/// The zone in which Doctrine's times are written.
+fn zone(name: Option<&str>) -> TimeZone {
+    name.and_then(|name| TimeZone::get(name).ok()).unwrap_or(TimeZone::UTC)
+}
+
+fn target(database: Option<&Database>) -> Target {
+    let database = database.cloned().unwrap_or_default();
+    let engine = database.engine().unwrap_or(Engine::Sqlite);
+    let name = database.database.clone().unwrap_or_default();
+    let socket = database.unix_socket.clone().filter(|path| !path.is_empty());
+    let host = socket.or_else(|| database.host.as_str().filter(|host| !host.is_empty()).map(str::to_owned));
+    let account = |port| Account {
+        host: host.clone().unwrap_or_else(|| "127.0.0.1".to_owned()),
+        port: database.port().unwrap_or(port),
+        user: database.username.clone().unwrap_or_default(),
+        password: Secret::new(database.password.clone().unwrap_or_default()),
+        database: name.clone(),
+    };
+    match engine {
+        Engine::Sqlite => Target::Sqlite(name.into()),
+        Engine::Mysql => Target::Mysql(account(3306)),
+        Engine::Postgres => Target::Postgres(account(5432)),
+    }
 }
 
 fn endpoint(server: &Server) -> Endpoint {
