@@ -7,6 +7,7 @@ use crate::stats::Goal;
 pub(crate) enum Mode {
     Classic,
     Worker,
+    Rewind,
 }
 
 /// What is served.
@@ -113,7 +114,7 @@ const LARAVEL: Load = Load {
 const NO_SLOWER: Goal = Goal::RatioAtLeast(0.95);
 
 /// All of them, in the order of the report.
-pub(crate) const SCENARIOS: [Scenario; 14] = [
+pub(crate) const SCENARIOS: [Scenario; 15] = [
     Scenario {
         name: "hello",
         about: "hello world in classic mode, 4 workers, 32 connections",
@@ -140,6 +141,15 @@ pub(crate) const SCENARIOS: [Scenario; 14] = [
         kind: Kind::Load(Load {
             mode: Mode::Worker,
             requests_goal: Some(Goal::RatioAtLeast(6.5)),
+            ..LARAVEL
+        }),
+    },
+    Scenario {
+        name: "laravel-rewind",
+        about: "the same route, rewind mode on our side",
+        kind: Kind::Load(Load {
+            mode: Mode::Rewind,
+            requests_goal: Some(Goal::RatioAtLeast(5.0)),
             ..LARAVEL
         }),
     },
@@ -249,7 +259,7 @@ mod tests {
         assert_eq!(names(&["hello"]), ["hello"]);
         assert_eq!(
             names(&["laravel", "h2"]),
-            ["laravel-classic", "laravel-worker", "laravel-uncached", "h2"]
+            ["laravel-classic", "laravel-worker", "laravel-rewind", "laravel-uncached", "h2"]
         );
         assert!(chosen(&["helo".to_owned()]).unwrap_err().contains("no scenario helo"));
     }

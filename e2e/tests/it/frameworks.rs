@@ -1,4 +1,4 @@
-//! Laravel and Symfony of Debian's packages, in classic and in worker mode: the same answers.
+//! Laravel and Symfony of Debian's packages, in classic, worker and rewind mode: the same answers.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -133,6 +133,47 @@ fn laravel_in_worker_mode() {
         served.insert((json["pid"].as_i64(), json["worker"].as_i64()));
     }
     assert_eq!(served.len(), 10, "the application stays and counts its requests: {served:?}");
+}
+
+/// Nothing that has served a request is in the snapshot: each of many visitors gets a token, a session and an empty form
+/// of their own.
+fn visitors_are_strangers(site: &Site, count: usize) {
+    let mut tokens = BTreeSet::new();
+    let mut sessions = BTreeSet::new();
+    for _ in 0..count {
+        let mut visitor = Visitor::new(site);
+        let notes = visitor.get("/notes").text();
+        tokens.insert(between(&notes, "name=\"_token\" value=\"", "\"").unwrap_or_default().to_owned());
+        sessions.extend(visitor.cookies.iter().map(|(_, value)| value.clone()));
+        assert!(notes.contains("name=\"author\" value=\"\""), "no old input: {notes}");
+        assert!(!notes.contains("Thank you."), "no flashed message: {notes}");
+    }
+    assert_eq!(tokens.len(), count, "one token for each visitor");
+    assert!(sessions.len() >= count);
+}
+
+#[test]
+fn laravel_in_rewind_mode() {
+    let app = migrated_laravel();
+    let site = Site::up(app.path(), "[php.web]\nmode = \"rewind\"\nworkers = 2\n");
+    assert!(site.printed().contains("rewind mode"), "{}", site.printed());
+    visitors_are_strangers(&site, 1000);
+    laravel_behaves(&site);
+    nobody_is_mixed_up(&site, 20);
+    let mut visitor = Visitor::new(&site);
+    let pids: BTreeSet<Option<i64>> = (0..20).map(|_| visitor.json("/json")["pid"].as_i64()).collect();
+    assert!(pids.len() <= 2, "workers stay: {pids:?}");
+}
+
+#[test]
+fn symfony_in_rewind_mode() {
+    let app = App::named("symfony");
+    let site = Site::up(app.path(), "[php.web]\nmode = \"rewind\"\nworkers = 2\n");
+    symfony_behaves(&site);
+    nobody_is_mixed_up(&site, 20);
+    let mut visitor = Visitor::new(&site);
+    let served: Vec<i64> = (0..8).filter_map(|_| visitor.json("/json")["served"].as_i64()).collect();
+    assert_eq!(served, [1; 8], "each request is the kernel's first");
 }
 
 fn symfony_behaves(site: &Site) {

@@ -194,6 +194,7 @@ pub(crate) fn regie(
     let ini: Vec<String> = INI.iter().map(|(name, value)| format!("\"{name}\" = \"{value}\"")).collect();
     let pool = match (mode, site.worker_script) {
         (Mode::Worker, Some(script)) => format!("mode = \"worker\"\nscript = \"{script}\"\nmax_requests = 0"),
+        (Mode::Rewind, _) => "mode = \"rewind\"".to_owned(),
         _ => "mode = \"classic\"".to_owned(),
     };
     let config = format!(

@@ -25,3 +25,114 @@ fn each_request_finds_what_the_boot_left() {
     assert_eq!(random.len(), 50 * 4, "no number came twice: {answers:?}");
     assert!(!pool.log().contains("put back"), "{}", pool.log());
 }
+
+/// What `torture.php` can do to a process.
+const WAYS: [&str; 38] = [
+    "static",
+    "global",
+    "object",
+    "ini",
+    "constant",
+    "class",
+    "autoload",
+    "handler",
+    "wrapper",
+    "locale",
+    "umask",
+    "cwd",
+    "files",
+    "close",
+    "sqlite",
+    "leak",
+    "huge",
+    "timezone",
+    "environment",
+    "shutdown",
+    "destructor",
+    "buffer",
+    "mbstring",
+    "libxml",
+    "random",
+    "curl",
+    "gc",
+    "header",
+    "session",
+    "recursion",
+    "fiber",
+    "generator",
+    "child",
+    "pattern",
+    "include",
+    "context",
+    "superglobal",
+    "openssl",
+];
+/// What ends the script before its end; the last two replace the worker.
+const ENDS: [&str; 3] = ["exit", "exception", "memory"];
+
+/// Numbers that a seed decides (splitmix64).
+struct Dice(u64);
+
+impl Dice {
+    fn throw(&mut self, sides: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        usize::try_from((mixed ^ (mixed >> 31)) % sides as u64).unwrap()
+    }
+}
+
+fn number(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
+/// Resident pages that are the process's own, and open descriptors.
+fn weight(pid: i32) -> (u64, usize) {
+    let statm = std::fs::read_to_string(format!("/proc/{pid}/statm")).unwrap();
+    let mut words = statm.split(' ').map(|word| word.parse::<u64>().unwrap());
+    let (resident, shared) = (words.nth(1).unwrap(), words.next().unwrap());
+    (resident - shared, std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count())
+}
+
+/// Each request soils its process in random ways, and is answered as classic mode answers it. The second half, in which
+/// nothing kills a worker, is served by one process, whose memory and descriptors do not grow.
+#[test]
+fn whatever_a_request_does_the_next_is_answered_as_in_classic_mode() {
+    let (requests, seed) = (number("REGIE_TORTURE", 400), number("REGIE_SEED", 20_261_121));
+    let (rewind, _) = one("torture.php", &[]);
+    let classic = Pool::start(Mode::Classic, "torture.php", &["--workers", "1"]);
+    let mut dice = Dice(seed);
+    let (mut early, mut served_by) = (None, 0);
+    for round in 0..requests {
+        let mut ways: Vec<&str> = Vec::new();
+        for _ in 0..=dice.throw(8) {
+            let way = WAYS[dice.throw(WAYS.len())];
+            // Most can be done once only.
+            if !ways.contains(&way) {
+                ways.push(way);
+            }
+        }
+        if round < requests / 2 && dice.throw(20) == 0 {
+            ways.push(ENDS[dice.throw(ENDS.len())]);
+        }
+        let uri = format!("/?do={}", ways.join(","));
+        let expected = classic.ask(&classic.get(&uri));
+        let answer = rewind.ask(&rewind.get(&uri));
+        let what = format!("round {round} of seed {seed}, {uri}; {}", rewind.log());
+        assert_eq!(answer.text(), expected.text(), "{what}");
+        assert_eq!(
+            (answer.status, answer.header("X-Last")),
+            (expected.status, expected.header("X-Last")),
+            "{what}"
+        );
+        if round == requests / 2 + requests / 10 {
+            served_by = rewind.workers()[0];
+            early = Some(weight(served_by));
+        }
+    }
+    assert!(!rewind.log().contains("not put back"), "{}", rewind.log());
+    assert_eq!(rewind.workers()[0], served_by, "seed {seed}: {}", rewind.log());
+    let (early, late) = (early.unwrap(), weight(served_by));
+    assert!(late.0 < early.0 + 1024, "pages of its own grew from {} to {}", early.0, late.0);
+    assert_eq!(late.1, early.1, "descriptors");
+}
