@@ -2,7 +2,7 @@
 CARGO ?= cargo
 PORT ?= 8000
 
-.PHONY: help run build release test setup fmt lint docs unit e2e bench-http bench-store install clean
+.PHONY: help run build release test setup fmt lint docs unit e2e bench-http bench-store torture install clean
 
 help: ## Say what there is
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ unit: build ## Tests of the crates
 
 e2e: build ## Tests of the real programs with real clients
 	$(CARGO) test -p regie-e2e
+
+torture: build ## Rewind mode beside classic mode: REQUESTS=100000 SEED=1
+	REGIE_TORTURE=$(or $(REQUESTS),100000) REGIE_SEED=$(or $(SEED),1) $(CARGO) test -p regie-php --test it whatever_a_request_does
 
 bench-http: release ## Requests per second and latency beside nginx + php-fpm
 	@scripts/setup test

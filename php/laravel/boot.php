@@ -48,6 +48,13 @@ foreach ($services as $service) {
     }
 }
 
+// The first use of OpenSSL reads its tables, and it keeps no state of what it has encrypted.
+try {
+    $app->make('encrypter')->decrypt($app->make('encrypter')->encrypt('warm'));
+} catch (\Throwable) {
+    // Without a key the application tells its visitors.
+}
+
 // To look for what is not there compiles every route.
 try {
     $app->make('router')->getRoutes()->match(Request::create('/' . bin2hex(random_bytes(8))));

@@ -48,6 +48,10 @@ pub(crate) struct Options {
     #[arg(long, value_name = "FILE", required_if_eq_any([("mode", "worker"), ("mode", "rewind")]))]
     pub(crate) script: Option<PathBuf>,
 
+    /// Rewind mode: how written pages are found. none: they are not, and each request boots the application.
+    #[arg(long, value_enum, default_value_t = Tracker::Auto)]
+    pub(crate) tracker: Tracker,
+
     /// Number of worker processes; auto is twice the number of CPUs, at least 4. MIN-MAX: more when requests wait, fewer
     /// when nobody needs them.
     #[arg(long, value_name = "N|MIN-MAX|auto", default_value = "auto", value_parser = parse_workers)]
@@ -155,6 +159,15 @@ pub(crate) enum Mode {
     Worker,
     /// A script that boots once; each request begins where the boot ended.
     Rewind,
+}
+
+/// How written pages are found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Tracker {
+    /// In the best way that the kernel has.
+    Auto,
+    /// Not at all.
+    None,
 }
 
 /// Where to listen.

@@ -82,7 +82,7 @@ fn resets(options: &Options) -> u32 {
 /// What the engine is started with.
 pub(crate) struct Start {
     pub(crate) settings: &'static Settings,
-    /// The worker script; absent in classic mode.
+    /// The script of all requests; absent in classic mode, where each names its own.
     pub(crate) worker_script: Text,
 }
 
@@ -90,7 +90,7 @@ pub(crate) struct Start {
 pub(crate) fn settings(options: &Options, script: Option<&Path>, is_root: bool) -> Start {
     let worker = options.mode == Mode::Worker;
     let path = script.map(|path| path.to_string_lossy().into_owned()).unwrap_or_default();
-    let worker_script = if options.mode == Mode::Classic { Text::ABSENT } else { text(&path) };
+    let worker_script = if script.is_some() { text(&path) } else { Text::ABSENT };
     let folder = ini_folder(options);
     let mut env: Vec<Param> = options.env.iter().map(|(name, value)| param(name, value)).collect();
     if worker {

@@ -37,7 +37,7 @@ const EXIT_BOOT_FAILED: i32 = 70;
 const EXIT_APOLOGIZED: i32 = 71;
 
 /// Runs the pool until it is told to stop.
-pub(crate) fn run(options: Options) -> Result<(), Fatal> {
+pub(crate) fn run(mut options: Options) -> Result<(), Fatal> {
     let (origin, inherited) = (Origin::remember(), Inherited::from_env());
     log::name_pool(&options.pool);
     log::reopen(options.log.as_deref());
@@ -46,6 +46,7 @@ pub(crate) fn run(options: Options) -> Result<(), Fatal> {
     let notify = Notify::new(std::env::var("NOTIFY_SOCKET").ok().as_deref());
     let identity = setup::find_identity(&options)?;
     let script = setup::find_script(&options)?;
+    options.mode = setup::mode_that_works(&options);
     let start = engine::settings(&options, script.as_deref(), Uid::effective().is_root());
     if generation::is_trial() {
         // SAFETY: the settings live as long as the process, and there is no other thread.

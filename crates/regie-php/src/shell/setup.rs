@@ -15,8 +15,10 @@ use regie_lane::Lane;
 
 use super::area::Area;
 use super::listen;
+use super::log::{self, Level};
+use super::template::Why;
 use crate::machine::Limits;
-use crate::options::{Listen, Mode, Options};
+use crate::options::{Listen, Mode, Options, Tracker};
 use crate::scoreboard::{Board, Slot};
 
 /// Why the program ends.
@@ -102,6 +104,33 @@ pub(crate) fn place(options: &Options) -> String {
         (Some(Listen::Tcp(address)), _) => address.to_string(),
         (None, name) => format!("the socket {}", name.as_deref().unwrap_or("?")),
     }
+}
+
+/// Rewind mode needs to know which pages were written. Where the kernel does not tell, the pool runs in classic mode, its
+/// script for each request.
+pub(crate) fn mode_that_works(options: &Options) -> Mode {
+    if options.mode != Mode::Rewind {
+        return options.mode;
+    }
+    let mut why = Why::new();
+    let (room, size) = why.room();
+    // SAFETY: `why` has room, and the name is a static text.
+    let name = unsafe { regie_php_sys::regie_rewind_tracker(room, size) };
+    if options.tracker == Tracker::Auto && !name.is_null() {
+        // SAFETY: as above.
+        let name = unsafe { std::ffi::CStr::from_ptr(name) }.to_string_lossy();
+        log::master(Level::Notice, format_args!("written pages are found by {name}"));
+        return Mode::Rewind;
+    }
+    let said = String::from_utf8_lossy(why.text());
+    let why = if options.tracker == Tracker::None { "--tracker none" } else { said.as_ref() };
+    log::master(
+        Level::Warning,
+        format_args!(
+            "memory cannot be put back here: {why}; each request boots the application, as in classic mode"
+        ),
+    );
+    Mode::Classic
 }
 
 pub(crate) fn find_script(options: &Options) -> Result<Option<PathBuf>, Fatal> {

@@ -284,6 +284,11 @@ impl Worker {
                 self.set_php_self()?;
                 self.pool.worker_script
             }
+            // Rewind mode where the kernel cannot do it.
+            Mode::Classic if !self.pool.worker_script.ptr.is_null() => {
+                self.set_php_self()?;
+                self.pool.worker_script
+            }
             Mode::Classic => match self.find_script()? {
                 Some(script) => script,
                 None => return Ok(None),
