@@ -7,6 +7,7 @@
 mod cli;
 mod commands;
 mod handed;
+mod leader;
 mod output;
 mod programs;
 mod roles;

@@ -4,6 +4,9 @@
 //! it is asked once for their times, and `schedule:run` is started only in a minute in which one is due; in
 //! development, where tasks come and go with the code, in every minute.
 //!
+//! Where several machines share a store, the [`Leader`] runs the tasks; the others keep their timetables, so that one
+//! that takes over repeats nothing.
+//!
 //! SIGHUP (a reload of the code) asks the application again. SIGTERM starts nothing more and gives what runs
 //! [`DRAIN`] to end.
 
@@ -30,6 +33,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::commands::schedule::{describe, entry_command, entry_when, script_command};
 use crate::handed::{Handed, gone, notify};
+use crate::leader::Leader;
 use crate::output;
 use crate::site::{Place, Site};
 
@@ -76,7 +80,7 @@ fn run(site: Site) -> std::io::Result<()> {
         scheduler.ask_application().await;
         notify("READY=1\n")?;
         loop {
-            let wake = scheduler.start_due();
+            let wake = scheduler.start_due().await;
             tokio::select! {
                 () = sleep_until(wake) => {}
                 Some(done) = scheduler.runs.join_next() => scheduler.ended(done),
@@ -88,6 +92,7 @@ fn run(site: Site) -> std::io::Result<()> {
         }
         // Whether anybody hears it changes nothing.
         let _ = notify("STOPPING=1\n");
+        scheduler.leader.give_back().await;
         scheduler.drain().await;
         Ok(())
     })
@@ -110,6 +115,9 @@ struct Scheduler {
     /// How many runs of each row have not ended.
     running: BTreeMap<String, usize>,
     stop: watch::Sender<bool>,
+    /// Of several machines with one store, one runs the tasks.
+    leader: Leader,
+    leads: bool,
 }
 
 impl Scheduler {
@@ -118,7 +126,17 @@ impl Scheduler {
         files.make()?;
         let table = Timetable::new(Vec::new(), now(), |_| None);
         let (stop, _) = watch::channel(false);
-        Ok(Self { site, files, table, ask_again: None, runs: JoinSet::new(), running: BTreeMap::new(), stop })
+        Ok(Self {
+            leader: Leader::new(&site, "schedule")?,
+            leads: true,
+            site,
+            files,
+            table,
+            ask_again: None,
+            runs: JoinSet::new(),
+            running: BTreeMap::new(),
+            stop,
+        })
     }
 
     /// Makes the timetable: the entries, and the times of the application's own tasks.
@@ -169,7 +187,15 @@ impl Scheduler {
     }
 
     /// Starts what is due and says when to look again.
-    fn start_due(&mut self) -> Instant {
+    async fn start_due(&mut self) -> Instant {
+        let leads = self.leader.leads().await;
+        if leads != std::mem::replace(&mut self.leads, leads) {
+            output::line(if leads {
+                "this machine runs the tasks now"
+            } else {
+                "another machine runs the tasks"
+            });
+        }
         let at = now();
         let due: Vec<(String, bool)> =
             self.table.due(at).into_iter().map(|due| (due.task.name.clone(), due.is_late)).collect();
@@ -179,7 +205,7 @@ impl Scheduler {
             output::error(format_args!("{} cannot be written: {fault}", self.files.folder().display()));
         }
         let (application, entries): (Vec<_>, Vec<_>) =
-            due.into_iter().partition(|(name, _)| name.starts_with(APPLICATION));
+            due.into_iter().filter(|_| leads).partition(|(name, _)| name.starts_with(APPLICATION));
         for (name, is_late) in entries {
             if is_late {
                 output::line(format_args!("{name}: it was missed, and is made up for"));

@@ -1,0 +1,183 @@
+//! Which of several machines that share a store does what only one may do.
+//!
+//! The leader holds a key of the store for [`TERM`] and prolongs it while it lives. When it stops it gives the key back;
+//! when it dies, another takes the lead within the term. While the store is away the leader leads to the end of its
+//! term, then nobody does: two would be worse than none.
+//!
+//! A store of Régie's own serves one machine, which always leads.
+
+use std::io;
+use std::time::Duration;
+
+use regie_config::store::external;
+use regie_queue::shell::redis::{Address, Batch, Client, Endpoint, accepted};
+use regie_resp::Frame;
+use tokio::time::Instant;
+
+use crate::output;
+use crate::site::Site;
+
+/// How long the lead holds that nobody prolongs.
+const TERM: Duration = Duration::from_secs(60);
+
+/// KEYS the lead; ARGV who asks, the term. Returns whether it is theirs.
+const TAKE: &str = r#"
+local holder = redis.call('get', KEYS[1])
+if holder and holder ~= ARGV[1] then return 0 end
+redis.call('set', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return 1
+"#;
+
+/// KEYS the lead; ARGV who gives it back.
+const GIVE_BACK: &str =
+    "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) end return 0";
+
+/// A claim to the lead.
+#[derive(Debug)]
+pub(crate) struct Leader {
+    shared: Option<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    client: Client,
+    key: String,
+    me: String,
+    /// The lead is ours until then.
+    until: Option<Instant>,
+    trouble: bool,
+}
+
+impl Leader {
+    /// The claim to what is called `what`, among the machines that serve this application from one store.
+    pub(crate) fn new(site: &Site, what: &str) -> io::Result<Self> {
+        let Some(url) = &site.loaded.config.store.url else { return Ok(Self { shared: None }) };
+        let store = external(url.reveal()).map_err(|fault| io::Error::other(fault.what))?;
+        if store.tls {
+            let why = "is spoken to over TLS, which this version does not: the tasks run on this machine whoever else runs them";
+            output::warning(format_args!("{}: {why}", store.name));
+            return Ok(Self { shared: None });
+        }
+        let endpoint = Endpoint {
+            address: Address::Tcp(store.host, store.port),
+            username: store.username,
+            password: store.password,
+            database: 0,
+        };
+        let host = nix::unistd::gethostname()?;
+        Ok(Self {
+            shared: Some(Shared {
+                client: Client::new(endpoint),
+                key: format!("regie:{}:{what}:leader", application(site)),
+                me: format!("{}:{}", host.to_string_lossy(), std::process::id()),
+                until: None,
+                trouble: false,
+            }),
+        })
+    }
+
+    /// Takes or prolongs the lead. Whether it is ours.
+    pub(crate) async fn leads(&mut self) -> bool {
+        let Some(shared) = &mut self.shared else { return true };
+        let asked = Instant::now();
+        match shared.eval(TAKE, &[&TERM.as_millis().to_string()]).await {
+            Ok(taken) => {
+                if std::mem::take(&mut shared.trouble) {
+                    output::line("the store that tells who leads answers again");
+                }
+                shared.until = taken.then(|| asked + TERM);
+            }
+            Err(fault) => {
+                if !std::mem::replace(&mut shared.trouble, true) {
+                    output::error(format_args!("the store that tells who leads does not answer: {fault}"));
+                }
+            }
+        }
+        shared.until.is_some_and(|until| Instant::now() < until)
+    }
+
+    /// Gives the lead back, for another to take at once.
+    pub(crate) async fn give_back(&mut self) {
+        if let Some(shared) = &mut self.shared
+            && shared.until.take().is_some()
+        {
+            // It ends by itself where the store is away.
+            let _ = shared.eval(GIVE_BACK, &[]).await;
+        }
+    }
+}
+
+impl Shared {
+    async fn eval(&self, script: &str, arguments: &[&str]) -> Result<bool, String> {
+        let mut batch = Batch::new();
+        batch.begin(5 + arguments.len()).word("EVAL").word(script).word("1").word(&self.key).word(&self.me);
+        batch.words(arguments);
+        let frame = self.client.send(batch).await.map_err(|fault| fault.to_string())?.pop();
+        let answer = frame.ok_or_else(|| "no answer".to_owned())?;
+        Ok(accepted(answer).map_err(|fault| fault.to_string())? == Frame::Integer(1))
+    }
+}
+
+/// What the application is called on every machine: its own name, else its folder's.
+fn application(site: &Site) -> String {
+    let named = site.loaded.dotenv.get("APP_NAME").filter(|name| !name.is_empty()).map(str::to_owned);
+    let folder = || site.root().file_name().map(|name| name.to_string_lossy().into_owned());
+    named.or_else(folder).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Child, Command, Stdio};
+
+    use super::*;
+
+    struct Server(Child);
+
+    impl Drop for Server {
+        fn drop(&mut self) {
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
+    }
+
+    fn claim(socket: &std::path::Path, me: &str) -> Leader {
+        let endpoint = Endpoint {
+            address: Address::Unix(socket.to_owned()),
+            username: None,
+            password: None,
+            database: 0,
+        };
+        let (client, key, me) =
+            (Client::new(endpoint), "regie:shop:schedule:leader".to_owned(), me.to_owned());
+        Leader { shared: Some(Shared { client, key, me, until: None, trouble: false }) }
+    }
+
+    #[tokio::test]
+    async fn one_leads_and_the_next_follows() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("redis.sock");
+        let server = Command::new("redis-server")
+            .args(["--port", "0", "--save", "", "--unixsocket"])
+            .arg(&socket)
+            .current_dir(folder.path())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("redis-server is missing: apt-get install redis-server");
+        let server = Server(server);
+        let (mut first, mut second) = (claim(&socket, "a:1"), claim(&socket, "b:2"));
+        let started = async {
+            while !first.leads().await {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), started).await.unwrap();
+        assert!(!second.leads().await);
+        assert!(first.leads().await, "it prolongs its own");
+        first.give_back().await;
+        assert!(second.leads().await);
+        assert!(!first.leads().await);
+        drop(server);
+        assert!(second.leads().await, "its term has not ended");
+        assert!(!first.leads().await, "nobody takes the lead without a word from the store");
+    }
+}
