@@ -32,9 +32,9 @@ pub struct Application {
     /// Symfony's transports.
     #[serde(default)]
     pub transports: BTreeMap<String, Transport>,
-    /// Symfony's failure transports, by name.
+    /// Symfony's failure transport.
     #[serde(default)]
-    pub failure: Vec<String>,
+    pub failure_transport: Option<String>,
     /// Horizon, where Laravel has it.
     #[serde(default)]
     pub horizon: Option<Horizon>,
@@ -220,7 +220,7 @@ pub struct Server {
     /// Whether it is a cluster.
     pub cluster: bool,
     /// How the client writes values, when not as they are: phpredis's `serializer` option by name.
-    pub serializer: Option<String>,
+    pub serializer: Option<serde_json::Value>,
     /// How it compresses them.
     pub compression: Option<String>,
 }
@@ -295,8 +295,12 @@ impl Application {
     }
 
     fn symfony(&self, wanted: &[String]) -> Result<Vec<Source>, Unknown> {
-        let all: Vec<String> =
-            self.transports.keys().filter(|name| !self.failure.contains(name)).cloned().collect();
+        let all: Vec<String> = self
+            .transports
+            .keys()
+            .filter(|name| self.failure_transport.as_ref() != Some(*name))
+            .cloned()
+            .collect();
         let wanted = if wanted.is_empty() { &all } else { wanted };
         let mut out = Vec::new();
         for name in wanted {
@@ -307,9 +311,7 @@ impl Application {
                 continue;
             }
             let how = match (found.driver.as_str(), found.serializer) {
-                ("redis", 0 | 1) => redis(found.server.as_ref()),
                 ("doctrine", _) => database(found.database.as_ref()),
-                ("redis", _) => How::Foreign("its client serializes values in a way of its own".to_owned()),
                 (other, _) => How::Foreign(format!("Régie does not drive \"{other}\" itself")),
             };
             out.push(Source { connection: name.clone(), queue: name.clone(), how });
@@ -329,7 +331,12 @@ fn redis(server: Option<&Server>) -> How {
     if matches!(server.scheme.as_deref(), Some("tls" | "rediss" | "ssl")) {
         return How::Foreign("its server is spoken to over TLS".to_owned());
     }
-    if let Some(name) = option(&server.serializer).or_else(|| option(&server.compression)) {
+    let serializer = server.serializer.as_ref().map(|value| match value {
+        serde_json::Value::String(name) => name.clone(),
+        serde_json::Value::Null => String::new(),
+        other => other.to_string(),
+    });
+    if let Some(name) = option(&serializer).or_else(|| option(&server.compression)) {
         return How::Foreign(format!("its client stores values as {name}"));
     }
     How::Ours
@@ -392,17 +399,16 @@ mod tests {
 
     #[test]
     fn transports_of_symfony() {
-        let json = r#"{"framework":"symfony","failure":["failed"],"transports":{
+        let json = r#"{"framework":"symfony","failure_transport":"failed","transports":{
             "async":{"driver":"redis","stream":"messages","group":"symfony","server":{"host":"r"}},
             "failed":{"driver":"doctrine"},"mail":{"driver":"amqp"},"now":{"driver":"sync"},
-            "odd":{"driver":"redis","serializer":2,"server":{}}}}"#;
+            "odd":{"driver":"redis","server":{"serializer":1}}}}"#;
         check(
             json,
             &[],
-            "async:async, mail:mail (Régie does not drive \"amqp\" itself), odd:odd (its client serializes values in \
-             a way of its own)",
+            "async:async (Régie does not drive \"redis\" itself), mail:mail (Régie does not drive \"amqp\" itself), \
+             odd:odd (Régie does not drive \"redis\" itself)",
         );
-        check(json, &["async"], "async:async");
         check(
             json,
             &["x"],

@@ -36,6 +36,13 @@ fn script(site: &Site) -> Option<PathBuf> {
     Some(shipped::folder(&site.run_dir()).join(name))
 }
 
+/// Sections that nobody acts on, for a line that says so.
+pub(crate) fn unserved(site: &Site) -> Option<&'static str> {
+    let written = !site.loaded.config.workers.is_empty();
+    (written && script(site).is_none())
+        .then_some("[workers] is for Laravel and Symfony; this application is neither")
+}
+
 fn names_a_queue(site: &Site) -> bool {
     let value = |name| site.loaded.dotenv.get(name).unwrap_or_default();
     match site.loaded.application.framework {

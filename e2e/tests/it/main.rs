@@ -18,6 +18,7 @@ mod first_hours;
 mod frameworks;
 mod limits;
 mod load;
+mod queues;
 mod reload;
 mod schedule;
 mod store;

@@ -1,11 +1,14 @@
 //! Who runs jobs: a pool of PHP workers, or in tests anything that answers messages.
+//!
+//! An outcome stays in the lane until the runner has settled it with the queue's server ([`Report::hold`]), so a runner
+//! that is killed leaves nothing undecided: its successor finds each of its messages as not begun, running, answered
+//! or died.
 
 use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::BodyExt as _;
-use regie_pool::{Blame, Body, Call, CallError, Head, Pool};
+use regie_pool::{Delivered, Heirloom, Hold, MessageError, Pool, PoolSettings};
 
 use crate::desk::Ending;
 use crate::message::{self, Reason, Told};
@@ -22,20 +25,39 @@ pub struct Message {
 }
 
 /// What came back.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Report {
     /// How it ended.
     pub ending: Ending,
     /// What the worker told.
     pub told: Told,
-    /// How long the worker had it, when that is known.
+    /// Why it ended badly, in the pool's or the script's words.
     pub evidence: Option<String>,
+    /// Keeps the outcome for a successor, until it is released.
+    pub hold: Hold,
+}
+
+/// A report that is still to come.
+pub type Coming<'a> = Pin<Box<dyn Future<Output = Report> + Send + 'a>>;
+
+/// A message of a runner that is gone.
+pub struct Inherited {
+    /// As it was named.
+    pub id: String,
+    /// What becomes of it; none when no worker has begun it.
+    pub report: Option<Coming<'static>>,
+}
+
+impl std::fmt::Debug for Inherited {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Inherited").field("id", &self.id).field("begun", &self.report.is_some()).finish()
+    }
 }
 
 /// See the module.
 pub trait Executor: Send + Sync {
     /// Has a worker handle `message`.
-    fn run(&self, message: Message) -> Pin<Box<dyn Future<Output = Report> + Send + '_>>;
+    fn run(&self, message: Message) -> Coming<'_>;
 
     /// Workers that are there.
     fn workers(&self) -> usize;
@@ -48,50 +70,38 @@ pub struct PoolExecutor {
 }
 
 impl PoolExecutor {
-    /// Runs messages in `pool`.
+    /// Runs messages in the pool of these settings, and tells what a runner before this one has left there.
     #[must_use]
-    pub const fn new(pool: Pool) -> Self {
-        Self { pool }
+    pub fn start(settings: PoolSettings) -> (Self, Vec<Inherited>) {
+        let (pool, heirlooms) = Pool::start_as_heir(settings);
+        let inherited = |heirloom: Heirloom| Inherited {
+            id: heirloom.id,
+            report: heirloom
+                .sent
+                .map(|sent| -> Coming<'static> { Box::pin(async move { report(sent.answer().await) }) }),
+        };
+        (Self { pool }, heirlooms.into_iter().map(inherited).collect())
     }
 
-    /// Asks a worker something that is no job and needs no record. The answer's body, or what went wrong.
+    /// Asks a worker something that is no job and needs no record.
     ///
     /// # Errors
     /// When no worker answers, or with what the script ended with.
     pub async fn ask(&self, body: Bytes, timeout: Duration) -> Result<Bytes, String> {
-        let message = Message { id: "-".to_owned(), body, timeout };
-        let answer = self.pool.call(call(message)).await.map_err(|fault| fault.to_string())?;
-        let status = answer.status;
-        let body = answer.body.collect().await.map_err(|fault| fault.to_string())?.to_bytes();
-        if status.is_success() { Ok(body) } else { Err(String::from_utf8_lossy(&body).into_owned()) }
+        let mut asked = regie_pool::Message::new("-".to_owned(), body);
+        asked.time_limit = timeout;
+        let delivered = self.pool.message(asked).await;
+        delivered.hold.release();
+        delivered.outcome.map_err(|fault| fault.to_string())
     }
 }
 
-fn call(message: Message) -> Call {
-    let mut head = Head::new();
-    head.push("REGIE_MESSAGE", "1");
-    head.push("REGIE_ID", &message.id);
-    head.push("REGIE_TIMEOUT_MS", message.timeout.as_millis().to_string());
-    head.push("CONTENT_LENGTH", message.body.len().to_string());
-    Call::new(head, Body::Full(message.body))
-}
-
 impl Executor for PoolExecutor {
-    fn run(&self, message: Message) -> Pin<Box<dyn Future<Output = Report> + Send + '_>> {
+    fn run(&self, message: Message) -> Coming<'_> {
         Box::pin(async move {
-            match self.pool.call(call(message)).await {
-                Err(fault) => lost(&fault),
-                Ok(answer) => {
-                    let (status, headers) = (answer.status.as_u16(), answer.headers);
-                    match answer.body.collect().await {
-                        Err(fault) => lost(&fault),
-                        Ok(body) => {
-                            let how = headers.get("regie-ended").and_then(|value| value.to_str().ok());
-                            read(status, how.unwrap_or_default(), &body.to_bytes())
-                        }
-                    }
-                }
-            }
+            let mut sent = regie_pool::Message::new(message.id, message.body);
+            sent.time_limit = message.timeout;
+            report(self.pool.message(sent).await)
         })
     }
 
@@ -100,57 +110,50 @@ impl Executor for PoolExecutor {
     }
 }
 
-/// What the pool's error means for the job.
-fn lost(fault: &CallError) -> Report {
-    let ending = match (fault, fault.blame()) {
-        (CallError::Died { begun: false }, _) | (_, Blame::Pool | Blame::Client) => Ending::NotBegun,
-        (_, Blame::Time) => Ending::Died(Reason::Timeout),
-        (_, Blame::Worker) => Ending::Died(Reason::Killed),
-    };
-    Report { ending, told: Told::default(), evidence: Some(fault.to_string()) }
+fn report(delivered: Delivered) -> Report {
+    let (ending, told, evidence) = read(delivered.outcome);
+    Report { ending, told, evidence, hold: delivered.hold }
 }
 
-/// What a worker's answer means. Status and `Regie-Ended` are the pool's words for how the script's callback ended.
-fn read(status: u16, how: &str, body: &[u8]) -> Report {
+/// What the pool's word means for the job.
+fn read(outcome: Result<Bytes, MessageError>) -> (Ending, Told, Option<String>) {
     const EVIDENCE_MAX: usize = 16 * 1024;
-    if status == 200
-        && let Some(outcome) = message::decode(body)
-    {
-        return Report { ending: Ending::Said(outcome.verdict), told: outcome.told, evidence: None };
-    }
-    let text = String::from_utf8_lossy(&body[..body.len().min(EVIDENCE_MAX)]);
-    let (ending, evidence) = match (status, how) {
-        (200, _) => (Ending::Died(Reason::Killed), format!("the answer cannot be read: {text}")),
-        (400, _) => (Ending::NotBegun, text.into_owned()),
-        (504, _) | (_, "timeout") => (Ending::Died(Reason::Timeout), text.into_owned()),
-        (_, "exit") => (Ending::Died(Reason::Killed), format!("it called exit({text})")),
-        (_, "") => (Ending::Died(Reason::Killed), format!("status {status}: {text}")),
-        (_, how) => (Ending::Died(Reason::Killed), format!("{how}: {text}")),
+    let fault = match outcome {
+        Ok(body) => match message::decode(&body) {
+            Some(outcome) => return (Ending::Said(outcome.verdict), outcome.told, None),
+            None => {
+                let text = String::from_utf8_lossy(&body[..body.len().min(EVIDENCE_MAX)]);
+                let evidence = format!("the answer cannot be read: {text}");
+                return (Ending::Died(Reason::Killed), Told::default(), Some(evidence));
+            }
+        },
+        Err(fault) => fault,
     };
-    Report { ending, told: Told::default(), evidence: Some(evidence) }
+    let ending = match &fault {
+        MessageError::NotBegun(_) => Ending::NotBegun,
+        MessageError::Timeout(_) => Ending::Died(Reason::Timeout),
+        _ => Ending::Died(Reason::Killed),
+    };
+    (ending, Told::default(), Some(fault.to_string()))
 }
 
 #[cfg(test)]
 mod tests {
+    use regie_pool::CallError;
+
     use super::*;
     use crate::message::Verdict;
 
     #[test]
     fn each_end_is_told_apart() {
-        let check = |status, how, body: &str, expected| {
-            assert_eq!(read(status, how, body.as_bytes()).ending, expected, "{status} {how} {body}");
-        };
+        let check = |outcome, expected| assert_eq!(read(outcome).0, expected);
         let (killed, timeout) = (Ending::Died(Reason::Killed), Ending::Died(Reason::Timeout));
-        check(200, "", r#"{"do":"ack"}"#, Ending::Said(Verdict::Ack));
-        check(200, "", "", killed);
-        check(500, "exit", "3", killed);
-        check(500, "fatal", "out of memory", killed);
-        check(500, "timeout", "Maximum request time exceeded", timeout);
-        check(504, "", "", timeout);
-        check(400, "", "the message broke off", Ending::NotBegun);
-        assert_eq!(lost(&CallError::Died { begun: false }).ending, Ending::NotBegun);
-        assert_eq!(lost(&CallError::Died { begun: true }).ending, killed);
-        assert_eq!(lost(&CallError::Timeout(Duration::from_secs(1))).ending, timeout);
-        assert_eq!(lost(&CallError::QueueFull(9)).ending, Ending::NotBegun);
+        check(Ok(Bytes::from_static(br#"{"do":"ack"}"#)), Ending::Said(Verdict::Ack));
+        check(Ok(Bytes::new()), killed);
+        check(Err(MessageError::Exit("3".into())), killed);
+        check(Err(MessageError::Fatal("out of memory".into())), killed);
+        check(Err(MessageError::Died), killed);
+        check(Err(MessageError::Timeout(String::new())), timeout);
+        check(Err(MessageError::NotBegun(CallError::QueueFull(9))), Ending::NotBegun);
     }
 }

@@ -20,20 +20,21 @@
 //! **Stopping.** Leasing ends, what no worker has seen goes back at once, what workers have may end within the limit.
 //! Then the runner leaves; leases that are left carry its mark, for its successor.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use regie_pool::Hold;
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 
 use super::clock::{now, unix};
 use super::driver::{Driver, Fault, Settlement, Sizes, Ticked};
-use super::executor::{Executor, Message, Report};
+use super::executor::{Executor, Inherited, Message, Report};
 use crate::backoff::Backoff;
 use crate::desk::{Action, Desk, Ending, Key, Leased};
-use crate::message::{self, About, Kind, Options, Reason, Verdict};
+use crate::message::{self, About, Kind, Options, Reason, Told, Verdict};
 use crate::plan::{Order, Pace, Turns};
 use crate::record::{End, History, Meter, Quantiles, Run, Totals};
 
@@ -48,6 +49,9 @@ const BATCH_MAX: usize = 256;
 
 /// Messages that lie in the pool at most: fewer than the lane has slots.
 const HANDED_MAX: usize = 200;
+
+/// Ends the name of a message about a lease whose worker has died.
+const DIED: &str = "/died";
 
 /// How long before a whole second has passed the tick may come.
 const TICK_LATE: Duration = Duration::from_millis(1);
@@ -204,10 +208,14 @@ impl Handle {
 }
 
 /// Starts a runner on the current runtime. The second value ends when it has left.
-pub fn start(settings: Settings, executor: Arc<dyn Executor>) -> (Handle, impl Future<Output = Left> + Send) {
+pub fn start(
+    settings: Settings,
+    executor: Arc<dyn Executor>,
+    inherited: Vec<Inherited>,
+) -> (Handle, impl Future<Output = Left> + Send) {
     let (events, inbox) = mpsc::unbounded_channel();
     let handle = Handle { events: events.clone() };
-    let task = tokio::spawn(Group::new(settings, executor, events).run(inbox));
+    let task = tokio::spawn(Group::new(settings, executor, inherited, events).run(inbox));
     (handle, async move { task.await.unwrap_or_default() })
 }
 
@@ -280,6 +288,10 @@ struct Group {
     settings: Settings,
     executor: Arc<dyn Executor>,
     events: mpsc::UnboundedSender<Event>,
+    /// What a runner before this one has left at the workers, by the lease's name.
+    inherited: HashMap<String, Inherited>,
+    /// Outcomes that the lane keeps until they are settled.
+    holds: HashMap<Key, Hold>,
     desk: Desk,
     turns: Turns,
     pace: Pace,
@@ -301,7 +313,12 @@ struct Group {
 }
 
 impl Group {
-    fn new(settings: Settings, executor: Arc<dyn Executor>, events: mpsc::UnboundedSender<Event>) -> Self {
+    fn new(
+        settings: Settings,
+        executor: Arc<dyn Executor>,
+        inherited: Vec<Inherited>,
+        events: mpsc::UnboundedSender<Event>,
+    ) -> Self {
         let mut connections: Vec<Connection> = Vec::new();
         for (at, queue) in settings.queues.iter().enumerate() {
             match connections.iter_mut().find(|known| Arc::ptr_eq(&known.driver, &queue.driver)) {
@@ -326,6 +343,8 @@ impl Group {
             settings,
             executor,
             events,
+            inherited: inherited.into_iter().map(|left| (left.id.clone(), left)).collect(),
+            holds: HashMap::default(),
             desk: Desk::default(),
             pace: Pace::default(),
             history: History::default(),
@@ -384,6 +403,9 @@ impl Group {
                 for key in keys {
                     if well {
                         self.desk.settled(key);
+                        if let Some(hold) = self.holds.remove(&key) {
+                            hold.release();
+                        }
                     } else {
                         self.desk.unsettled(key);
                         self.gathering.get_or_insert(at);
@@ -488,7 +510,10 @@ impl Group {
                         "{name}: {count} leased before are taken over, attempts unchanged"
                     ));
                 }
-                self.desk.leased(at, queue, lost);
+                for job in lost {
+                    self.take_over(at, queue, job);
+                }
+                self.forget_inherited();
                 self.gather(at);
             }
             Err(fault) => {
@@ -496,6 +521,42 @@ impl Group {
                 self.server(at, queue, Some(fault));
             }
         }
+    }
+
+    /// A lease of a runner that is gone: a worker may have its job, or have ended it.
+    fn take_over(&mut self, at: Instant, queue: usize, job: Leased) {
+        let id = self.lease_id(queue, &job, Kind::Run);
+        let died = self.inherited.remove(&format!("{id}{DIED}")).and_then(|left| left.report);
+        let run = self.inherited.remove(&id).and_then(|left| left.report);
+        let (report, other) = if died.is_some() { (died, run) } else { (run, None) };
+        if let Some(other) = other {
+            // The worker's death that the later message was about.
+            tokio::spawn(async move { other.await.hold.release() });
+        }
+        match report {
+            None => self.desk.leased(at, queue, [job]),
+            Some(report) => {
+                let key = self.desk.inherited(at, queue, job);
+                self.queues[queue].running += 1;
+                self.spawn(async move { Event::Ended(key, Box::new(report.await)) });
+            }
+        }
+    }
+
+    /// What no lease belongs to was settled before the other runner went.
+    fn forget_inherited(&mut self) {
+        if self.queues.iter().all(|queue| queue.marks == Marks::Read) {
+            for report in self.inherited.drain().filter_map(|(_, left)| left.report) {
+                tokio::spawn(async move { report.await.hold.release() });
+            }
+        }
+    }
+
+    /// What a lease is called at the pool.
+    fn lease_id(&self, queue: usize, job: &Leased, kind: Kind) -> String {
+        let queue = &self.settings.queues[queue];
+        let died = if kind == Kind::Run { "" } else { DIED };
+        format!("{}/{}/{}/{}{died}", queue.connection, queue.name, job.id, job.attempts)
     }
 
     fn woken(&mut self, at: Instant, connection: usize, found: Option<Option<usize>>) {
@@ -516,7 +577,10 @@ impl Group {
     }
 
     fn ended(&mut self, at: Instant, key: Key, report: Report) {
-        let Some(lease) = self.desk.get(key) else { return };
+        let Some(lease) = self.desk.get(key) else {
+            report.hold.release();
+            return;
+        };
         let ran = lease.handed.map_or(Duration::ZERO, |handed| at.saturating_duration_since(handed));
         let queue = lease.queue;
         let limit = lease.job.timeout.unwrap_or(self.settings.timeout);
@@ -526,6 +590,10 @@ impl Group {
             Ending::Died(Reason::Killed) if !limit.is_zero() && ran >= limit => Ending::Died(Reason::Timeout),
             other => other,
         };
+        // The outcome of a message that another one of this lease came after is of no use any more.
+        if let Some(earlier) = self.holds.insert(key, report.hold) {
+            earlier.release();
+        }
         if ending == Ending::NotBegun {
             let chance = self.chance();
             self.pool_rests = Some(at + self.pool_backoff.next(chance));
@@ -545,7 +613,7 @@ impl Group {
         if matches!(ending, Ending::Said(_)) {
             self.pace.took(ran);
         }
-        self.record(key, ending, ran, report);
+        self.record(key, ending, ran, report.told, report.evidence);
         let deaths = self.desk.ended(key, ending);
         if let Some(deaths) = deaths
             && let Some(lease) = self.desk.get(key)
@@ -557,7 +625,7 @@ impl Group {
         self.gather(at);
     }
 
-    fn record(&mut self, key: Key, ending: Ending, ran: Duration, report: Report) {
+    fn record(&mut self, key: Key, ending: Ending, ran: Duration, told: Told, evidence: Option<String>) {
         let Some(lease) = self.desk.get(key) else { return };
         let end = match ending {
             Ending::Said(Verdict::Ack) => End::Done,
@@ -570,20 +638,20 @@ impl Group {
         self.queues[lease.queue].meter.count(wall, end, waited, ran);
         let micros = |span: Duration| u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
         let keep = matches!(end, End::Failed | End::Died);
-        let class = report.told.class.or_else(|| lease.job.class.clone());
+        let class = told.class.or_else(|| lease.job.class.clone());
         self.history.put(Run {
             id: lease.job.id.clone(),
             queue: self.name(lease.queue),
             class: class.unwrap_or_default(),
-            tags: report.told.tags,
+            tags: told.tags,
             attempts: lease.job.attempts,
             end,
             ended_ms: u64::try_from(wall.as_millis()).unwrap_or(u64::MAX),
             waited_us: waited.map(micros),
             ran_us: micros(ran),
-            exception: report.told.exception,
-            output: report.told.output,
-            evidence: report.evidence,
+            exception: told.exception,
+            output: told.output,
+            evidence,
             payload: keep.then(|| String::from_utf8_lossy(&lease.job.payload).into_owned()),
         });
     }
@@ -753,8 +821,7 @@ impl Group {
             let timeout = job.timeout.unwrap_or(self.settings.timeout);
             let body =
                 Bytes::from(message::encode(handing.kind, about, &self.settings.options, &job.payload));
-            let died = if handing.kind == Kind::Run { "" } else { "/died" };
-            let id = format!("{}/{}/{}/{}{died}", queue.connection, queue.name, job.id, job.attempts);
+            let id = self.lease_id(lease.queue, job, handing.kind);
             self.queues[lease.queue].running += 1;
             let (executor, key) = (self.executor.clone(), handing.key);
             let message = Message { id, body, timeout };

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use regie_pool::Hold;
 use regie_queue::desk::Ending;
 use regie_queue::message::{Told, Verdict};
 use regie_queue::plan::Order;
@@ -91,7 +92,7 @@ impl Executor for Workers {
             if seen.kind == "run" && ending == Ending::Said(Verdict::Ack) {
                 *self.done.lock().unwrap().entry(seen.job).or_default() += 1;
             }
-            Report { ending, told: Told::default(), evidence: None }
+            Report { ending, told: Told::default(), evidence: None, hold: Hold::default() }
         })
     }
 
@@ -127,5 +128,5 @@ pub(crate) fn run_on<D: Driver + 'static>(
         drain: Duration::from_secs(10),
         log: |line| eprintln!("{line}"),
     };
-    runner::start(settings, workers.clone())
+    runner::start(settings, workers.clone(), Vec::new())
 }

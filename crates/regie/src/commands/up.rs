@@ -112,6 +112,9 @@ fn introduce(site: &Site, paint: Paint) {
     if let Some(what) = store::describe(site) {
         output::line(format_args!("  {:<10}{what}", "store"));
     }
+    if let Some(what) = crate::workers::unserved(site) {
+        output::warning(what);
+    }
     for decision in &loaded.decisions {
         output::line(format_args!("  {:<10}{decision}", "address"));
     }

@@ -19,14 +19,14 @@ use jiff::tz::TimeZone;
 use nix::fcntl::{Flock, FlockArg};
 use regie_config::settings::Workers;
 use regie_core::{Exit, Secret};
-use regie_pool::{Address as PoolAddress, Pool, PoolSettings, QueueLimits};
+use regie_pool::{Address as PoolAddress, PoolSettings, QueueLimits};
 use regie_queue::application::{Application, Database, Engine, Framework, How, Server, Source};
 use regie_queue::mark::Mark;
 use regie_queue::message::Options;
 use regie_queue::plan::Order;
 use regie_queue::shell::control::{self, Desk, Served};
 use regie_queue::shell::driver::Driver;
-use regie_queue::shell::executor::PoolExecutor;
+use regie_queue::shell::executor::{Inherited, PoolExecutor};
 use regie_queue::shell::laravel_database::{self, LaravelDatabase};
 use regie_queue::shell::laravel_redis::{self, LaravelRedis};
 use regie_queue::shell::redis::{Address, Endpoint};
@@ -108,10 +108,10 @@ async fn work(
             queue: QueueLimits { timeout: FOR_EVER, ..QueueLimits::default() },
             ..PoolSettings::new(address)
         };
-        pools.insert(name.clone(), PoolExecutor::new(Pool::start(settings)));
+        pools.insert(name.clone(), PoolExecutor::start(settings));
     }
     notify("READY=1\n")?;
-    let any = pools.values().next().expect("there is a group").clone();
+    let any = pools.values().next().expect("there is a group").0.clone();
     let application = tokio::select! {
         application = describe(&any) => application,
         () = &mut stop => return Ok(()),
@@ -155,7 +155,7 @@ fn start(
     group: &Workers,
     application: &Application,
     mark: Mark,
-    executor: PoolExecutor,
+    (executor, inherited): (PoolExecutor, Vec<Inherited>),
     drivers: &mut BTreeMap<String, Arc<dyn Driver>>,
     started: &mut Started,
 ) {
@@ -203,7 +203,7 @@ fn start(
         drain: programs::drain_limit(group.timeout.0),
         log: |line| output::note(format_args!("jobs: {line}")),
     };
-    let (handle, left) = runner::start(settings, Arc::new(executor));
+    let (handle, left) = runner::start(settings, Arc::new(executor), inherited);
     started.desk.runners.push(handle);
     started.left.push(Box::pin(left));
 }

@@ -1,0 +1,137 @@
+//! Laravel's jobs under `regie up`, from dispatch to done, while workers and the runner are killed.
+
+use std::collections::BTreeMap;
+use std::process::Command;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use regie_e2e::app::App;
+use regie_e2e::site::Site;
+use regie_e2e::wait::eventually;
+
+const JOB: &str = r"<?php
+
+namespace App\Jobs;
+
+use Illuminate\Bus\Queueable;
+use Illuminate\Contracts\Queue\ShouldQueue;
+use Illuminate\Foundation\Bus\Dispatchable;
+use Illuminate\Queue\InteractsWithQueue;
+
+class Note implements ShouldQueue
+{
+    use Dispatchable, InteractsWithQueue, Queueable;
+
+    public $tries = 1;
+
+    public function __construct(public int $number, public string $file, public int $us)
+    {
+    }
+
+    public function handle(): void
+    {
+        usleep($this->us);
+        file_put_contents($this->file, $this->number . ' ' . getmypid() . PHP_EOL, FILE_APPEND);
+    }
+}
+";
+
+const PUSH: &str = r"<?php
+require 'vendor/autoload.php';
+$app = require 'bootstrap/app.php';
+$app->make(Illuminate\Contracts\Console\Kernel::class)->bootstrap();
+[, $from, $to, $file, $us] = $argv;
+for ($i = (int) $from; $i < (int) $to; $i++) {
+    dispatch(new App\Jobs\Note($i, $file, (int) $us));
+}
+";
+
+fn laravel() -> App {
+    let app = App::named("laravel-ready");
+    let env = app.read(".env").replace("QUEUE_CONNECTION=sync", "QUEUE_CONNECTION=redis");
+    app.write(".env", format!("{env}\nREDIS_HOST=redis\n"));
+    app.write("app/Jobs/Note.php", JOB);
+    app.write("push.php", PUSH);
+    app.write("database/database.sqlite", "");
+    app
+}
+
+fn push(site: &Site, app: &App, from: usize, to: usize, us: u32) {
+    let file = app.path().join("done.txt");
+    let words = [from.to_string(), to.to_string(), file.display().to_string(), us.to_string()];
+    let arguments: Vec<&str> =
+        ["php", "push.php"].into_iter().chain(words.iter().map(String::as_str)).collect();
+    let pushed = site.regie(&arguments);
+    assert!(pushed.status.success(), "{}", String::from_utf8_lossy(&pushed.stderr));
+}
+
+/// How often each job has run to its end.
+fn done(app: &App) -> BTreeMap<usize, usize> {
+    let mut runs = BTreeMap::new();
+    for line in app.read("done.txt").lines() {
+        let number = line.split(' ').next().and_then(|number| number.parse().ok()).expect("a number");
+        *runs.entry(number).or_default() += 1;
+    }
+    runs
+}
+
+fn stats(site: &Site) -> serde_json::Value {
+    let output = site.regie(&["queue", "stats", "--json"]);
+    let stats: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+    stats["groups"][0]["queues"][0].clone()
+}
+
+fn pid_of(site: &Site, name: &str) -> Option<i32> {
+    site.status(name)?["pid"].as_i64().and_then(|pid| pid.try_into().ok())
+}
+
+/// The workers of a pool: the children of its master.
+fn workers(site: &Site) -> Vec<i32> {
+    let Some(master) = pid_of(site, "workers:default") else { return Vec::new() };
+    let found =
+        Command::new("pgrep").args(["-P", &master.to_string()]).output().expect("procps is installed");
+    String::from_utf8_lossy(&found.stdout).lines().filter_map(|pid| pid.parse().ok()).collect()
+}
+
+#[test]
+fn jobs_run_once_though_the_runner_is_killed_and_none_fails_that_never_ran() {
+    const JOBS: usize = 1_500;
+    let app = laravel();
+    let site = Site::up(app.path(), "[app]\nenv = \"development\"\n[workers.default]\nmin = 2\nmax = 2\n");
+    push(&site, &app, 0, JOBS, 1_500);
+    for round in 1..=3 {
+        eventually("some are done", || (done(&app).len() >= JOBS * round / 5).then_some(()));
+        let before = eventually("the runner runs", || pid_of(&site, "jobs"));
+        kill(Pid::from_raw(before), Signal::SIGKILL).expect("it runs");
+        eventually("another runner", || pid_of(&site, "jobs").filter(|pid| *pid != before));
+    }
+    eventually("all are done", || (done(&app).len() == JOBS).then_some(()));
+    let runs = done(&app);
+    let doubles: Vec<_> = runs.iter().filter(|(_, times)| **times > 1).collect();
+    assert_eq!(doubles.len(), 0, "no worker died, so nothing runs twice: {doubles:?}");
+    let left = eventually("nothing is left", || Some(stats(&site)).filter(|now| now["reserved"] == 0));
+    assert_eq!((&left["waiting"], &left["totals"]["failed"]), (&0.into(), &0.into()), "{left}");
+}
+
+#[test]
+fn the_death_of_a_worker_is_noticed_at_once() {
+    let app = laravel();
+    let site = Site::up(app.path(), "[app]\nenv = \"development\"\n[workers.default]\nmin = 2\nmax = 2\n");
+    push(&site, &app, 0, 1, 1);
+    eventually("the first job is done", || (done(&app).len() == 1).then_some(()));
+    push(&site, &app, 1, 3, 20_000_000);
+    eventually("two jobs run", || (stats(&site)["running"] == 2).then_some(()));
+    let killed = workers(&site);
+    assert_eq!(killed.len(), 2);
+    for pid in killed {
+        kill(Pid::from_raw(pid), Signal::SIGKILL).expect("it runs");
+    }
+    // One try each: Laravel's own code has failed them, long before a lease of 90 s would have ended.
+    let end =
+        eventually("both have failed", || Some(stats(&site)).filter(|now| now["totals"]["failed"] == 2));
+    assert_eq!((&end["totals"]["died"], &end["reserved"]), (&2.into(), &0.into()), "{end}");
+    let failed = site.regie(&["queue", "runs", "--failed"]);
+    assert!(String::from_utf8_lossy(&failed.stdout).contains(r"App\Jobs\Note"));
+    push(&site, &app, 10, 20, 1);
+    eventually("others run on new workers", || (done(&app).len() == 11).then_some(()));
+}
