@@ -55,6 +55,9 @@ try {
     // Without a key the application tells its visitors.
 }
 
+// So does the first use of a time zone.
+date_create();
+
 // To look for what is not there compiles every route.
 try {
     $app->make('router')->getRoutes()->match(Request::create('/' . bin2hex(random_bytes(8))));

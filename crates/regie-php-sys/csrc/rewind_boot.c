@@ -2,13 +2,15 @@
  *
  * regie_prime(callback) runs requests in a child that is thrown away, so that nothing of them can be in the snapshot: no
  * session, no token, no static variable. What is kept is knowledge: opcache, which the child shares, has compiled the
- * scripts, and the classes that the child has loaded are loaded here too, through the application's own autoloader.
+ * scripts, and the classes that the child has loaded are loaded here too, through the application's own autoloader; and
+ * the regular expressions that it has compiled are compiled here.
  *
  * $_SERVER is made anew for each request. What the boot has added to it (Dotenv) is added again, where the request says
  * nothing of that name. */
 #define _GNU_SOURCE
 #include "rewind.h"
 
+#include <ext/pcre/php_pcre.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
@@ -30,13 +32,31 @@ static void write_all(int fd, const char *bytes, size_t length) {
     }
 }
 
-/* In the child: the names of all classes that PHP code has declared here, each with a line's end. */
-static void tell_classes(int fd) {
+/* A kind and the length come before the bytes: a pattern may hold any. */
+typedef struct piece {
+    char kind;
+    uint32_t length;
+} piece;
+
+enum { KIND_CLASS = 'c', KIND_PATTERN = 'p' };
+
+static void tell(int fd, char kind, const zend_string *text) {
+    piece piece = {kind, (uint32_t)ZSTR_LEN(text)};
+    write_all(fd, (const char *)&piece, sizeof piece);
+    write_all(fd, ZSTR_VAL(text), ZSTR_LEN(text));
+}
+
+/* In the child: the classes that PHP code has declared, and the patterns that were compiled. */
+static void tell_all(int fd) {
     zend_class_entry *class;
+    zend_string *pattern;
     ZEND_HASH_FOREACH_PTR(EG(class_table), class) {
         if (class->type != ZEND_USER_CLASS || class->ce_flags & ZEND_ACC_ANON_CLASS) continue;
-        write_all(fd, ZSTR_VAL(class->name), ZSTR_LEN(class->name));
-        write_all(fd, "\n", 1);
+        tell(fd, KIND_CLASS, class->name);
+    }
+    ZEND_HASH_FOREACH_END();
+    ZEND_HASH_FOREACH_STR_KEY(&PCRE_G(pcre_cache), pattern) {
+        if (pattern) tell(fd, KIND_PATTERN, pattern);
     }
     ZEND_HASH_FOREACH_END();
 }
@@ -55,7 +75,7 @@ static void be_child(int fd, zend_fcall_info *fci, zend_fcall_info_cache *fcc) {
         php_output_discard_all();
     }
     zend_end_try();
-    tell_classes(fd);
+    tell_all(fd);
     _exit(0);
 }
 
@@ -76,15 +96,24 @@ static zend_string *listen_to(int fd) {
     return said;
 }
 
-static zend_long load_classes(zend_string *names) {
+static zend_long load_all(const zend_string *said) {
     zend_long loaded = 0;
-    char *name = ZSTR_VAL(names), *end;
-    for (; (end = strchr(name, '\n')); name = end + 1) {
-        zend_string *class = zend_string_init(name, (size_t)(end - name), 0);
+    const char *at = ZSTR_VAL(said), *end = at + ZSTR_LEN(said);
+    piece piece;
+    while ((size_t)(end - at) > sizeof piece) {
+        memcpy(&piece, at, sizeof piece);
+        at += sizeof piece;
+        if (piece.length > (size_t)(end - at)) break;
+        zend_string *text = zend_string_init(at, piece.length, 0);
+        at += piece.length;
+        if (piece.kind == KIND_PATTERN) {
+            pcre_get_compiled_regex_cache(text);
+        } else if (zend_lookup_class_ex(text, NULL, ZEND_FETCH_CLASS_SILENT)) {
+            loaded++;
+        }
         /* Whatever is wrong with a class is said when it is used. */
-        if (zend_lookup_class_ex(class, NULL, ZEND_FETCH_CLASS_SILENT)) loaded++;
         if (EG(exception)) zend_clear_exception();
-        zend_string_release(class);
+        zend_string_release(text);
     }
     return loaded;
 }
@@ -99,14 +128,14 @@ zend_long regie_prime(zend_fcall_info *fci, zend_fcall_info_cache *fcc) {
         be_child(ends[1], fci, fcc);
     }
     close(ends[1]);
-    zend_string *names = child > 0 ? listen_to(ends[0]) : zend_empty_string;
+    zend_string *said = child > 0 ? listen_to(ends[0]) : zend_empty_string;
     close(ends[0]);
     if (child < 0) return -1;
     kill(child, SIGKILL);
     while (waitpid(child, NULL, 0) < 0 && errno == EINTR) {
     }
-    zend_long loaded = load_classes(names);
-    zend_string_release(names);
+    zend_long loaded = load_all(said);
+    zend_string_release(said);
     return loaded;
 }
 
