@@ -173,5 +173,6 @@ fn whatever_a_request_does_the_next_is_answered_as_in_classic_mode() {
     assert_eq!(rewind.workers()[0], served_by, "seed {seed}: {}", rewind.log());
     let (early, late) = (early.unwrap(), weight(served_by));
     assert!(late.0 < early.0 + 1024, "pages of its own grew from {} to {}", early.0, late.0);
-    assert_eq!(late.1, early.1, "descriptors");
+    // The connection of the last request may still be open, or not.
+    assert!(late.1.abs_diff(early.1) <= 1, "descriptors went from {} to {}", early.1, late.1);
 }
