@@ -14,6 +14,8 @@ pub(crate) enum Kind {
     Number(i64, i64),
     /// Bytes with a unit, from and to.
     Memory(i64, i64),
+    /// Bytes with a unit, or a percentage of `maxmemory`.
+    Share,
     Choice(&'static [&'static str]),
     Text,
     /// `notify-keyspace-events`.
@@ -149,6 +151,7 @@ pub(crate) static SETTINGS: &[Row] = &[
     fixed("pidfile", Kind::Text, ""),
     fixed("syslog-facility", Kind::Choice(&["user", "local0", "local1", "local2", "local3"]), "local0"),
     fixed("tcp-backlog", INT, "511"),
+    Row { alias: "slaveof", ..fixed("replicaof", Kind::Text, "") },
     inert("protected-mode", Kind::Yes, "yes"),
     inert("tcp-keepalive", INT, "300"),
     Row {
@@ -187,7 +190,7 @@ pub(crate) static SETTINGS: &[Row] = &[
     inert("always-show-logo", Kind::Yes, "no"),
     inert("set-proc-title", Kind::Yes, "yes"),
     inert("propagation-error-behavior", Kind::Choice(&["ignore", "panic", "panic-on-replicas"]), "ignore"),
-    inert("maxmemory-clients", BYTES, "0"),
+    inert("maxmemory-clients", Kind::Share, "0"),
     inert("jemalloc-bg-thread", Kind::Yes, "yes"),
     inert("oom-score-adj", Kind::Choice(&["no", "yes", "relative", "absolute"]), "no"),
     inert("shutdown-timeout", INT, "10"),
@@ -255,6 +258,9 @@ pub(crate) struct Config {
     /// How many replicas must have been heard of lately for writes to be accepted.
     pub(crate) min_replicas: usize,
 }
+
+/// Shown by CONFIG GET only to who asks for them by name, as in Redis.
+const HIDDEN: [&str; 1] = ["key-load-delay"];
 
 /// The row of a setting, by name or older name.
 pub(crate) fn find(name: &str) -> Option<usize> {
@@ -457,7 +463,10 @@ impl Config {
         for (index, row) in SETTINGS.iter().enumerate() {
             for name in [row.name, row.alias] {
                 if !name.is_empty()
-                    && patterns.iter().any(|pattern| glob::matches(pattern, name.as_bytes(), true))
+                    && patterns.iter().any(|pattern| match HIDDEN.contains(&name) {
+                        true => pattern.eq_ignore_ascii_case(name.as_bytes()),
+                        false => glob::matches(pattern, name.as_bytes(), true),
+                    })
                 {
                     found.push((name.to_owned(), &self.values[index]));
                 }
@@ -513,6 +522,12 @@ fn normalise(kind: Kind, text: &str) -> Result<String, String> {
             let value = parse_memory(text).ok_or("argument must be a memory value")?;
             within(value, low, high)
         }
+        Kind::Share => match text.strip_suffix('%').map(str::parse::<u64>) {
+            Some(Ok(percent)) if percent <= 100 => Ok(format!("{percent}%")),
+            Some(Ok(_)) => Err("percentage argument must be less or equal to 100".into()),
+            Some(Err(_)) => Err("argument must be a memory or percent value".into()),
+            None => Ok(parse_memory(text).ok_or("argument must be a memory or percent value")?.to_string()),
+        },
         Kind::Choice(choices) => choices
             .iter()
             .find(|choice| choice.eq_ignore_ascii_case(text))
@@ -609,6 +624,29 @@ mod tests {
         for (text, expect) in [("1kb", Some(1024)), ("1k", Some(1000)), ("2GB", Some(2 << 30)), ("x", None)] {
             assert_eq!(parse_memory(text), expect);
         }
+    }
+
+    #[test]
+    fn a_share_is_bytes_or_a_percentage() {
+        let index = find("maxmemory-clients").unwrap();
+        for (text, expect) in
+            [("5%", Ok("5%")), ("1kb", Ok("1024")), ("200%", Err("percentage")), ("%", Err("memory"))]
+        {
+            match (Config::check(index, text), expect) {
+                (Ok(kept), Ok(expect)) => assert_eq!(kept, expect),
+                (Err(why), Err(word)) => assert!(why.contains(word), "{text}: {why}"),
+                other => panic!("{text}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_hidden_is_shown_by_name_only() {
+        let config = Config::default();
+        assert!(!config.matching(&[b"*"]).iter().any(|(name, _)| name == "key-load-delay"));
+        assert_eq!(config.matching(&[b"Key-Load-Delay"]), [("key-load-delay".to_owned(), "0")]);
+        let names: Vec<String> = config.matching(&[b"*of"]).into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["replicaof", "slaveof"]);
     }
 
     #[test]

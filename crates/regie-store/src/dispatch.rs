@@ -101,6 +101,13 @@ impl Engine {
                 self.session(client).is_paused = true;
                 return Flow::Later;
             }
+            Err(failure) if arguments[0].eq_ignore_ascii_case(b"exec") => {
+                // A transaction that may not run now is over: none of it runs later.
+                self.abandon_transaction(client);
+                let text = format!("EXECABORT Transaction discarded because of: {}", failure.0);
+                self.refuse(client, &text.into(), out);
+                return Flow::Next;
+            }
             Err(failure) => {
                 self.refuse(client, &failure, out);
                 return Flow::Next;

@@ -50,7 +50,7 @@ pub enum Flow {
 /// See the module's description.
 pub struct Engine {
     pub(crate) databases: Vec<Database>,
-    pub(crate) sessions: FastMap<ClientId, Session>,
+    pub(crate) sessions: crate::sessions::Sessions,
     next_client: ClientId,
     pub(crate) config: Config,
     pub(crate) random: Random,
@@ -190,7 +190,7 @@ impl Engine {
         users.set_default_password(config.get("requirepass").as_bytes());
         Ok(Self {
             databases: (0..count).map(|_| Database::new(random.next())).collect(),
-            sessions: FastMap::default(),
+            sessions: crate::sessions::Sessions::default(),
             next_client: 1,
             is_logging: config.journal,
             config,
@@ -260,7 +260,7 @@ impl Engine {
         let authenticated = self.users.default_needs_no_password();
         let mut session = Session::new(id, peer, self.now, authenticated);
         session.may_all = self.users.get(b"default").is_some_and(crate::acl::User::may_all);
-        self.sessions.insert(id, session);
+        self.sessions.get_or_insert_with(id, || session);
         self.stats.connections += 1;
         id
     }
@@ -503,7 +503,7 @@ impl Engine {
 
     pub(crate) fn session(&mut self, client: ClientId) -> &mut Session {
         let now = self.now;
-        self.sessions.entry(client).or_insert_with(|| Session::new(client, Peer::default(), now, true))
+        self.sessions.get_or_insert_with(client, || Session::new(client, Peer::default(), now, true))
     }
 
     /// Hands bytes to another client.

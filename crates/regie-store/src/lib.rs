@@ -35,6 +35,7 @@ mod reference;
 mod replication;
 mod script;
 mod session;
+mod sessions;
 mod shell;
 mod snapshot;
 mod stats;

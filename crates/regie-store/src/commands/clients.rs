@@ -178,7 +178,7 @@ pub(crate) fn no_evict(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Outcome {
 pub(crate) fn kill(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Outcome {
     let own = ctx.client;
     let mut skip_me = true;
-    let mut chosen: Vec<ClientId> = ctx.engine.sessions.keys().copied().collect();
+    let mut chosen: Vec<ClientId> = ctx.engine.sessions.values().map(|session| session.id).collect();
     let old_form = args.len() == 3;
     if old_form {
         chosen.retain(|id| ctx.engine.sessions[id].peer.address.as_bytes() == args[2]);

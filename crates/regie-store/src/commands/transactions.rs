@@ -8,6 +8,12 @@ use crate::failure::Outcome;
 use crate::session::{ClientId, Transaction};
 
 impl Engine {
+    /// Ends a client's transaction without running it.
+    pub(crate) fn abandon_transaction(&mut self, client: ClientId) {
+        self.session(client).transaction = None;
+        self.unwatch(client);
+    }
+
     /// Forgets the watched keys of a client.
     pub(crate) fn unwatch(&mut self, client: ClientId) {
         let Some(session) = self.sessions.get_mut(&client) else { return };
@@ -35,11 +41,11 @@ pub(crate) fn multi(ctx: &mut Ctx<'_>, _args: &[&[u8]]) -> Outcome {
 }
 
 pub(crate) fn discard(ctx: &mut Ctx<'_>, _args: &[&[u8]]) -> Outcome {
-    if ctx.session().transaction.take().is_none() {
+    if ctx.session().transaction.is_none() {
         return Err("ERR DISCARD without MULTI".into());
     }
     let client = ctx.client;
-    ctx.engine.unwatch(client);
+    ctx.engine.abandon_transaction(client);
     ctx.out.ok();
     Ok(())
 }

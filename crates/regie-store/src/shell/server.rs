@@ -497,7 +497,9 @@ impl Server {
 
     /// A client may not make the server keep more than its limit.
     fn check_input(&mut self, engine: &mut Engine, index: usize) {
-        let Some(connection) = &self.connections[index] else { return };
+        let Some(connection) = self.connections[index].as_ref().filter(|c| !c.input.is_empty()) else {
+            return;
+        };
         let limit = if engine.is_unauthenticated(connection.client) {
             1 << 20
         } else {

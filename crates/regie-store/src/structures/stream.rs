@@ -240,9 +240,11 @@ impl Stream {
         self.entries_before(group.last_delivered).map(|read| self.entries_added.saturating_sub(read))
     }
 
-    /// Whether an entry behind `start` has been deleted.
+    /// Whether an entry behind `start` has been deleted. What was deleted before the first entry left no gap.
     pub(crate) fn has_tombstone(&self, start: Id) -> bool {
-        self.length > 0 && self.max_deleted != Id::MIN && start <= self.max_deleted
+        self.max_deleted != Id::MIN
+            && start <= self.max_deleted
+            && self.first().is_some_and(|first| first.id <= self.max_deleted)
     }
 
     /// How many entries were ever added up to `id`, if that can be known.
@@ -252,9 +254,6 @@ impl Stream {
         }
         if self.length == 0 && id <= self.last_id {
             return Some(self.entries_added);
-        }
-        if id < self.max_deleted {
-            return None;
         }
         if id == self.last_id {
             return Some(self.entries_added);

@@ -101,6 +101,21 @@ fn sorted_sets_and_streams() {
             "XREADGROUP GROUP none c STREAMS x >",
             "-NOGROUP No such key 'x' or consumer group 'none' in XREADGROUP with GROUP option",
         ),
+        // A deletion makes the lag uncertain until what lies before it has been trimmed too.
+        ("XADD y2 1 f v", "1-0"),
+        ("XADD y2 2 f v", "2-0"),
+        ("XADD y2 3 f v", "3-0"),
+        ("XDEL y2 2", ":1"),
+        ("XGROUP CREATE y2 g 0", "OK"),
+        (
+            "XINFO GROUPS y2",
+            "[[name g consumers :0 pending :0 last-delivered-id 0-0 entries-read nil lag nil]]",
+        ),
+        ("XTRIM y2 MINID 3", ":1"),
+        (
+            "XINFO GROUPS y2",
+            "[[name g consumers :0 pending :0 last-delivered-id 0-0 entries-read nil lag :1]]",
+        ),
     ]);
 }
 

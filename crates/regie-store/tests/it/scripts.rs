@@ -33,7 +33,12 @@ fn busy_soon() -> Store {
 #[test]
 fn a_script_that_takes_long_is_killed() {
     let store = busy_soon();
+    let mut queuer = store.client();
+    assert_eq!(call(&mut queuer, &["MULTI"]), "OK");
+    assert_eq!(call(&mut queuer, &["SET", "queued", "1"]), "QUEUED");
     let (mut runner, mut other) = spin(&store, &["EVAL", "while true do end", "0"]);
+    let abort = format!("-EXECABORT Transaction discarded because of: {}", &BUSY[1..]);
+    assert_eq!(call(&mut queuer, &["EXEC"]), abort);
     assert_eq!(call(&mut other, &["GET", "a"]), BUSY);
     assert_eq!(call(&mut other, &["FUNCTION", "KILL"]), BUSY);
     assert_eq!(call(&mut other, &["FUNCTION", "STATS"]), BUSY);
@@ -48,6 +53,7 @@ fn a_script_that_takes_long_is_killed() {
     assert!(reply.starts_with("-ERR Script killed by user with SCRIPT KILL... script: "), "{reply}");
     assert_eq!(call(&mut late, &["PING"]), "PONG");
     assert_eq!(call(&mut other, &["EXEC"]), "-EXECABORT Transaction discarded because of previous errors.");
+    assert_eq!(call(&mut queuer, &["GET", "queued"]), "nil", "the transaction is over");
     assert_eq!(call(&mut late, &["SCRIPT", "KILL"]), "-NOTBUSY No scripts in execution right now.");
 }
 
