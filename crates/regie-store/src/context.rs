@@ -229,6 +229,12 @@ impl Ctx<'_> {
         }
     }
 
+    /// Sends a command to the replicas that changes no data: the log does not have it.
+    pub(crate) fn replicate_only(&mut self, arguments: &[&[u8]]) {
+        let db = self.db;
+        self.engine.replication.add(db, arguments);
+    }
+
     /// Logs nothing for this command.
     pub(crate) fn log_nothing(&mut self) {
         if matches!(self.log, Log::Itself) {

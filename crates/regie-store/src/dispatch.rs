@@ -148,9 +148,23 @@ impl Engine {
 
     /// Finds the command and checks everything that does not depend on what it does.
     fn admit(&mut self, client: ClientId, arguments: &[&[u8]]) -> Outcome<Admitted> {
-        let id = resolve(arguments)?;
+        let id = self.find_command(arguments)?;
         let row = command::row(id);
         self.check(client, id, row, arguments).inspect_err(|_| self.stats.by_command[id].rejected += 1)
+    }
+
+    /// As [`resolve`]; mostly the same command comes again, and then its name needs no look-up.
+    fn find_command(&mut self, arguments: &[&[u8]]) -> Outcome<CommandId> {
+        if arguments[0].eq_ignore_ascii_case(command::row(self.last_command).name.as_bytes()) {
+            return Ok(self.last_command);
+        }
+        let id = resolve(arguments)?;
+        let row = command::row(id);
+        // Behind the first word of the others there may come a subcommand.
+        if row.container().is_none() && row.name != "command" {
+            self.last_command = id;
+        }
+        Ok(id)
     }
 
     fn check(

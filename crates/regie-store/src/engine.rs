@@ -59,6 +59,8 @@ pub struct Engine {
     pub(crate) now_us: i64,
     pub(crate) started_at: i64,
     pub(crate) stopwatch: fn() -> u64,
+    /// The last command that was found by its first word alone.
+    pub(crate) last_command: crate::command::CommandId,
     /// When the last command ended, if the next follows at once: its beginning.
     pub(crate) lap: Option<u64>,
     pub(crate) effects: Effects,
@@ -200,6 +202,7 @@ impl Engine {
             now_us: settings.now_us,
             started_at: settings.now_us / 1000,
             stopwatch: settings.stopwatch,
+            last_command: crate::command::find(b"ping").unwrap_or(0),
             lap: None,
             effects: Effects::default(),
             stats: Stats::new(crate::commands::table::COMMANDS.len()),

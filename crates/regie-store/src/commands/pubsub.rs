@@ -72,12 +72,14 @@ pub(crate) fn sunsubscribe(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Outcome {
 
 pub(crate) fn publish(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Outcome {
     let count = ctx.engine.publish(args[1], args[2]);
+    ctx.replicate_only(args);
     ctx.out.integer(count as i64);
     Ok(())
 }
 
 pub(crate) fn spublish(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Outcome {
     let count = ctx.engine.publish_shard(args[1], args[2]);
+    ctx.replicate_only(args);
     ctx.out.integer(count as i64);
     Ok(())
 }

@@ -223,14 +223,22 @@ pub(crate) fn xreadgroup(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Outcome {
         group.consumers.entry(Blob::from(consumer)).or_default().seen_at = now;
         if is_new {
             ctx.changed(Class::STREAM, "xgroup-createconsumer", key);
-            ctx.log_instead(&[b"XGROUP", b"CREATECONSUMER", key, name, consumer]);
         }
+        let mut is_claimed = false;
         match after {
             Some(after) => {
                 found += 1;
                 reply_history(ctx, key, name, consumer, *after, options.count)?;
             }
-            None => found += usize::from(reply_new(ctx, key, name, consumer, options.count, options.no_ack)?),
+            None => {
+                let delivered = reply_new(ctx, key, name, consumer, options.count, options.no_ack)?;
+                is_claimed = delivered && !options.no_ack;
+                found += usize::from(delivered);
+            }
+        }
+        // What it was given is logged as claimed, and that makes the consumer.
+        if is_new && !is_claimed {
+            ctx.log_instead(&[b"XGROUP", b"CREATECONSUMER", key, name, consumer]);
         }
     }
     if found > 0 {

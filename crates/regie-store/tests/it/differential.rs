@@ -518,10 +518,28 @@ fn a_redis_follows_the_store() {
     replica.line(&format!("REPLICAOF {} {}", address.ip(), address.port()));
     // WAIT answers once a replica has everything.
     assert_eq!(client.line("WAIT 1 15000"), ":1");
-    for line in ["SET later 1", "MULTI", "INCR later", "SPOP set 1", "EXEC", "EXPIRE text 100000"] {
+    let mut listener = Client::connect(peer.address);
+    assert!(listener.line("SUBSCRIBE news").starts_with("[subscribe"));
+    for line in [
+        "SET later 1",
+        "MULTI",
+        "INCR later",
+        "SPOP set 1",
+        "EXEC",
+        "EXPIRE text 100000",
+        "PUBLISH news hello",
+        // Consumers come to be with what they are given, without an acknowledgement, and with nothing at all.
+        "XADD stream 1-1 f v",
+        "XADD stream 1-2 f v",
+        "XGROUP CREATE stream g 0",
+        "XREADGROUP GROUP g given COUNT 1 STREAMS stream >",
+        "XREADGROUP GROUP g trusted COUNT 1 NOACK STREAMS stream >",
+        "XREADGROUP GROUP g idle COUNT 1 STREAMS stream >",
+    ] {
         client.line(line);
     }
     assert_eq!(client.line("WAIT 1 15000"), ":1");
+    assert_eq!(show(&listener.receive()), "[message news hello]");
     for line in [
         "GET text",
         "GET later",
@@ -531,6 +549,8 @@ fn a_redis_follows_the_store() {
         "ZRANGE zset 0 -1 WITHSCORES",
         "PEXPIRETIME brief",
         "PEXPIRETIME text",
+        "XPENDING stream g - + 10 given",
+        "XINFO GROUPS stream",
         "DBSIZE",
     ] {
         assert_eq!(replica.line(line), client.line(line), "{line}");
