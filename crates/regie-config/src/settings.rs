@@ -99,7 +99,7 @@ section! {
         /// How PHP runs. `rewind`: the application boots once, and memory is put back after each request (Linux 6.7).
         mode: Option<Mode> = (found "worker where Octane or a FrankenPHP runtime is configured, else classic"), "\"worker\"";
         /// The script that boots the application in worker or rewind mode, relative to the application's folder.
-        script: Option<PathBuf> = (found "Octane's and Symfony's own; in rewind mode, one that Régie ships for Laravel and Symfony"), "\"public/frankenphp-worker.php\"";
+        script: Option<PathBuf> = (found "Octane's and Symfony's own; else one that Régie ships: for Laravel in worker mode, for both in rewind mode"), "\"public/frankenphp-worker.php\"";
         /// How many workers. `"2-16"`: never fewer than 2, and up to 16 while requests wait.
         workers: Count = "\"auto\"", "\"2-16\"";
         /// With a range of workers: those that nobody needed for so long leave.

@@ -270,7 +270,8 @@ fn pool_program(
     let command = php_command(site, binaries, named, pool);
     let workers_at = command.iter().position(|word| word == "--workers").map(|at| at + 1);
     let mut env = child_environment(site);
-    if pool.mode() == Mode::Rewind {
+    // The shipped scripts lie elsewhere.
+    if pool.mode() == Mode::Rewind || is_shipped_worker(site, pool) {
         env.push(("REGIE_APP_BASE".to_owned(), text(&site.root())));
     }
     env.extend(pool.env.iter().map(|(name, value)| (name.clone(), value.0.clone())));
@@ -353,12 +354,21 @@ fn php_command(site: &Site, binaries: &Binaries, named: &Named, pool: &Pool) -> 
     words.0
 }
 
-/// What a pool boots: its own script, or in rewind mode the one that Régie ships for the framework.
+/// Whether a pool in worker mode runs the script that Régie ships: the application has none, and no Octane.
+pub(crate) fn is_shipped_worker(site: &Site, pool: &Pool) -> bool {
+    pool.mode() == Mode::Worker
+        && pool.script.is_none()
+        && pool.url.is_none()
+        && site.loaded.application.framework == Framework::Laravel
+}
+
+/// What a pool boots: its own script, or the one that Régie ships for the framework and the mode.
 fn script(site: &Site, pool: &Pool) -> Option<PathBuf> {
     let own = pool.script.as_ref().map(|script| site.root().join(script));
     let shipped = |name: &str| Some(shipped::folder(&site.run_dir()).join(name));
     match (pool.mode(), site.loaded.application.framework) {
         (Mode::Classic, _) => None,
+        (Mode::Worker, _) if is_shipped_worker(site, pool) => shipped("laravel/worker.php"),
         (Mode::Worker, _) => own,
         (Mode::Rewind, _) if own.is_some() => own,
         (Mode::Rewind, Framework::Laravel) => shipped("laravel/boot.php"),

@@ -121,7 +121,7 @@ fn laravel_in_classic_mode() {
 #[test]
 fn laravel_in_worker_mode() {
     let app = migrated_laravel();
-    let config = "[php.web]\nmode = \"worker\"\nscript = \"public/frankenphp-worker.php\"\nworkers = 2\n";
+    let config = "[php.web]\nmode = \"worker\"\nworkers = 2\n";
     let site = Site::up(app.path(), config);
     assert!(site.printed().contains("worker mode"), "{}", site.printed());
     laravel_behaves(&site);
@@ -174,6 +174,50 @@ fn symfony_in_rewind_mode() {
     let mut visitor = Visitor::new(&site);
     let served: Vec<i64> = (0..8).filter_map(|_| visitor.json("/json")["served"].as_i64()).collect();
     assert_eq!(served, [1; 8], "each request is the kernel's first");
+}
+
+/// Each request leaves its visitor's name wherever it can, and says what it has found: of all the services that stay,
+/// only the session and the login remember, and only their own visitor.
+#[test]
+fn laravel_in_worker_mode_forgets_its_visitors() {
+    const ROUNDS: usize = 1000;
+    let app = migrated_laravel();
+    let routes = app.read("routes/web.php") + include_str!("laravel_leaks.php");
+    app.write("routes/web.php", routes);
+    app.give_away();
+    let site = Site::up(app.path(), "[php.web]\nmode = \"worker\"\nworkers = 1\nmax_requests = 0\n");
+    let names = ["ada", "bob"];
+    let mut visitors = names.map(|_| Visitor::new(&site));
+    let mut clean = serde_json::Value::Null;
+    let mut own: [Option<(String, String)>; 2] = [None, None];
+    for round in 0..ROUNDS {
+        for (number, name) in names.iter().enumerate() {
+            let mut found = visitors[number].json(&format!("/leaks/{name}"));
+            let known = if round == 0 { serde_json::Value::Null } else { (*name).into() };
+            for key in ["session", "flash", "user"] {
+                assert_eq!(found[key].take(), known, "{key} of {name} in round {round}");
+            }
+            // Both are made anew at the login, and then stay.
+            let [token, id] =
+                ["token", "id"].map(|key| found[key].take().as_str().unwrap_or_default().to_owned());
+            let kept = own[number].get_or_insert_with(|| (token.clone(), id.clone()));
+            assert_eq!(*kept, (token, id), "{name} in round {round}");
+            if clean.is_null() {
+                clean = found;
+            } else {
+                assert_eq!(found, clean, "{name} in round {round}");
+            }
+        }
+        if round % 100 == 50 {
+            // Neither those whose request ends in its middle leave anything.
+            let mut stranger = Visitor::new(&site);
+            assert_eq!(stranger.get("/leaks/eve?end=exit").text(), "gone");
+            assert_eq!(stranger.get("/leaks/eve?end=error").status, 500);
+        }
+    }
+    assert_ne!(own[0], own[1]);
+    assert_eq!(clean["binding"], "of the boot");
+    assert_eq!(clean["shared"], serde_json::Value::Null);
 }
 
 fn symfony_behaves(site: &Site) {

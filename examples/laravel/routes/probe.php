@@ -12,7 +12,7 @@ Route::get('/json', fn (Request $request) => response()->json([
     'url' => $request->fullUrl(),
     'secure' => $request->isSecure(),
     'ip' => $request->ip(),
-    'worker' => app()->bound('worker.requests') ? app('worker.requests') : null,
+    'worker' => app()->bound('regie.served') ? app('regie.served') : null,
 ]));
 
 // The addresses that the application uses, as its configuration resolved them. No passwords.

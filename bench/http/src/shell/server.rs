@@ -192,10 +192,13 @@ pub(crate) fn regie(
     let program = machine::regie()?;
     let address = free_address()?;
     let ini: Vec<String> = INI.iter().map(|(name, value)| format!("\"{name}\" = \"{value}\"")).collect();
-    let pool = match (mode, site.worker_script) {
-        (Mode::Worker, Some(script)) => format!("mode = \"worker\"\nscript = \"{script}\"\nmax_requests = 0"),
-        (Mode::Rewind, _) => "mode = \"rewind\"".to_owned(),
-        _ => "mode = \"classic\"".to_owned(),
+    let pool = match (mode, site.has_worker) {
+        (Mode::Worker, true) => {
+            "mode = \"worker\"
+max_requests = 0"
+        }
+        (Mode::Rewind, _) => "mode = \"rewind\"",
+        _ => "mode = \"classic\"",
     };
     let config = format!(
         "[app]\nenv = \"production\"\n[gateway]\nlisten = [\"{address}\"]\naccess_log = \"off\"\nbody_limit = \"250mb\"\n\

@@ -17,8 +17,8 @@ pub(crate) struct Site {
     pub(crate) public: PathBuf,
     /// Whether unknown paths go to index.php.
     pub(crate) front_controller: bool,
-    /// Relative to the folder.
-    pub(crate) worker_script: Option<&'static str>,
+    /// Whether it can be served in worker mode.
+    pub(crate) has_worker: bool,
 }
 
 /// The user that PHP runs as on both sides when the benchmark is run as root: never root.
@@ -69,7 +69,7 @@ fn plain(folder: &Path) -> Result<Site, String> {
         folder: folder.to_owned(),
         public: folder.to_owned(),
         front_controller: false,
-        worker_script: None,
+        has_worker: false,
     })
 }
 
@@ -84,7 +84,7 @@ fn laravel(folder: &Path, caches: &[&str]) -> Result<Site, String> {
         folder: folder.to_owned(),
         public: folder.join("public"),
         front_controller: true,
-        worker_script: Some("public/frankenphp-worker.php"),
+        has_worker: true,
     })
 }
 

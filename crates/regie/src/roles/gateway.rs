@@ -101,12 +101,13 @@ fn lane(site: &Site, handed: &Handed) -> std::io::Result<Option<Arc<Lane>>> {
     handed.lane(&programs::lane_name("web"))
 }
 
-/// The script that all of a pool's requests run. In rewind mode they are told what they would be told in classic mode:
-/// that it is the front controller.
+/// The script that all of a pool's requests run. In rewind mode and by a shipped worker script they are told what
+/// they would be told in classic mode: that it is the front controller.
 fn worker_script(site: &Site, web: &Pool) -> Option<PathBuf> {
     match web.mode() {
         _ if web.url.is_some() => None,
         Mode::Classic => None,
+        Mode::Worker if programs::is_shipped_worker(site, web) => Some(programs::front_controller(site)),
         Mode::Worker => web.script.as_ref().map(|script| site.root().join(script)),
         Mode::Rewind => Some(programs::front_controller(site)),
     }
