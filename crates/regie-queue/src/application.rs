@@ -175,9 +175,15 @@ pub struct Transport {
     /// After how many seconds a message of another consumer is taken over.
     #[serde(default)]
     pub redeliver_timeout: Option<u64>,
-    /// How the client writes values: 1 is PHP's serialize().
-    #[serde(default = "one")]
-    pub serializer: u32,
+    /// The key of delayed messages.
+    #[serde(default)]
+    pub delayed: Option<String>,
+    /// How many entries the stream may have; 0 for no limit.
+    #[serde(default)]
+    pub stream_max_entries: u64,
+    /// How often, in milliseconds, entries of consumers that are gone are looked for.
+    #[serde(default)]
+    pub claim_interval: Option<u64>,
     /// The table of a Doctrine transport.
     #[serde(default)]
     pub table_name: Option<String>,
@@ -193,8 +199,17 @@ const fn yes() -> bool {
     true
 }
 
-const fn one() -> u32 {
-    1
+impl Transport {
+    /// Whether values are written in PHP's serialization, which is what the transport does by default; none when they
+    /// are written in a way of their own.
+    #[must_use]
+    pub fn is_serialized(&self) -> Option<bool> {
+        match self.server.as_ref().and_then(|server| server.serializer.as_ref()?.as_u64()) {
+            Some(0) => Some(false),
+            Some(1) | None => Some(true),
+            Some(_) => None,
+        }
+    }
 }
 
 /// A Redis server, as the application's client reaches it.
@@ -219,7 +234,8 @@ pub struct Server {
     pub prefix: Option<String>,
     /// Whether it is a cluster.
     pub cluster: bool,
-    /// How the client writes values, when not as they are: phpredis's `serializer` option by name.
+    /// How the client writes values, when not as they are: phpredis's `serializer` option, by name in Laravel and by
+    /// number in Symfony.
     pub serializer: Option<serde_json::Value>,
     /// How it compresses them.
     pub compression: Option<String>,
@@ -310,9 +326,16 @@ impl Application {
             if matches!(found.driver.as_str(), "sync" | "in-memory") {
                 continue;
             }
-            let how = match (found.driver.as_str(), found.serializer) {
-                ("doctrine", _) => database(found.database.as_ref()),
-                (other, _) => How::Foreign(format!("Régie does not drive \"{other}\" itself")),
+            let how = match found.driver.as_str() {
+                "doctrine" => database(found.database.as_ref()),
+                "redis" if found.is_serialized().is_none() => {
+                    How::Foreign("its client stores values in a way of its own".to_owned())
+                }
+                "redis" => {
+                    let server = found.server.clone().map(|server| Server { serializer: None, ..server });
+                    redis(server.as_ref())
+                }
+                other => How::Foreign(format!("Régie does not drive \"{other}\" itself")),
             };
             out.push(Source { connection: name.clone(), queue: name.clone(), how });
         }
@@ -402,17 +425,18 @@ mod tests {
         let json = r#"{"framework":"symfony","failure_transport":"failed","transports":{
             "async":{"driver":"redis","stream":"messages","group":"symfony","server":{"host":"r"}},
             "failed":{"driver":"doctrine"},"mail":{"driver":"amqp"},"now":{"driver":"sync"},
-            "odd":{"driver":"redis","server":{"serializer":1}}}}"#;
+            "odd":{"driver":"redis","server":{"serializer":2}},
+            "plain":{"driver":"redis","server":{"serializer":1}}}}"#;
         check(
             json,
             &[],
-            "async:async (Régie does not drive \"redis\" itself), mail:mail (Régie does not drive \"amqp\" itself), \
-             odd:odd (Régie does not drive \"redis\" itself)",
+            "async:async, mail:mail (Régie does not drive \"amqp\" itself), \
+             odd:odd (its client stores values in a way of its own), plain:plain",
         );
         check(
             json,
             &["x"],
-            "x: the application has no transport \"x\"; it has async, failed, mail, now, odd",
+            "x: the application has no transport \"x\"; it has async, failed, mail, now, odd, plain",
         );
     }
 }

@@ -17,5 +17,6 @@ pub mod runner;
 pub mod sql;
 #[cfg(feature = "sql")]
 pub mod symfony_doctrine;
+pub mod symfony_redis;
 #[cfg(feature = "sql")]
 mod table;

@@ -5,4 +5,5 @@ mod databases;
 mod faults;
 mod laravel;
 mod server;
+mod symfony;
 mod workers;

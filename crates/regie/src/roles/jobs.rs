@@ -33,6 +33,7 @@ use regie_queue::shell::redis::{Address, Endpoint};
 use regie_queue::shell::runner::{self, Queue};
 use regie_queue::shell::sql::{Account, Target};
 use regie_queue::shell::symfony_doctrine::{self, SymfonyDoctrine};
+use regie_queue::shell::symfony_redis::{self, SymfonyRedis};
 use tokio::process::Command;
 
 use super::gateway::stop;
@@ -249,6 +250,21 @@ fn driver(site: &Site, application: &Application, name: &str, mark: Mark) -> Arc
             zone: zone(application.timezone.as_deref()),
             journal,
         });
+    }
+    if let Some(found) = application.transports.get(name) {
+        let stream = found.stream.clone().unwrap_or_else(|| "messages".to_owned());
+        return Arc::new(SymfonyRedis::new(symfony_redis::Settings {
+            endpoint: endpoint(&found.server.clone().unwrap_or_default()),
+            delayed: found.delayed.clone().unwrap_or_else(|| format!("{stream}__queue")),
+            group: found.group.clone().unwrap_or_else(|| "symfony".to_owned()),
+            delete_after_ack: found.delete_after_ack,
+            max_entries: found.stream_max_entries,
+            redeliver_timeout: Duration::from_secs(found.redeliver_timeout.unwrap_or(3600)),
+            claim_interval: Duration::from_millis(found.claim_interval.unwrap_or(60_000)),
+            serialized: found.is_serialized().unwrap_or(true),
+            stream,
+            mark,
+        }));
     }
     let found = application.connections.get(name);
     if let Some(found) = found.filter(|found| found.driver == "database") {
