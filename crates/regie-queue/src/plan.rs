@@ -55,10 +55,11 @@ impl Turns {
     }
 }
 
-/// How long jobs take, so far as the last ones tell.
+/// How long jobs take, and how long it takes to fetch some, so far as the last ones tell.
 #[derive(Debug, Clone, Default)]
 pub struct Pace {
     mean_us: Option<f64>,
+    fetch_us: f64,
 }
 
 impl Pace {
@@ -71,6 +72,20 @@ impl Pace {
             Some(mean) if us > mean * 8.0 => us / 2.0,
             Some(mean) => mean + (us - mean) / 16.0,
         });
+    }
+
+    /// A step that leased jobs took this long.
+    pub fn fetched(&mut self, step: Duration) {
+        self.fetch_us += (step.as_secs_f64() * 1e6 - self.fetch_us) / 4.0;
+    }
+
+    /// Jobs that `workers` do while more are fetched, with half as many to spare. A table's step waits for the disk,
+    /// and workers must not wait for it each time.
+    #[must_use]
+    pub fn meanwhile(&self, workers: usize) -> usize {
+        let Some(mean) = self.mean_us else { return 0 };
+        let each = (self.fetch_us * 1.5 / mean.max(1.0)) as usize;
+        workers * each.min(AHEAD_MAX)
     }
 
     /// Jobs that may be held beyond one for each of `workers`. None before anything is known.
@@ -118,5 +133,21 @@ mod tests {
             pace.took(Duration::from_micros(1));
         }
         assert_eq!(pace.ahead(2), 2 * AHEAD_MAX, "short jobs have a bound");
+    }
+
+    #[test]
+    fn a_slow_server_is_asked_for_more() {
+        let mut pace = Pace::default();
+        pace.fetched(Duration::from_millis(20));
+        assert_eq!(pace.meanwhile(2), 0, "nothing is known of the jobs");
+        for _ in 0..100 {
+            pace.took(Duration::from_millis(1));
+            pace.fetched(Duration::from_millis(20));
+        }
+        assert!((56..=60).contains(&pace.meanwhile(2)), "{}", pace.meanwhile(2));
+        for _ in 0..100 {
+            pace.fetched(Duration::from_micros(200));
+        }
+        assert_eq!(pace.meanwhile(2), 0, "a fast one is asked often");
     }
 }

@@ -300,6 +300,8 @@ struct Group {
     connections: Vec<Connection>,
     workers: usize,
     leasing: bool,
+    /// When the last step that leases was sent.
+    leased_since: Instant,
     extending: bool,
     /// Since when acknowledgements wait for company.
     gathering: Option<Instant>,
@@ -350,6 +352,7 @@ impl Group {
             history: History::default(),
             workers: 0,
             leasing: false,
+            leased_since: now(),
             extending: false,
             gathering: None,
             next_tick: now(),
@@ -473,6 +476,9 @@ impl Group {
         match result {
             Ok(jobs) => {
                 self.server(at, queue, None);
+                if !jobs.is_empty() {
+                    self.pace.fetched(at.saturating_duration_since(self.leased_since));
+                }
                 let again = std::mem::take(&mut self.queues[queue].again);
                 self.queues[queue].maybe = jobs.len() >= asked || again;
                 self.desk.leased(at, queue, jobs);
@@ -834,7 +840,7 @@ impl Group {
         if self.leasing || self.stop_at.is_some() || !self.desk.may_lease() || self.workers == 0 {
             return false;
         }
-        let ahead = self.pace.ahead(self.workers);
+        let ahead = self.pace.ahead(self.workers) + self.pace.meanwhile(self.workers);
         // Twice what may lie at the pool, fetched when half of that is gone: so steps move many jobs each.
         let target = self.window() + ahead;
         let held = self.desk.handed() + self.desk.ready();
@@ -849,6 +855,7 @@ impl Group {
         });
         let Some(queue) = next else { return false };
         self.leasing = true;
+        self.leased_since = at;
         let (driver, name) = self.server_of(queue);
         self.spawn(async move { Event::Leased(queue, count, driver.lease(&name, count).await) });
         true
