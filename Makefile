@@ -2,7 +2,7 @@
 CARGO ?= cargo
 PORT ?= 8000
 
-.PHONY: help run build release test setup fmt lint docs unit e2e bench-http bench-store torture install clean
+.PHONY: help run build release test setup fmt lint docs unit e2e bench-http bench-queue bench-store torture install clean
 
 help: ## Say what there is
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +45,10 @@ torture: build ## Rewind mode beside classic mode: REQUESTS=100000 SEED=1
 bench-http: release ## Requests per second and latency beside nginx + php-fpm
 	@scripts/setup test
 	$(CARGO) run --release -p regie-bench-http --
+
+bench-queue: release ## Laravel's jobs beside queue:work and redis-server
+	@scripts/setup test
+	bench/queue/run.sh
 
 bench-store: ## The store beside redis-server
 	@scripts/setup test
