@@ -7,6 +7,7 @@
 //! In reading order, all pure:
 //! - [`application`]: which queues the application has, and who fetches their jobs.
 //! - [`payload`]: a Laravel job, read without moving a byte.
+//! - [`parcel`]: what the layouts write differently, when a job is moved between them.
 //! - [`message`]: what a worker is told and what it answers.
 //! - [`mark`]: how a lease says whose it is.
 //! - [`desk`]: what is leased, handed to a worker, done: the machine that must lose nothing.
@@ -22,6 +23,7 @@ pub mod backoff;
 pub mod desk;
 pub mod mark;
 pub mod message;
+pub mod parcel;
 pub mod payload;
 pub mod plan;
 pub mod record;

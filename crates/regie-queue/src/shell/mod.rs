@@ -11,6 +11,8 @@ pub mod journal;
 #[cfg(feature = "sql")]
 pub mod laravel_database;
 pub mod laravel_redis;
+#[cfg(feature = "sql")]
+pub mod moving;
 pub mod redis;
 pub mod runner;
 #[cfg(feature = "sql")]
