@@ -21,6 +21,7 @@ pub fn reference() -> String {
          - `COMMAND DOCS` tells summary, version and group, not the arguments.\n\
          - Fields of hashes have no deadlines of their own (`HEXPIRE`).\n\n",
     );
+    page.push_str(SUITE);
     let mut groups: Vec<&str> = COMMANDS.iter().map(|row| row.group).collect();
     groups.sort_unstable();
     groups.dedup();
@@ -54,6 +55,15 @@ pub fn reference() -> String {
     page.push('\n');
     page
 }
+
+/// What of Redis's own tests does not pass; to be told again when the suite is run again.
+const SUITE: &str = "\
+Redis 7.0.15's own test suite runs against the store as an external server, with `-slow -needs:debug`. What does not pass:\n\n\
+| Test | Why |\n|---|---|\n\
+| MULTI / EXEC with REPLICAOF; exec with read commands and stale replica state change | The store follows no other server. |\n\
+| MULTI propagation of XREADGROUP | Replicas get one more command, `XGROUP SETID`, so that a group's lag is right after a restart. |\n\
+| LATENCY of expire events | A big value that ends is freed on another thread, so there is no slow expiry to report. |\n\
+| CONFIG SET rollback on apply error | `port` cannot be changed while the store runs. |\n\n";
 
 /// The settings: those that hold, and those that are accepted because clients set them and mean nothing here.
 fn settings(page: &mut String) {
