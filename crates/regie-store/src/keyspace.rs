@@ -35,12 +35,13 @@ impl Engine {
 
     /// The value for reading. Counts as a use of the key and as a hit or miss.
     pub(crate) fn read(&mut self, db: usize, key: &[u8]) -> Option<&Value> {
-        self.expire_if_due(db, key);
-        if self.config.events.has(Class::KEY_MISS) && self.databases[db].get(key).is_none() {
+        // A key that is due is still there while clients are paused.
+        let is_gone = self.expire_if_due(db, key);
+        if self.config.events.has(Class::KEY_MISS) && (is_gone || self.databases[db].get(key).is_none()) {
             self.notify(Class::KEY_MISS, "keymiss", db, key);
         }
         let clock = self.access_clock();
-        let Some(entry) = self.databases[db].get(key) else {
+        let Some(entry) = self.databases[db].get(key).filter(|_| !is_gone) else {
             self.stats.misses += 1;
             return None;
         };

@@ -191,3 +191,19 @@ redis.call('set', 'last', math.random()) return redis.call('get', KEYS[1])";
     assert_eq!(call(&mut client, &["GET", "k"]), time);
     assert_eq!(call(&mut client, &["EXISTS", "unlogged", "last"]), ":1");
 }
+
+/// Nothing changes while writes are paused, and still nobody reads a key whose time has passed.
+#[test]
+fn a_key_that_ends_during_a_pause_is_not_read() {
+    let store = Store::start(None, &[]);
+    let mut client = store.client();
+    for line in ["MULTI", "SET k v PX 1", "CLIENT PAUSE 100000 WRITE", "EXEC"] {
+        client.line(line);
+    }
+    let gone = (0..100_000).any(|_| client.line("GET k") == "nil");
+    assert!(gone, "the key is read after its time");
+    assert_eq!(client.line("DBSIZE"), ":1");
+    assert_eq!(client.line("CLIENT UNPAUSE"), "OK");
+    assert_eq!(client.line("GET k"), "nil");
+    assert_eq!(client.line("DBSIZE"), ":0");
+}
