@@ -59,13 +59,7 @@ function from_kernel(): Application
     return new Application(new $class($_SERVER['APP_ENV'], (bool) $_SERVER['APP_DEBUG']));
 }
 
-/** The command that holds all parts of Messenger's worker, which are private to the container. */
-function consume_command(Application $application): Command
-{
-    return command($application, 'messenger:consume')
-        ?? give_up('the application has no messenger:consume: is framework.messenger configured?');
-}
-
+/** A command of the application; Messenger's hold all parts of its worker, which are private to the container. */
 function command(Application $application, string $name): ?Command
 {
     try {

@@ -37,10 +37,19 @@ pretend_command(['bin/console', 'messenger:consume']);
 
 require_once "$base/vendor/autoload.php";
 require_once __DIR__ . '/console.php';
+
+$consume = command(console($base), 'messenger:consume');
+if ($consume === null) {
+    // Messenger is not installed, or not configured: the application names a transport and has none.
+    serve(static fn (): array => ['framework' => 'symfony', 'transports' => new \stdClass()]);
+
+    return;
+}
+
 require_once __DIR__ . '/describe.php';
 require_once __DIR__ . '/held.php';
 require_once __DIR__ . '/runner.php';
 
-$runner = new Runner(consume_command(console($base)));
+$runner = new Runner($consume);
 serve($runner);
 $runner->leave();

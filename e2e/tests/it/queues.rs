@@ -135,3 +135,56 @@ fn the_death_of_a_worker_is_noticed_at_once() {
     push(&site, &app, 10, 20, 1);
     eventually("others run on new workers", || (done(&app).len() == 11).then_some(()));
 }
+
+/// Puts as many messages into the stream as the framework would, and the database transport's table the same.
+const SEND: &str = r#"<?php
+require 'vendor/autoload.php';
+[, $count] = $argv;
+$json = trim(shell_exec("php messages.php stream 'new Say(\"x\")'"));
+$at = parse_url(getenv('MESSENGER_TRANSPORT_DSN'));
+$redis = new Redis();
+$redis->connect($at['host'], $at['port']);
+isset($at['pass']) && $redis->auth(urldecode($at['pass']));
+$redis->setOption(Redis::OPT_SERIALIZER, Redis::SERIALIZER_PHP);
+$read = json_decode($json, true);
+$database = (new App\Registry())->getConnection();
+$now = date('Y-m-d H:i:s');
+for ($i = 0; $i < (int) $count; $i++) {
+    $redis->xadd('orders', '*', ['message' => $json]);
+    $database->insert('messenger_messages', ['body' => $read['body'], 'headers' => json_encode($read['headers']),
+        'queue_name' => 'async', 'created_at' => $now, 'available_at' => $now]);
+}
+"#;
+
+#[test]
+fn messenger_s_streams_and_tables_are_consumed() {
+    const MESSAGES: usize = 60;
+    let app = App::named("symfony-jobs");
+    let kernel = app.read("src/Kernel.php");
+    let lazy = "redis://:word@127.0.0.1:1/orders/shop?lazy=1&dbindex=2";
+    assert!(kernel.contains(lazy), "the application has changed");
+    let kernel = kernel.replace(lazy, "%env(MESSENGER_TRANSPORT_DSN)%");
+    app.write("src/Kernel.php", kernel.replace("sys_get_temp_dir()", "dirname(__DIR__) . '/storage'"));
+    app.write(".env", "APP_ENV=test\nAPP_SECRET=x\nMESSENGER_TRANSPORT_DSN=redis://redis:6379/orders\n");
+    app.write("send.php", SEND);
+    app.write("storage/notes", "");
+    let site =
+        Site::up(app.path(), "[workers.default]\nqueues = [\"stream\", \"async\"]\nmin = 2\nmax = 2\n");
+    for words in [vec!["php", "messages.php", "setup"], vec!["php", "send.php", "60"]] {
+        let run = site.regie(&[&["run"], words.as_slice()].concat());
+        assert!(run.status.success(), "{words:?}: {}", String::from_utf8_lossy(&run.stderr));
+    }
+    let said = || app.read("storage/notes").lines().filter(|line| line.starts_with("said x")).count();
+    eventually("every message is handled", || (said() >= 2 * MESSAGES).then_some(()));
+    let queues = eventually("nothing is leased", || {
+        let output = site.regie(&["queue", "stats", "--json"]);
+        let stats: serde_json::Value = serde_json::from_slice(&output.stdout).ok()?;
+        let queues = stats["groups"][0]["queues"].as_array()?.clone();
+        queues
+            .iter()
+            .all(|queue| queue["reserved"] == 0 && queue["totals"]["done"] == MESSAGES)
+            .then_some(queues)
+    });
+    assert_eq!(queues.len(), 2);
+    assert_eq!(said(), 2 * MESSAGES, "each is handled once");
+}
