@@ -19,6 +19,9 @@ cleanup() {
     "$bin" -C "$work/ours" down >/dev/null 2>&1 || true
     # shellcheck disable=SC2086
     [ -z "$pids" ] || kill $pids 2>/dev/null || true
+    # They write to the folder to their end.
+    # shellcheck disable=SC2086
+    [ -z "$pids" ] || wait $pids 2>/dev/null || true
     rm -rf "$work"
 }
 trap cleanup EXIT INT TERM
@@ -65,7 +68,12 @@ export APP_ENV=production APP_DEBUG=false
 theirs() { (cd "$work/theirs" && QUEUE_CONNECTION=redis REDIS_HOST="$work/redis.sock" REDIS_PORT=0 "$@"); }
 count=0
 while [ "$count" -lt "$workers" ]; do
-    theirs php -d opcache.enable_cli=1 artisan queue:work redis --sleep=0.05 >"$work/worker.$count.log" 2>&1 &
+    # One process, whose number is the worker's.
+    (
+        cd "$work/theirs"
+        export QUEUE_CONNECTION=redis REDIS_HOST="$work/redis.sock" REDIS_PORT=0
+        exec php -d opcache.enable_cli=1 artisan queue:work redis --sleep=0.05 >"$work/worker.$count.log" 2>&1
+    ) &
     pids="$pids $!"
     count=$((count + 1))
 done
