@@ -6,7 +6,7 @@ function draw(): array
     $db = new PDO('sqlite::memory:');
 
     return [
-        'mt:' . mt_rand() . mt_rand(), 'lcg:' . lcg_value(), 'rand:' . rand() . rand(), 'int:' . random_int(0, PHP_INT_MAX),
+        'mt:' . mt_rand() . mt_rand(), 'lcg:' . lcg_value() . lcg_value(), 'rand:' . rand() . rand(), 'int:' . random_int(0, PHP_INT_MAX),
         'bytes:' . bin2hex(random_bytes(8)), 'openssl:' . bin2hex(openssl_random_pseudo_bytes(8)), 'uniqid:' . uniqid('', true),
         'shuffle:' . implode(',', array_slice($list, 0, 12)), 'str:' . str_shuffle(implode(range('a', 'z'))),
         'array:' . implode(',', array_rand(range(1, 500), 8)), 'sqlite:' . $db->query('select random()')->fetchColumn(),

@@ -46,6 +46,7 @@ static void park(void) {
         regie_enter_request(&next);
         regie_boot_add_server(&kept);
     }
+    regie_engine_begin_request();
     zend_set_timeout(EG(timeout_seconds), 0);
 }
 

@@ -92,6 +92,8 @@ void regie_boot_add_server(zval *kept);
 
 /* At the checkpoint, on PHP's stack. */
 void regie_engine_checkpoint(void);
+/* On PHP's stack, before a request: seeds what PHP would seed with the time. */
+void regie_engine_begin_request(void);
 /* On PHP's stack, when a request's script is over: the steps of the engine's own end of request that others see. */
 void regie_engine_end_request(void);
 /* In the worker, before the first request. */

@@ -72,6 +72,24 @@ static void renew_randomness(void) {
     if (sqlite) sqlite(0, NULL);
 }
 
+/* PHP would seed this one with the time of day, which requests of one moment share in part. */
+void regie_engine_begin_request(void) {
+    int32_t seeds[2];
+    if (!kernel_bytes((unsigned char *)seeds, sizeof seeds)) return;
+    for (int i = 0; i < 2; i++) seeds[i] = (int32_t)((uint32_t)seeds[i] % 2147483398u) + 1;
+#if PHP_VERSION_ID >= 80400
+    memcpy(RANDOM_G(combined_lcg).state, seeds, sizeof seeds);
+    RANDOM_G(combined_lcg_seeded) = true;
+#elif PHP_VERSION_ID >= 80200
+    memcpy(RANDOM_G(combined_lcg)->state, seeds, sizeof seeds);
+    RANDOM_G(combined_lcg_seeded) = true;
+#else
+    LCG(s1) = seeds[0];
+    LCG(s2) = seeds[1];
+    LCG(seeded) = 1;
+#endif
+}
+
 /* --- the checkpoint -------------------------------------------------------------------------------------------- */
 
 void regie_engine_checkpoint(void) {

@@ -322,7 +322,7 @@ impl Engine {
             session.last_command = row.name;
         }
         let db = session.db;
-        let caching = session.tracking.caching.take();
+        let caching = session.tracking.caching;
         if self.any_tracking && row.group == "scripting" {
             self.declare(row, arguments);
         }
@@ -352,6 +352,11 @@ impl Engine {
             }
         };
         self.lap = Some(end);
+        // CLIENT CACHING speaks of the next command that is none of CLIENT's; of a whole transaction or script.
+        let is_last = !row.name.starts_with("client|") && !manner.in_transaction && !manner.in_script;
+        if caching.is_some() && is_last {
+            self.session(client).tracking.caching = None;
+        }
         self.write_log(db, dirty, log, row, arguments);
         if row.flags.has(Flags::READONLY) && !self.tracked_nobody() && row.group != "scripting" {
             self.remember_read(client, row, arguments, caching, manner.in_script);

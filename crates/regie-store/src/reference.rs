@@ -63,7 +63,6 @@ Redis 7.0.15's own test suite runs against the store as an external server, with
 | MULTI / EXEC with REPLICAOF; exec with read commands and stale replica state change | The store follows no other server. |\n\
 | MULTI propagation of XREADGROUP | Replicas get one more command, `XGROUP SETID`, so that a group's lag is right after a restart. |\n\
 | LATENCY of expire events | A big value that ends is freed on another thread, so there is no slow expiry to report. |\n\
-| CLIENT TRACKINGINFO provides reasonable results when tracking optin, optout | A known fault: the flags differ after `CLIENT CACHING`. |\n\
 | CONFIG SET rollback on apply error | `port` cannot be changed while the store runs. |\n\n";
 
 /// The settings: those that hold, and those that are accepted because clients set them and mean nothing here.

@@ -149,6 +149,27 @@ fn transactions_and_scripts() {
     ]);
 }
 
+/// A word about caching holds to the next command that is none of CLIENT's.
+#[test]
+fn caching_is_said_for_one_command() {
+    let told = |flags: &str| format!("[flags {flags} redirect :0 prefixes []]");
+    let (optin, yes) = (told("[on optin]"), told("[on optin caching-yes]"));
+    check(&[
+        ("CLIENT TRACKING ON OPTIN", "OK"),
+        ("CLIENT CACHING YES", "OK"),
+        ("CLIENT TRACKINGINFO", &yes),
+        ("CLIENT GETNAME", "nil"),
+        ("CLIENT TRACKINGINFO", &yes),
+        ("GET k", "nil"),
+        ("CLIENT TRACKINGINFO", &optin),
+        ("CLIENT CACHING YES", "OK"),
+        ("MULTI", "OK"),
+        ("GET k", "QUEUED"),
+        ("EXEC", "[nil]"),
+        ("CLIENT TRACKINGINFO", &optin),
+    ]);
+}
+
 #[test]
 fn those_who_wait_are_served_in_the_order_they_came() {
     let store = Store::start(None, &[]);
