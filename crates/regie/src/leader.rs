@@ -10,7 +10,7 @@ use std::io;
 use std::time::Duration;
 
 use regie_config::store::external;
-use regie_queue::shell::redis::{Address, Batch, Client, Endpoint, accepted};
+use regie_queue::shell::redis::{Address, Batch, Client, Endpoint, Fault};
 use regie_resp::Frame;
 use tokio::time::Instant;
 
@@ -108,13 +108,11 @@ impl Leader {
 }
 
 impl Shared {
-    async fn eval(&self, script: &str, arguments: &[&str]) -> Result<bool, String> {
+    async fn eval(&self, script: &str, arguments: &[&str]) -> Result<bool, Fault> {
         let mut batch = Batch::new();
         batch.begin(5 + arguments.len()).word("EVAL").word(script).word("1").word(&self.key).word(&self.me);
         batch.words(arguments);
-        let frame = self.client.send(batch).await.map_err(|fault| fault.to_string())?.pop();
-        let answer = frame.ok_or_else(|| "no answer".to_owned())?;
-        Ok(accepted(answer).map_err(|fault| fault.to_string())? == Frame::Integer(1))
+        Ok(self.client.one(batch).await? == Frame::Integer(1))
     }
 }
 

@@ -22,7 +22,8 @@ use regie_resp::Frame;
 
 use super::clock::unix;
 use super::driver::{Driver, Fault, Listed, Promise, Settlement, Shelf, Sizes, Ticked};
-use super::redis::{Batch, Client, Endpoint, accepted};
+use super::parked::{parked, unparked};
+use super::redis::{Batch, Client, Endpoint, accepted, bulks};
 use crate::desk::{Action, Leased};
 use crate::mark::Mark;
 use crate::payload;
@@ -185,11 +186,6 @@ impl LaravelRedis {
         let end = unix() + self.settings.retry_after.unwrap_or(NEVER);
         self.settings.mark.score(end.as_secs()).to_string()
     }
-
-    async fn one(&self, batch: Batch) -> Result<Frame, Fault> {
-        let frame = self.client.send(batch).await?.pop();
-        accepted(frame.ok_or(Fault::Strange("no answer"))?)
-    }
 }
 
 fn script(batch: &mut Batch, body: &str, keys: &[&str], arguments: usize) {
@@ -257,17 +253,6 @@ fn uncounted(reserved: Vec<u8>) -> Leased {
     job
 }
 
-fn bulks(frame: Frame) -> Result<Vec<Vec<u8>>, Fault> {
-    let Frame::Array(items) = frame else { return Err(Fault::Strange("a list was expected")) };
-    items
-        .into_iter()
-        .map(|item| match item {
-            Frame::Bulk(bytes) => Ok(bytes),
-            _ => Err(Fault::Strange("a string was expected")),
-        })
-        .collect()
-}
-
 fn number(frame: &Frame) -> Result<u64, Fault> {
     match frame {
         Frame::Integer(number) => u64::try_from(*number).map_err(|_| Fault::Strange("a negative count")),
@@ -287,7 +272,7 @@ impl Driver for LaravelRedis {
             let mut batch = Batch::new();
             script(&mut batch, LEASE, &[&list, &reserved, &notify], 2);
             batch.word(self.lease_end()).word(count.to_string());
-            let mut jobs = bulks(self.one(batch).await?)?.into_iter();
+            let mut jobs = bulks(self.client.one(batch).await?)?.into_iter();
             let mut out = Vec::with_capacity(jobs.len() / 2);
             while let (Some(original), Some(told)) = (jobs.next(), jobs.next()) {
                 out.push(leased(original, &told));
@@ -359,7 +344,7 @@ impl Driver for LaravelRedis {
         Box::pin(async move {
             let mut batch = Batch::new();
             batch.command(&[b"ZRANGE", self.key(queue, ":reserved").as_bytes(), b"0", b"-1", b"WITHSCORES"]);
-            let mut found = bulks(self.one(batch).await?)?.into_iter();
+            let mut found = bulks(self.client.one(batch).await?)?.into_iter();
             let mut out = Vec::new();
             while let (Some(member), Some(score)) = (found.next(), found.next()) {
                 if self.settings.mark.owns(score_of(&score)) {
@@ -377,7 +362,7 @@ impl Driver for LaravelRedis {
             script(&mut batch, TICK, &keys.each_ref().map(String::as_str), 3);
             let ends = if self.settings.retry_after.is_some() { "1" } else { "0" };
             batch.word(unix().as_secs().to_string()).word(MOVED_MAX.to_string()).word(ends);
-            let Frame::Array(items) = self.one(batch).await? else {
+            let Frame::Array(items) = self.client.one(batch).await? else {
                 return Err(Fault::Strange("a list was expected"));
             };
             let [waiting, delayed, reserved, moved] = items.as_slice() else {
@@ -431,7 +416,7 @@ impl Driver for LaravelRedis {
                 Shelf::Waiting => {
                     let key = self.key(queue, "");
                     batch.command(&[b"LRANGE", key.as_bytes(), skip.as_bytes(), last.as_bytes()]);
-                    let jobs = bulks(self.one(batch).await?)?;
+                    let jobs = bulks(self.client.one(batch).await?)?;
                     return Ok(jobs
                         .into_iter()
                         .map(|job| Listed { payload: job.into(), at: None, reason: None })
@@ -440,7 +425,7 @@ impl Driver for LaravelRedis {
                 Shelf::Parked => {
                     let key = self.parked_key(queue);
                     batch.command(&[b"LRANGE", key.as_bytes(), skip.as_bytes(), last.as_bytes()]);
-                    let jobs = bulks(self.one(batch).await?)?;
+                    let jobs = bulks(self.client.one(batch).await?)?;
                     return Ok(jobs.iter().filter_map(|kept| unparked(kept)).collect());
                 }
                 Shelf::Delayed => ":delayed",
@@ -448,7 +433,7 @@ impl Driver for LaravelRedis {
             };
             let key = self.key(queue, suffix);
             batch.command(&[b"ZRANGE", key.as_bytes(), skip.as_bytes(), last.as_bytes(), b"WITHSCORES"]);
-            let mut found = bulks(self.one(batch).await?)?.into_iter();
+            let mut found = bulks(self.client.one(batch).await?)?.into_iter();
             let mut out = Vec::new();
             while let (Some(job), Some(score)) = (found.next(), found.next()) {
                 let at = Some(score_of(&score) as u64);
@@ -463,7 +448,7 @@ impl Driver for LaravelRedis {
             let keys = ["", ":delayed", ":reserved", ":notify"].map(|suffix| self.key(queue, suffix));
             let mut batch = Batch::new();
             script(&mut batch, CLEAR, &keys.each_ref().map(String::as_str), 0);
-            number(&self.one(batch).await?)
+            number(&self.client.one(batch).await?)
         })
     }
 
@@ -501,7 +486,7 @@ impl Driver for LaravelRedis {
             let mut batch = Batch::new();
             batch.command(&[b"LRANGE", key.as_bytes(), b"0", b"-1"]);
             let mut count = 0;
-            for kept in bulks(self.one(batch).await?)? {
+            for kept in bulks(self.client.one(batch).await?)? {
                 let Some(job) = unparked(&kept) else { continue };
                 let text = std::str::from_utf8(&job.payload).ok();
                 let known = text.and_then(payload::read).and_then(|read| read.id).unwrap_or_default();
@@ -515,7 +500,7 @@ impl Driver for LaravelRedis {
                 if retry {
                     batch.word(&job.payload);
                 }
-                count += number(&self.one(batch).await?)?;
+                count += number(&self.client.one(batch).await?)?;
             }
             Ok(count)
         })
@@ -533,25 +518,6 @@ impl Driver for LaravelRedis {
             self.client.send(batch).await?.into_iter().try_for_each(|frame| accepted(frame).map(drop))
         })
     }
-}
-
-fn unparked(kept: &[u8]) -> Option<Listed> {
-    let kept: serde_json::Value = serde_json::from_slice(kept).ok()?;
-    Some(Listed {
-        payload: Bytes::from(kept["payload"].as_str()?.to_owned()),
-        at: kept["parked_at"].as_u64(),
-        reason: kept["reason"].as_str().map(str::to_owned),
-    })
-}
-
-/// What is kept of a parked job: the payload as text where it is text, and why it lies there.
-fn parked(payload: &[u8], why: &str) -> Vec<u8> {
-    let kept = serde_json::json!({
-        "payload": String::from_utf8_lossy(payload),
-        "reason": why,
-        "parked_at": unix().as_secs(),
-    });
-    serde_json::to_vec(&kept).expect("strings and numbers")
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ pub mod laravel_database;
 pub mod laravel_redis;
 #[cfg(feature = "sql")]
 pub mod moving;
+mod parked;
 pub mod redis;
 pub mod runner;
 #[cfg(feature = "sql")]

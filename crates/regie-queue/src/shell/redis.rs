@@ -173,6 +173,14 @@ impl Client {
         self.ask(batch, Some(PATIENCE)).await
     }
 
+    /// The answer to the one command of `batch`, with a refusal as the error that it is.
+    ///
+    /// # Errors
+    /// When there is no answer, or the server refused.
+    pub async fn one(&self, batch: Batch) -> Result<Frame, Fault> {
+        accepted(self.send(batch).await?.pop().ok_or(Fault::Strange("no answer"))?)
+    }
+
     /// As [`Client::send`], for commands that wait in the server. The connection should be used for nothing else.
     ///
     /// # Errors
@@ -202,6 +210,19 @@ pub fn accepted(frame: Frame) -> Result<Frame, Fault> {
         Frame::Error(text) => Err(Fault::Refused(String::from_utf8_lossy(&text).into_owned())),
         other => Ok(other),
     }
+}
+
+/// The strings of a list.
+///
+/// # Errors
+/// When it is none.
+pub fn bulks(frame: Frame) -> Result<Vec<Vec<u8>>, Fault> {
+    let Frame::Array(items) = frame else { return Err(Fault::Strange("a list was expected")) };
+    let bulk = |item| match item {
+        Frame::Bulk(bytes) => Ok(bytes),
+        _ => Err(Fault::Strange("a string was expected")),
+    };
+    items.into_iter().map(bulk).collect()
 }
 
 trait Wire: AsyncRead + AsyncWrite + Unpin + Send {}

@@ -22,7 +22,8 @@ use serde_json::value::RawValue;
 
 use super::clock::{now, unix};
 use super::driver::{Driver, Fault, Listed, Promise, Settlement, Shelf, Sizes, Ticked};
-use super::redis::{Batch, Client, Endpoint, accepted};
+use super::parked::{parked, unparked};
+use super::redis::{Batch, Client, Endpoint, accepted, bulks};
 use crate::desk::{Action, Leased};
 use crate::mark::Mark;
 
@@ -137,18 +138,14 @@ impl SymfonyRedis {
 
     /// The answer to the one command of `batch`; the group is made where it is missing, as the framework does.
     async fn one(&self, batch: impl Fn() -> Batch) -> Result<Frame, Fault> {
-        let ask = async || {
-            let frame = self.client.send(batch()).await?.pop();
-            accepted(frame.ok_or(Fault::Strange("no answer"))?)
-        };
-        match ask().await {
+        match self.client.one(batch()).await {
             Err(Fault::Refused(why)) if why.starts_with("NOGROUP") || why.contains("no such key") => {
                 let mut create = Batch::new();
                 let Settings { stream, group, .. } = &self.settings;
                 create.begin(6).words(["XGROUP", "CREATE", stream, group, "0", "MKSTREAM"]);
                 // Somebody else may have made it meanwhile.
                 self.client.send(create).await?;
-                ask().await
+                self.client.one(batch()).await
             }
             answer => answer,
         }
@@ -291,6 +288,19 @@ impl SymfonyRedis {
         Ok(Sizes { waiting, delayed: number(delayed), reserved, parked: number(parked), oldest_s: None })
     }
 
+    /// The entries between two of them.
+    async fn range(&self, start: &str, end: &str, most: usize) -> Result<Vec<Leased>, Fault> {
+        let most = most.to_string();
+        let found = self
+            .one(|| {
+                let mut batch = Batch::new();
+                batch.begin(6).words(["XRANGE", &self.settings.stream, start, end, "COUNT", &most]);
+                batch
+            })
+            .await?;
+        self.entries(Some(found)).await
+    }
+
     /// The last entry that was delivered to anybody.
     async fn last_delivered(&self) -> Result<String, Fault> {
         let groups = self
@@ -386,15 +396,6 @@ fn number(frame: &Frame) -> u64 {
     }
 }
 
-fn bulks(frame: Frame) -> Result<Vec<Vec<u8>>, Fault> {
-    let Frame::Array(items) = frame else { return Err(Fault::Strange("a list was expected")) };
-    let bulk = |item| match item {
-        Frame::Bulk(bytes) => Ok(bytes),
-        _ => Err(Fault::Strange("a string was expected")),
-    };
-    items.into_iter().map(bulk).collect()
-}
-
 /// An entry as a lease. Its payload is the message without PHP's serialization around it.
 fn leased(id: Vec<u8>, fields: Vec<Frame>) -> Leased {
     let at = fields.iter().step_by(2).position(|key| is(key, "message"));
@@ -440,25 +441,6 @@ fn undelayed(message: &[u8]) -> Vec<u8> {
     };
     let headers = headers.map_or("[]", RawValue::get);
     format!("{{\"body\":{},\"headers\":{headers}}}", body.get()).into_bytes()
-}
-
-/// What is kept of a parked message, and why it lies there.
-fn parked(message: &[u8], why: &str) -> Vec<u8> {
-    let kept = serde_json::json!({
-        "payload": String::from_utf8_lossy(message),
-        "reason": why,
-        "parked_at": unix().as_secs(),
-    });
-    kept.to_string().into_bytes()
-}
-
-fn unparked(kept: &[u8]) -> Option<Listed> {
-    let kept: serde_json::Value = serde_json::from_slice(kept).ok()?;
-    Some(Listed {
-        payload: Bytes::from(kept["payload"].as_str()?.to_owned()),
-        at: kept["parked_at"].as_u64(),
-        reason: kept["reason"].as_str().map(str::to_owned),
-    })
 }
 
 impl Driver for SymfonyRedis {
@@ -549,23 +531,9 @@ impl Driver for SymfonyRedis {
                         Shelf::Waiting => (format!("({from}"), "+".to_owned()),
                         _ => ("-".to_owned(), from),
                     };
-                    let most = (skip + count).to_string();
-                    let found = self
-                        .one(|| {
-                            let mut batch = Batch::new();
-                            batch.begin(6).words([
-                                "XRANGE",
-                                &self.settings.stream,
-                                &start,
-                                &end,
-                                "COUNT",
-                                &most,
-                            ]);
-                            batch
-                        })
-                        .await?;
                     let listed = |job: Leased| Listed { payload: job.payload, at: None, reason: None };
-                    Ok(self.entries(Some(found)).await?.into_iter().skip(skip).map(listed).collect())
+                    let found = self.range(&start, &end, skip + count).await?;
+                    Ok(found.into_iter().skip(skip).map(listed).collect())
                 }
                 Shelf::Delayed => {
                     let delayed = &self.settings.delayed;
@@ -611,18 +579,11 @@ impl Driver for SymfonyRedis {
     fn sizes<'a>(&'a self, _queue: &'a str) -> Promise<'a, Sizes> {
         Box::pin(async move {
             let sizes = self.lengths().await?;
-            let head = self.list("", Shelf::Waiting, 0, 1);
-            if sizes.waiting == 0 || head.await?.is_empty() {
+            if sizes.waiting == 0 {
                 return Ok(sizes);
             }
-            let from = format!("({}", self.last_delivered().await?);
-            let words = || {
-                let mut batch = Batch::new();
-                batch.begin(6).words(["XRANGE", &self.settings.stream, &from, "+", "COUNT", "1"]);
-                batch
-            };
-            let head = self.one(words).await?;
-            let waited = self.entries(Some(head)).await?.pop().and_then(|head| head.waited);
+            let head = self.range(&format!("({}", self.last_delivered().await?), "+", 1).await?;
+            let waited = head.into_iter().next().and_then(|head| head.waited);
             Ok(Sizes { oldest_s: waited.map(|waited| waited.as_secs()), ..sizes })
         })
     }
