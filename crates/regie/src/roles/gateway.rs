@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use regie_config::Pool;
 use regie_config::values::{AccessLog, Listen, Mode, Upstream};
+use regie_core::Patterns;
 use regie_core::handoff::names;
-use regie_core::{Exit, Patterns};
 use regie_gateway::{Gateway, Limits, Listener, LogFormat, Logs, Settings, TrustedProxies, serve};
 use regie_lane::Lane;
 use regie_pool::{Address, PoolSettings, QueueLimits};
@@ -21,24 +21,10 @@ use crate::handed::{Handed, gone, notify};
 use crate::output;
 use crate::programs;
 use crate::side_pool;
-use crate::site::{Place, Site};
+use crate::site::Site;
 
-/// The role. Returns when it has drained.
-pub(crate) fn gateway(place: &Place) -> Exit {
-    let site = match place.load(None) {
-        Ok(site) => site,
-        Err(exit) => return exit,
-    };
-    match run(&site) {
-        Ok(()) => Exit::Done,
-        Err(fault) => {
-            output::error(format_args!("gateway: {fault}"));
-            Exit::Failed
-        }
-    }
-}
-
-fn run(site: &Site) -> std::io::Result<()> {
+/// The role.
+pub(super) fn run(site: &Site) -> std::io::Result<()> {
     let mut handed = Handed::take()?;
     let lifeline = handed.lifeline();
     let lane = lane(site, &handed)?;

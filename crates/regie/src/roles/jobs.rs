@@ -18,7 +18,7 @@ use bytes::Bytes;
 use jiff::tz::TimeZone;
 use nix::fcntl::{Flock, FlockArg};
 use regie_config::settings::Workers;
-use regie_core::{Exit, Secret};
+use regie_core::Secret;
 use regie_pool::{Address as PoolAddress, PoolSettings, QueueLimits};
 use regie_queue::application::{Application, Database, Engine, Framework, How, Server, Source};
 use regie_queue::mark::Mark;
@@ -40,7 +40,7 @@ use super::gateway::stop;
 use crate::handed::{Handed, notify};
 use crate::output;
 use crate::programs;
-use crate::site::{Place, Site};
+use crate::site::Site;
 use crate::workers;
 
 /// A booting application answers within this time, or is asked again.
@@ -58,22 +58,8 @@ const FOR_EVER: Duration = Duration::from_secs(365 * 24 * 3600);
 /// Where `regie queue` asks.
 pub(crate) const CONTROL: &str = "jobs.sock";
 
-/// The role. Returns when it has drained.
-pub(crate) fn jobs(place: &Place) -> Exit {
-    let site = match place.load(None) {
-        Ok(site) => site,
-        Err(exit) => return exit,
-    };
-    match run(&site) {
-        Ok(()) => Exit::Done,
-        Err(fault) => {
-            output::error(format_args!("jobs: {fault}"));
-            Exit::Failed
-        }
-    }
-}
-
-fn run(site: &Site) -> io::Result<()> {
+/// The role.
+pub(super) fn run(site: &Site) -> io::Result<()> {
     let mut handed = Handed::take()?;
     let lifeline = handed.lifeline();
     let mark = claim_mark(site)?;

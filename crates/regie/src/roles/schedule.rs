@@ -20,7 +20,6 @@ use jiff::{SignedDuration, Timestamp};
 use nix::sys::signal::Signal;
 use regie_config::settings::ScheduleEntry;
 use regie_config::values::MissedRun;
-use regie_core::Exit;
 use regie_schedule::shell::application::Events;
 use regie_schedule::shell::clock::{milliseconds, now};
 use regie_schedule::shell::files::Files;
@@ -35,7 +34,7 @@ use crate::commands::schedule::{describe, entry_command, entry_when, script_comm
 use crate::handed::{Handed, gone, notify};
 use crate::leader::Leader;
 use crate::output;
-use crate::site::{Place, Site};
+use crate::site::Site;
 
 /// How long running tasks may take to end when the scheduler is stopped.
 pub(crate) const DRAIN: Duration = Duration::from_secs(30);
@@ -52,22 +51,8 @@ const SIDE_BY_SIDE: usize = 10;
 /// Task names that are not the user's: entries have no such character.
 const APPLICATION: &str = "@application ";
 
-/// The role. Returns when it has drained.
-pub(crate) fn schedule(place: &Place) -> Exit {
-    let site = match place.load(None) {
-        Ok(site) => site,
-        Err(exit) => return exit,
-    };
-    match run(site) {
-        Ok(()) => Exit::Done,
-        Err(fault) => {
-            output::error(format_args!("schedule: {fault}"));
-            Exit::Failed
-        }
-    }
-}
-
-fn run(site: Site) -> std::io::Result<()> {
+/// The role.
+pub(super) fn run(site: Site) -> std::io::Result<()> {
     let lifeline = Handed::take()?.lifeline();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {

@@ -13,13 +13,12 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent, WatchDescriptor};
-use regie_core::Exit;
 use regie_supervisor::{Client, Reply, Request};
 
 use crate::handed::{Handed, notify};
 use crate::output;
 use crate::programs;
-use crate::site::{Place, Site};
+use crate::site::Site;
 
 /// Nothing may have changed for so long before the pools are reloaded.
 const QUIET_MS: u16 = 150;
@@ -34,22 +33,8 @@ const PASSED_OVER: [&str; 7] = ["node_modules", "vendor", "storage", "var", "cac
 const ENDINGS: [&str; 11] =
     ["php", "env", "yaml", "yml", "twig", "xml", "json", "ini", "neon", "xlf", "latte"];
 
-/// The role. Returns when the supervisor is gone or says stop.
-pub(crate) fn watch(place: &Place) -> Exit {
-    let site = match place.load(None) {
-        Ok(site) => site,
-        Err(exit) => return exit,
-    };
-    match run(&site) {
-        Ok(()) => Exit::Done,
-        Err(fault) => {
-            output::error(format_args!("watch: {fault}"));
-            Exit::Failed
-        }
-    }
-}
-
-fn run(site: &Site) -> io::Result<()> {
+/// The role.
+pub(super) fn run(site: &Site) -> io::Result<()> {
     let lifeline = Handed::take()?.lifeline();
     let mut tree = Tree::watch(&site.root())?;
     notify("READY=1\n")?;
