@@ -34,10 +34,10 @@ docs: ## Build the API documentation, warnings denied
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items
 
 unit: build ## Tests of the crates
-	$(CARGO) test --workspace --exclude regie-e2e
+	$(CARGO) test --no-fail-fast --workspace --exclude regie-e2e
 
 e2e: build ## Tests of the real programs with real clients
-	$(CARGO) test -p regie-e2e
+	$(CARGO) test --no-fail-fast -p regie-e2e
 
 torture: build ## Rewind mode beside classic mode: REQUESTS=100000 SEED=1
 	REGIE_TORTURE=$(or $(REQUESTS),100000) REGIE_SEED=$(or $(SEED),1) $(CARGO) test -p regie-php --test it whatever_a_request_does
