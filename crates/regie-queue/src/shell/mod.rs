@@ -14,6 +14,8 @@ pub mod laravel_redis;
 #[cfg(feature = "sql")]
 pub mod moving;
 mod parked;
+#[cfg(feature = "sql")]
+pub mod reach;
 pub mod redis;
 pub mod runner;
 #[cfg(feature = "sql")]

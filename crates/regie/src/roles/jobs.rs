@@ -18,9 +18,8 @@ use bytes::Bytes;
 use jiff::tz::TimeZone;
 use nix::fcntl::{Flock, FlockArg};
 use regie_config::settings::Workers;
-use regie_core::Secret;
 use regie_pool::{Address as PoolAddress, PoolSettings, QueueLimits};
-use regie_queue::application::{Application, Database, Engine, Framework, How, Server, Source};
+use regie_queue::application::{Application, Framework, How, Source};
 use regie_queue::mark::Mark;
 use regie_queue::message::Options;
 use regie_queue::plan::Order;
@@ -29,9 +28,8 @@ use regie_queue::shell::driver::Driver;
 use regie_queue::shell::executor::{Inherited, PoolExecutor};
 use regie_queue::shell::laravel_database::{self, LaravelDatabase};
 use regie_queue::shell::laravel_redis::{self, LaravelRedis};
-use regie_queue::shell::redis::{Address, Endpoint};
+use regie_queue::shell::reach::{endpoint, target};
 use regie_queue::shell::runner::{self, Queue};
-use regie_queue::shell::sql::{Account, Target};
 use regie_queue::shell::symfony_doctrine::{self, SymfonyDoctrine};
 use regie_queue::shell::symfony_redis::{self, SymfonyRedis};
 use tokio::process::Command;
@@ -279,45 +277,6 @@ fn file_name(name: &str) -> String {
 /// The zone in which Doctrine's times are written.
 fn zone(name: Option<&str>) -> TimeZone {
     name.and_then(|name| TimeZone::get(name).ok()).unwrap_or(TimeZone::UTC)
-}
-
-fn target(database: Option<&Database>) -> Target {
-    let database = database.cloned().unwrap_or_default();
-    let engine = database.engine().unwrap_or(Engine::Sqlite);
-    let name = database.database.clone().unwrap_or_default();
-    let socket = database.unix_socket.clone().filter(|path| !path.is_empty());
-    let host = socket.or_else(|| database.host.as_str().filter(|host| !host.is_empty()).map(str::to_owned));
-    let account = |port| Account {
-        host: host.clone().unwrap_or_else(|| "127.0.0.1".to_owned()),
-        port: database.port().unwrap_or(port),
-        user: database.username.clone().unwrap_or_default(),
-        password: Secret::new(database.password.clone().unwrap_or_default()),
-        database: name.clone(),
-    };
-    match engine {
-        Engine::Sqlite => Target::Sqlite(name.into()),
-        Engine::Mysql => Target::Mysql(account(3306)),
-        Engine::Postgres => Target::Postgres(account(5432)),
-    }
-}
-
-fn endpoint(server: &Server) -> Endpoint {
-    let host = server.host.clone().unwrap_or_else(|| "127.0.0.1".to_owned());
-    let socket = server.path.clone().filter(|path| !path.is_empty());
-    let address = match socket.or_else(|| host.starts_with('/').then(|| host.clone())) {
-        Some(path) => Address::Unix(path.into()),
-        None => {
-            let host = host.trim_start_matches("tcp://").trim_start_matches('[').trim_end_matches(']');
-            Address::Tcp(host.to_owned(), server.port.unwrap_or(6379))
-        }
-    };
-    let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
-    Endpoint {
-        address,
-        username: given(&server.username),
-        password: given(&server.password).map(Secret::new),
-        database: server.database.unwrap_or_default(),
-    }
 }
 
 fn foreign_command(site: &Site, framework: Framework, source: &Source) -> Command {
