@@ -1,0 +1,103 @@
+//! The record of each run, and the answers to those who ask.
+
+use std::time::{Duration, Instant};
+
+use super::handle::Command;
+use super::{Group, GroupStats, QueueStats};
+use crate::desk::{Ending, Key};
+use crate::message::{Told, Verdict};
+use crate::record::{End, Run};
+use crate::shell::clock::unix;
+
+impl Group {
+    pub(super) fn record(
+        &mut self,
+        key: Key,
+        ending: Ending,
+        ran: Duration,
+        told: Told,
+        evidence: Option<String>,
+    ) {
+        let Some(lease) = self.desk.get(key) else { return };
+        let end = match ending {
+            Ending::Said(Verdict::Ack) => End::Done,
+            Ending::Said(Verdict::Failed) => End::Failed,
+            Ending::Said(Verdict::Release(_)) => End::Released,
+            Ending::Died(_) | Ending::NotBegun => End::Died,
+        };
+        let wall = unix();
+        let waited = lease.job.waited;
+        self.queues[lease.queue].meter.count(wall, end, waited, ran);
+        let micros = |span: Duration| u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
+        let keep = matches!(end, End::Failed | End::Died);
+        let class = told.class.or_else(|| lease.job.class.clone());
+        self.history.put(Run {
+            id: lease.job.id.clone(),
+            queue: self.name(lease.queue),
+            class: class.unwrap_or_default(),
+            tags: told.tags,
+            attempts: lease.job.attempts,
+            end,
+            ended_ms: u64::try_from(wall.as_millis()).unwrap_or(u64::MAX),
+            waited_us: waited.map(micros),
+            ran_us: micros(ran),
+            exception: told.exception,
+            output: told.output,
+            evidence,
+            payload: keep.then(|| String::from_utf8_lossy(&lease.job.payload).into_owned()),
+        });
+    }
+
+    pub(super) fn command(&mut self, at: Instant, command: Command) {
+        match command {
+            Command::Stats(reply) => drop(reply.send(self.stats())),
+            Command::Pause(wanted, paused, reply) => {
+                let mut count = 0;
+                for queue in 0..self.queues.len() {
+                    if self.settings.queues[queue].name == wanted || self.name(queue) == wanted {
+                        self.queues[queue].paused = paused;
+                        self.queues[queue].maybe = true;
+                        count += 1;
+                    }
+                }
+                let queues = &self.queues;
+                self.desk.give_back(|queue| queues[queue].paused);
+                self.gather(at);
+                let _ = reply.send(count);
+            }
+            Command::Find(wanted, most, reply) => {
+                let found = self.history.find(wanted, most).into_iter().cloned().collect();
+                let _ = reply.send(found);
+            }
+            Command::Stop => {
+                self.stop_at.get_or_insert(at + self.settings.drain);
+                self.given_back += self.desk.give_back(|_| true);
+                self.gather(at);
+            }
+        }
+    }
+
+    fn stats(&self) -> GroupStats {
+        let wall = unix();
+        let queues = self.queues.iter().enumerate().map(|(at, state)| QueueStats {
+            queue: self.name(at),
+            workers: self.settings.name.clone(),
+            waiting: state.sizes.waiting,
+            delayed: state.sizes.delayed,
+            reserved: state.sizes.reserved,
+            running: state.running,
+            paused: state.paused || state.paused_by_application,
+            jobs_per_second: state.meter.rate(wall),
+            wait: state.meter.waits(),
+            run: state.meter.runs(),
+            totals: state.meter.totals(),
+            trouble: state.trouble.clone(),
+        });
+        GroupStats {
+            name: self.settings.name.clone(),
+            workers: self.executor.workers(),
+            busy: self.desk.handed().min(self.executor.workers()),
+            queues: queues.collect(),
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! What a runner is told when it starts, and how one speaks to it afterwards.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::sync::{mpsc, oneshot};
+
+use super::Event;
+use crate::message::Options;
+use crate::plan::Order;
+use crate::record::{Quantiles, Run, Totals};
+use crate::shell::driver::Driver;
+
+/// A queue of a group.
+pub struct Queue {
+    /// The connection or transport, by the application's name for it.
+    pub connection: String,
+    /// The queue on it.
+    pub name: String,
+    /// Its server.
+    pub driver: Arc<dyn Driver>,
+}
+
+impl std::fmt::Debug for Queue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Queue({}:{})", self.connection, self.name)
+    }
+}
+
+/// How a group works.
+#[derive(Debug)]
+pub struct Settings {
+    /// The group's name.
+    pub name: String,
+    /// Its queues.
+    pub queues: Vec<Queue>,
+    /// Which goes first.
+    pub order: Order,
+    /// What the group says for jobs that do not say it themselves.
+    pub options: Options,
+    /// As many workers as the pool may grow to: it grows when a message waits for one.
+    pub workers_max: usize,
+    /// How long a job may take that does not say so itself; zero for no limit.
+    pub timeout: Duration,
+    /// How long workers may go on after a stop.
+    pub drain: Duration,
+    /// Where a line about trouble goes.
+    pub log: fn(&str),
+}
+
+/// How a runner has left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Left {
+    /// Jobs that were given back as they were.
+    pub given_back: usize,
+    /// Leases that could not be ended: the server was away, or the worker took longer than the limit.
+    pub cut: usize,
+}
+
+/// One queue as `regie queue stats` shows it.
+#[derive(Debug, Clone, Serialize)]
+pub struct QueueStats {
+    /// Connection and queue.
+    pub queue: String,
+    /// The group that works on it.
+    pub workers: String,
+    /// Jobs that could run now.
+    pub waiting: u64,
+    /// Jobs whose time has not come.
+    pub delayed: u64,
+    /// Jobs that are leased.
+    pub reserved: u64,
+    /// Jobs at workers of ours.
+    pub running: usize,
+    /// Whether it is paused.
+    pub paused: bool,
+    /// Runs per second.
+    pub jobs_per_second: f64,
+    /// How long jobs waited.
+    pub wait: Quantiles,
+    /// How long they ran.
+    pub run: Quantiles,
+    /// Counts since the start.
+    pub totals: Totals,
+    /// What is wrong with its server.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
+}
+
+/// What a group is doing.
+#[derive(Debug, Clone, Serialize)]
+pub struct GroupStats {
+    /// Its name.
+    pub name: String,
+    /// Workers that are there.
+    pub workers: usize,
+    /// Jobs at them.
+    pub busy: usize,
+    /// Its queues.
+    pub queues: Vec<QueueStats>,
+}
+
+pub(super) type Found = Box<dyn Fn(&Run) -> bool + Send>;
+
+pub(super) enum Command {
+    Stats(oneshot::Sender<GroupStats>),
+    Pause(String, bool, oneshot::Sender<usize>),
+    Find(Found, usize, oneshot::Sender<Vec<Run>>),
+    Stop,
+}
+
+/// Speaks to a runner.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    pub(super) events: mpsc::UnboundedSender<Event>,
+}
+
+impl Handle {
+    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Option<T> {
+        let (reply, answer) = oneshot::channel();
+        self.events.send(Event::Command(command(reply))).ok()?;
+        answer.await.ok()
+    }
+
+    /// What it is doing; none when it has left.
+    pub async fn stats(&self) -> Option<GroupStats> {
+        self.ask(Command::Stats).await
+    }
+
+    /// Stops or lets go on leasing from the queues that `queue` names (`redis:default`, or `default` on any
+    /// connection). Returns how many those are.
+    pub async fn pause(&self, queue: &str, paused: bool) -> usize {
+        self.ask(|reply| Command::Pause(queue.to_owned(), paused, reply)).await.unwrap_or_default()
+    }
+
+    /// Runs from the history, the latest first.
+    pub async fn find(&self, wanted: impl Fn(&Run) -> bool + Send + 'static, most: usize) -> Vec<Run> {
+        self.ask(|reply| Command::Find(Box::new(wanted), most, reply)).await.unwrap_or_default()
+    }
+
+    /// Asks it to leave.
+    pub fn stop(&self) {
+        // Who has left already does not mind.
+        let _ = self.events.send(Event::Command(Command::Stop));
+    }
+}
