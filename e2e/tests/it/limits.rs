@@ -2,6 +2,8 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -41,7 +43,7 @@ fn slow_clients_do_not_hold_the_only_worker() {
     for _ in 0..5 {
         let (took, reply) = timed(|| site.get("/"));
         assert!(reply.text().starts_with("fine "), "{}", reply.text());
-        assert!(took < Duration::from_secs(5), "{took:?}");
+        assert!(took < Duration::from_secs(20), "{took:?}");
     }
     drop((half_head, half_body));
     assert!(site.get("/").text().starts_with("fine "));
@@ -65,14 +67,14 @@ fn work_behind_the_answer_holds_the_worker_and_not_the_client() {
     let app = pages();
     app.write(
         "later.php",
-        "<?php echo 'answered'; fastcgi_finish_request(); usleep(1500000); file_put_contents(__DIR__ . '/done', '1');",
+        "<?php echo 'answered'; fastcgi_finish_request(); for ($i = 0; $i < 2000 && !file_exists(__DIR__ . '/gate'); $i++) { usleep(10000); clearstatcache(); } file_put_contents(__DIR__ . '/done', '1');",
     );
     let site = Site::up(app.path(), "[php.web]\nworkers = 1\n");
     let mut client = Connection::open(site.address()).unwrap();
-    let (took, reply) = timed(|| client.ask("GET", "/later.php", &[], b"").unwrap());
+    let reply = client.ask("GET", "/later.php", &[], b"").unwrap();
     assert_eq!(reply.text(), "answered");
-    assert!(took < Duration::from_millis(1200), "{took:?}");
     assert_eq!(app.read("done"), "", "PHP is still at work");
+    app.write("gate", "");
     assert!(site.get("/").text().starts_with("fine "), "the only worker is free again");
     assert_eq!(app.read("done"), "1", "and its work was not cut short");
 }
@@ -122,14 +124,23 @@ fn what_is_too_large_is_refused_by_name() {
 #[test]
 fn requests_past_the_queue_are_told_to_try_again() {
     let app = App::empty();
-    app.write("index.php", "<?php usleep(500000); echo 'fine';");
+    let gate = "for ($i = 0; $i < 2000 && !file_exists(__DIR__ . '/gate'); $i++) { usleep(10000); clearstatcache(); }";
+    app.write("index.php", format!("<?php {gate} echo 'fine';"));
     let site = Site::up(app.path(), "[php.web]\nworkers = 1\n[gateway]\nqueue_length = 2\n");
+    let refused = Arc::new(AtomicUsize::new(0));
     let asked: Vec<_> = (0..8)
         .map(|_| {
-            let address = site.address();
-            std::thread::spawn(move || Connection::open(address).unwrap().ask("GET", "/", &[], b"").unwrap())
+            let (address, refused) = (site.address(), Arc::clone(&refused));
+            std::thread::spawn(move || {
+                let reply = Connection::open(address).unwrap().ask("GET", "/", &[], b"").unwrap();
+                refused.fetch_add(usize::from(reply.status == 503), Ordering::Relaxed);
+                reply
+            })
         })
         .collect();
+    // Nobody is let through before the queue has overflowed.
+    eventually("four are refused", || (refused.load(Ordering::Relaxed) >= 4).then_some(()));
+    app.write("gate", "");
     let replies: Vec<_> = asked.into_iter().map(|client| client.join().unwrap()).collect();
     let busy: Vec<_> = replies.iter().filter(|reply| reply.status == 503).collect();
     let good = replies.iter().filter(|reply| reply.status == 200).count();
@@ -154,7 +165,7 @@ fn ten_thousand_idle_connections_leave_room_for_one_more() {
         (0..IDLE).map(|_| TcpStream::connect(site.address()).unwrap()).collect();
     let (took, reply) = timed(|| site.get("/"));
     assert!(reply.text().starts_with("fine "), "{}", reply.text());
-    assert!(took < Duration::from_secs(5), "{took:?}");
+    assert!(took < Duration::from_secs(20), "{took:?}");
     let grown = resident(&gateway).saturating_sub(before);
     assert!(grown < IDLE as u64 * EACH_MAX, "{} KB for {IDLE} connections", grown / 1024);
     drop(connections);

@@ -124,9 +124,9 @@ fn sizes_have_limits() {
 fn each_phase_has_its_time() {
     let pool = echo();
     let running = before(&pool, |settings| {
-        settings.limits.head_timeout = std::time::Duration::from_millis(80);
-        settings.limits.body_timeout = std::time::Duration::from_millis(80);
-        settings.limits.keep_alive = std::time::Duration::from_millis(80);
+        settings.limits.head_timeout = std::time::Duration::from_millis(600);
+        settings.limits.body_timeout = std::time::Duration::from_millis(600);
+        settings.limits.keep_alive = std::time::Duration::from_millis(600);
     });
     let mut connection = Connection::open(running.address);
     assert_eq!(connection.rest(), "", "an idle connection is closed");

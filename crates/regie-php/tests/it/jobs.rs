@@ -232,7 +232,7 @@ fn laravel_jobs_with_friends() {
 
 #[test]
 fn laravel_jobs_that_end_badly_are_told_apart() {
-    let jobs = laravel(&["--request-grace", "300ms", "--ini", "memory_limit=256M"]);
+    let jobs = laravel(&["--request-grace", "5s", "--ini", "memory_limit=256M"]);
     let run = |code: &str, limit_ms| {
         let payload = jobs.help(&[code]);
         jobs.send(&header("run", "database", 1, ""), payload.trim_end(), limit_ms)

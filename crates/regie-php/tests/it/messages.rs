@@ -135,7 +135,7 @@ fn a_message_brings_its_own_time_limit() {
         // The pool's own limit would come too late for the test, or there is none.
         for pools in ["60s", "0"] {
             let pool =
-                jobs(carrier, &["--workers", "1", "--request-timeout", pools, "--request-grace", "200ms"]);
+                jobs(carrier, &["--workers", "1", "--request-timeout", pools, "--request-grace", "20s"]);
             let mut peer = pool.peer();
             assert!(peer.ask(&message("count").with("REGIE_TIMEOUT_MS", "30000")).text().starts_with("1 "));
             let began = now();
@@ -147,7 +147,7 @@ fn a_message_brings_its_own_time_limit() {
             );
             assert!(answer.text().starts_with("Maximum request time exceeded in "), "{}", answer.text());
             let took = began.elapsed();
-            assert!(took > Duration::from_millis(290) && took < Duration::from_millis(2500), "{took:?}");
+            assert!(took > Duration::from_millis(290) && took < Duration::from_secs(20), "{took:?}");
             pool.wait_for_log("message redis:default:17");
             pool.wait_for_log("has run longer than 300ms");
             assert!(pool.ask(&message("count")).text().starts_with("1 "), "{carrier:?}: in a new process");
@@ -202,7 +202,7 @@ mod sender {
     #[test]
     fn each_end_has_its_name() {
         let pool =
-            jobs(Carrier::Lane, &["--workers", "1", "--request-grace", "200ms", "--ini", "memory_limit=64M"]);
+            jobs(Carrier::Lane, &["--workers", "1", "--request-grace", "2s", "--ini", "memory_limit=64M"]);
         runtime().block_on(async {
             let workers = Workers::start(settings(&pool));
             for (body, limit_ms, expected) in [
