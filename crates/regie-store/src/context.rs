@@ -66,8 +66,9 @@ macro_rules! typed {
         pub(crate) fn $obtain(&mut self, key: &[u8]) -> Outcome<&mut $type> {
             if self.write(key).is_none() {
                 self.insert(key, Value::$variant(Box::new($new)));
+                self.write(key);
             }
-            match self.write(key) {
+            match self.database().get_mut_again(key).map(|entry| &mut entry.value) {
                 Some(Value::$variant(found)) => Ok(found),
                 _ => Err(WRONG_TYPE),
             }

@@ -84,8 +84,8 @@ pub(crate) struct Database {
     outside: usize,
     /// The number of the walk under way, or of the last one.
     walk: u32,
-    /// What was changed and not yet accounted for; see [`Database::settle`].
-    unsettled: Vec<Blob>,
+    /// What was changed and not yet accounted for, with its hash; see [`Database::settle`].
+    unsettled: Vec<(u64, Blob)>,
     /// Which deadline the cycle of expiry looks at next.
     pub(crate) cursor: usize,
     /// Where the search for something to evict goes on: a cursor of the table, and a row of `deadlines`.
@@ -140,18 +140,25 @@ impl Database {
 
     /// The value for changing it. The account of memory is settled later, by [`Database::settle`].
     pub(crate) fn get_mut(&mut self, key: &[u8]) -> Option<&mut Entry> {
-        let entry = self.table.get_mut(key)?;
-        if self.unsettled.iter().all(|name| &**name != key) {
+        let hash = self.table.hash(key);
+        let entry = self.table.find_mut(hash, |entry| &*entry.key == key)?;
+        if self.unsettled.iter().all(|(_, name)| &**name != key) {
             self.outside -= entry.value.memory();
-            self.unsettled.push(entry.key.clone());
+            self.unsettled.push((hash, entry.key.clone()));
         }
         Some(entry)
     }
 
+    /// As [`Database::get_mut`], for what that has given out since the account was last settled.
+    pub(crate) fn get_mut_again(&mut self, key: &[u8]) -> Option<&mut Entry> {
+        self.table.get_mut(key)
+    }
+
     /// Accounts for what [`Database::get_mut`] has given out; called at the end of each command.
     pub(crate) fn settle(&mut self) {
-        while let Some(key) = self.unsettled.pop() {
-            self.outside += self.table.get(&key).map_or(0, |entry| entry.value.memory());
+        while let Some((hash, key)) = self.unsettled.pop() {
+            let entry = self.table.find(hash, |entry| entry.key == key);
+            self.outside += entry.map_or(0, |entry| entry.value.memory());
         }
     }
 

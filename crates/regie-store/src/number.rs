@@ -4,6 +4,12 @@ pub(crate) use regie_resp::{format_double, parse_integer, write_integer};
 
 /// A double as `strtod` reads it: `inf`, hexadecimal and exponents are fine, spaces and `nan` are not.
 pub(crate) fn parse_double(text: &[u8]) -> Option<f64> {
+    // Most are small whole numbers, which need no rounding.
+    if text.len() < 16
+        && let Some(whole) = parse_integer(text)
+    {
+        return Some(whole as f64);
+    }
     let text = std::str::from_utf8(text).ok()?;
     if text.is_empty() || text.starts_with(char::is_whitespace) {
         return None;

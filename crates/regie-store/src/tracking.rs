@@ -62,7 +62,9 @@ impl Engine {
 
     /// Tells those who have read a key, or track its prefix, that it has changed.
     pub(crate) fn tracking_invalidate(&mut self, key: &[u8], by: ClientId) {
-        if let Some(clients) = self.tracked.remove(key) {
+        if !self.tracked.is_empty()
+            && let Some(clients) = self.tracked.remove(key)
+        {
             for client in clients {
                 self.invalidate(client, Some(&[key]), by, false);
             }

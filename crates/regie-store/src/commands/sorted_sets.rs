@@ -51,6 +51,9 @@ pub(crate) fn zadd(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Outcome {
     if options.increment && pairs.len() > 2 {
         return Err("ERR INCR option supports a single increment-element pair".into());
     }
+    if let [score, _] = pairs {
+        return add(ctx, args[1], pairs, &[float(score)?], &options);
+    }
     let scores = pairs.chunks(2).map(|pair| float(pair[0])).collect::<Outcome<Vec<f64>>>()?;
     add(ctx, args[1], pairs, &scores, &options)
 }
@@ -85,7 +88,7 @@ fn add(ctx: &mut Ctx<'_>, key: &[u8], pairs: &[&[u8]], scores: &[f64], options: 
         if old.is_some_and(|old| (options.greater && score <= old) || (options.less && score >= old)) {
             continue;
         }
-        set.set(name, score, bounds, seed);
+        set.change(old, name, score, bounds, seed);
         last = Some(score);
         match old {
             None => added += 1,
@@ -96,7 +99,9 @@ fn add(ctx: &mut Ctx<'_>, key: &[u8], pairs: &[&[u8]], scores: &[f64], options: 
     if added + updated > 0 {
         ctx.changed(Class::SORTED_SET, if options.increment { "zincr" } else { "zadd" }, key);
     }
-    ctx.delete_if_empty(key);
+    if added == 0 {
+        ctx.delete_if_empty(key);
+    }
     if not_a_number {
         return Err(NAN.into());
     }

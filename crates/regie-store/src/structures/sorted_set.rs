@@ -130,9 +130,15 @@ impl SortedSet {
     /// Sets a member's score; the old one if it was there. The score must be a number.
     pub(crate) fn set(&mut self, name: &[u8], score: f64, bounds: Bounds, seed: u64) -> Option<f64> {
         let old = self.score(name);
+        self.change(old, name, score, bounds, seed);
+        old
+    }
+
+    /// As [`SortedSet::set`], for a member whose score is known.
+    pub(crate) fn change(&mut self, old: Option<f64>, name: &[u8], score: f64, bounds: Bounds, seed: u64) {
         if let Some(old) = old {
             if old == score {
-                return Some(old);
+                return;
             }
             if let Some(member) = self.remove_ordered(old, name) {
                 if let Some(found) = self.table.as_mut().and_then(|table| table.get_mut(name)) {
@@ -140,7 +146,7 @@ impl SortedSet {
                 }
                 self.insert_ordered(Member { name: member.name, score });
             }
-            return Some(old);
+            return;
         }
         let member = Member { name: Blob::from(name), score };
         self.outside += member.name.memory();
@@ -156,7 +162,6 @@ impl SortedSet {
             table.insert(member.clone());
         }
         self.insert_ordered(member);
-        None
     }
 
     pub(crate) fn remove(&mut self, name: &[u8]) -> Option<f64> {
