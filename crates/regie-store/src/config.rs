@@ -179,14 +179,14 @@ pub(crate) static SETTINGS: &[Row] = &[
     inert("repl-backlog-size", BYTES, "1048576"),
     inert("repl-diskless-sync", Kind::Yes, "yes"),
     inert("repl-diskless-sync-delay", INT, "5"),
-    inert("replica-read-only", Kind::Yes, "yes"),
-    inert("replica-serve-stale-data", Kind::Yes, "yes"),
+    row("replica-read-only", Kind::Yes, "yes"),
+    row("replica-serve-stale-data", Kind::Yes, "yes"),
     alias("min-replicas-to-write", "min-slaves-to-write", INT, "0"),
     alias("min-replicas-max-lag", "min-slaves-max-lag", INT, "10"),
-    inert("masterauth", Kind::Text, ""),
-    inert("masteruser", Kind::Text, ""),
-    inert("repl-timeout", INT, "60"),
-    Row { alias: "repl-ping-slave-period", ..inert("repl-ping-replica-period", INT, "10") },
+    row("masterauth", Kind::Text, ""),
+    row("masteruser", Kind::Text, ""),
+    row("repl-timeout", INT, "60"),
+    Row { alias: "repl-ping-slave-period", ..row("repl-ping-replica-period", INT, "10") },
     inert("always-show-logo", Kind::Yes, "no"),
     inert("set-proc-title", Kind::Yes, "yes"),
     inert("propagation-error-behavior", Kind::Choice(&["ignore", "panic", "panic-on-replicas"]), "ignore"),
@@ -257,6 +257,10 @@ pub(crate) struct Config {
     pub(crate) journal: bool,
     /// How many replicas must have been heard of lately for writes to be accepted.
     pub(crate) min_replicas: usize,
+    /// Clients of a replica may not write.
+    pub(crate) replica_read_only: bool,
+    /// A replica without its leader goes on showing what it has.
+    pub(crate) serves_stale_data: bool,
 }
 
 /// Shown by CONFIG GET only to who asks for them by name, as in Redis.
@@ -294,6 +298,8 @@ impl Default for Config {
             script_limit_ms: 0,
             journal: false,
             min_replicas: 0,
+            replica_read_only: true,
+            serves_stale_data: true,
         };
         config.refresh();
         config
@@ -368,6 +374,14 @@ impl Config {
         if let Some(index) = find(name) {
             self.values[index] = value.to_string();
             self.refresh();
+        }
+    }
+
+    /// Keeps what a command has set, which CONFIG REWRITE keeps too.
+    pub(crate) fn note(&mut self, name: &str, value: &str) {
+        if let Some(index) = find(name) {
+            self.values[index] = value.to_owned();
+            self.changed.insert((None, index));
         }
     }
 
@@ -448,6 +462,8 @@ impl Config {
         self.latency_threshold = self.number("latency-monitor-threshold");
         self.script_limit_ms = self.number("busy-reply-threshold");
         self.journal = self.get("appendonly") == "yes";
+        self.replica_read_only = self.get("replica-read-only") == "yes";
+        self.serves_stale_data = self.get("replica-serve-stale-data") == "yes";
         let counts = self.number("min-replicas-max-lag") > 0;
         self.min_replicas = if counts { self.number("min-replicas-to-write") as usize } else { 0 };
     }

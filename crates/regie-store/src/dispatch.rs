@@ -44,7 +44,17 @@ impl Engine {
         session.used_at = now;
         session.is_paused = false;
         out.version = session.version;
+        let is_leader = self.following.is_some() && self.is_leader(client);
+        if is_leader {
+            self.is_from_leader = true;
+        }
         let flow = self.process(client, arguments, out, outside);
+        if is_leader {
+            self.is_from_leader = false;
+            if out.bytes.get(mark) == Some(&b'-') {
+                self.complain_of_leader(arguments, &out.bytes[mark..]);
+            }
+        }
         if !is_inside {
             if self.replicate(true) {
                 let offset = self.replication.offset;
@@ -191,6 +201,9 @@ impl Engine {
         if in_transaction && flags.has(Flags::NO_MULTI) {
             return Err("ERR Command not allowed inside a transaction".into());
         }
+        if self.is_from_leader {
+            return Ok(if in_transaction && is_queued(row) { Admitted::Queue } else { Admitted::Run(id) });
+        }
         self.check_rights(client, id, arguments)?;
         let writes = flags.has(Flags::WRITE)
             || (row.name == "exec"
@@ -199,7 +212,9 @@ impl Engine {
         if writes {
             self.check_disk()?;
             self.check_replicas()?;
+            self.check_follower()?;
         }
+        self.check_stale(client, row, flags)?;
         if subscribed
             && !matches!(
                 base_name(row),
@@ -226,7 +241,7 @@ impl Engine {
         if self.must_pause(client, row, flags, writes) {
             return Ok(Admitted::Later);
         }
-        if in_transaction && !matches!(row.name, "exec" | "discard" | "multi" | "watch" | "quit" | "reset") {
+        if in_transaction && is_queued(row) {
             if writes && let Some(transaction) = &mut self.session(client).transaction {
                 transaction.writes = true;
             }
@@ -240,9 +255,28 @@ impl Engine {
         self.disk_fault.as_ref().map_or(Ok(()), |fault| Err(fault.clone().into()))
     }
 
-    /// Refuses writes when there are fewer replicas than `min-replicas-to-write` asks for: this server has none.
+    /// Refuses what would show old data, if old data are not to be shown.
+    fn check_stale(&mut self, client: ClientId, row: &Command, flags: Flags) -> Outcome {
+        if !self.is_stale() {
+            return Ok(());
+        }
+        let is_refused = |arguments: &OwnedArguments| {
+            let arguments: Vec<&[u8]> = arguments.iter().map(Vec::as_slice).collect();
+            resolve(&arguments).is_ok_and(|id| !command::row(id).flags.has(Flags::STALE))
+        };
+        let transaction = self.session(client).transaction.as_ref().filter(|_| row.name == "exec");
+        if !flags.has(Flags::STALE) || transaction.is_some_and(|t| t.queue.iter().any(is_refused)) {
+            return Err(
+                "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.".into()
+            );
+        }
+        Ok(())
+    }
+
+    /// Refuses writes when there are fewer replicas than `min-replicas-to-write` asks for.
     pub(crate) fn check_replicas(&self) -> Outcome {
-        if self.config.min_replicas > 0 {
+        // A replica takes writes from its leader alone, who has counted.
+        if self.following.is_none() && self.replication.replicas.len() < self.config.min_replicas {
             return Err("NOREPLICAS Not enough good replicas to write.".into());
         }
         Ok(())
@@ -260,7 +294,8 @@ impl Engine {
 
     /// Makes room in memory; refuses what needs more when there is none.
     fn check_room(&mut self, client: ClientId, row: &Command, flags: Flags, in_transaction: bool) -> Outcome {
-        if self.scripts.running.is_some() {
+        // A replica evicts nothing: its leader says what goes.
+        if self.scripts.running.is_some() || self.following.is_some() {
             return Ok(());
         }
         self.scripts.out_of_memory = false;
@@ -488,6 +523,11 @@ enum Admitted {
     Run(CommandId),
     Queue,
     Later,
+}
+
+/// Whether a transaction keeps the command for EXEC.
+fn is_queued(row: &Command) -> bool {
+    !matches!(row.name, "exec" | "discard" | "multi" | "watch" | "quit" | "reset")
 }
 
 fn base_name(row: &Command) -> &'static str {

@@ -101,6 +101,12 @@ pub struct Engine {
     pub(crate) is_pushing: bool,
     pub(crate) monitors: BTreeSet<ClientId>,
     pub(crate) replication: crate::replication::Replication,
+    /// The server that this one follows.
+    pub(crate) following: Option<crate::following::Following>,
+    /// Counts whom this server was told to follow.
+    pub(crate) wishes: u64,
+    /// The command under way is the leader's.
+    pub(crate) is_from_leader: bool,
     /// Until when clients are paused, and whether only writes are.
     pub(crate) pause: Option<(i64, bool)>,
     pub(crate) active_expiry: bool,
@@ -227,6 +233,9 @@ impl Engine {
             is_pushing: false,
             monitors: BTreeSet::new(),
             replication: crate::replication::Replication::default(),
+            following: None,
+            wishes: 0,
+            is_from_leader: false,
             pause: None,
             active_expiry: true,
             walk: None,
@@ -284,6 +293,7 @@ impl Engine {
         self.tracking_off(client);
         self.monitors.remove(&client);
         self.remove_replica(client);
+        self.lose_leader(client);
         self.sessions.remove(&client);
     }
 
@@ -374,7 +384,8 @@ impl Engine {
         let excused = session.blocked.is_some()
             || session.subscriptions() > 0
             || session.is_monitor
-            || session.is_replica();
+            || session.is_replica()
+            || self.is_leader(client);
         (!excused).then_some(session.used_at)
     }
 
@@ -532,7 +543,7 @@ impl Engine {
         if self.pause.is_some_and(|(until, _)| until <= self.now) {
             self.pause = None;
         }
-        if self.active_expiry && !self.is_loading && self.pause.is_none() {
+        if self.active_expiry && !self.is_loading && self.pause.is_none() && self.following.is_none() {
             let start = (self.stopwatch)();
             self.expire_some();
             let us = (self.stopwatch)().saturating_sub(start);
@@ -541,6 +552,7 @@ impl Engine {
         }
         self.replicate(false);
         self.ping_replicas();
+        self.tend_leader();
         if !self.tracked.is_empty() {
             self.trim_tracked();
         }

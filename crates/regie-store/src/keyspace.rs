@@ -110,11 +110,13 @@ impl Engine {
     pub(crate) fn expire_if_due(&mut self, db: usize, key: &[u8]) -> bool {
         let now = self.now;
         // What the log did to a key was done while it lived.
-        if self.is_loading || !self.databases[db].is_due(key, now) {
+        if self.is_loading || self.is_from_leader || !self.databases[db].is_due(key, now) {
             return false;
         }
-        // While clients are paused nothing changes; the key is gone all the same.
-        if self.pause.is_none() {
+        // While clients are paused nothing changes, and a replica waits for its leader's word; the key is gone all the
+        // same.
+        let waits = self.following.is_some() && self.config.replica_read_only;
+        if self.pause.is_none() && !waits {
             self.expire(db, key);
         }
         true

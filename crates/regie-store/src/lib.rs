@@ -20,6 +20,7 @@ mod effects;
 mod engine;
 mod evict;
 mod failure;
+mod following;
 mod geohash;
 mod glob;
 mod journal;

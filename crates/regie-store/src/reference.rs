@@ -12,8 +12,9 @@ pub fn reference() -> String {
         "# Commands of the store\n\n<!-- Written from the command table; see crates/regie-store/src/reference.rs. -->\n\n\
          The store answers as Redis 7.0 does. What is not listed here is answered with `ERR unknown command`.\n\n\
          What differs:\n\n\
-         - It leads others (a Redis can be its replica) but follows none: `REPLICAOF` takes only `NO ONE`. A replica that\n  \
-           was cut off starts anew, and the server stands still while the first copy is made.\n\
+         - It leads replicas and can be one, of a Redis or of another store. Of its own replicas one that was cut off\n  \
+           starts anew; the server stands still while a copy is made for one, or is loaded and written as one.\n\
+         - `FAILOVER` answers with an error: a person decides who leads.\n\
          - There is no cluster, and there are no modules; `CLUSTER` and `MODULE LOAD` answer with an error.\n\
          - `MIGRATE` answers with an error when there is something to move: use the import and export of the command\n  \
            line.\n\
@@ -60,7 +61,6 @@ pub fn reference() -> String {
 const SUITE: &str = "\
 Redis 7.0.15's own test suite runs against the store as an external server, with `-slow -needs:debug`. What does not pass:\n\n\
 | Test | Why |\n|---|---|\n\
-| MULTI / EXEC with REPLICAOF; exec with read commands and stale replica state change | The store follows no other server. |\n\
 | MULTI propagation of XREADGROUP | Replicas get one more command, `XGROUP SETID`, so that a group's lag is right after a restart. |\n\
 | LATENCY of expire events | A big value that ends is freed on another thread, so there is no slow expiry to report. |\n\
 | CONFIG SET rollback on apply error | `port` cannot be changed while the store runs. |\n\n";

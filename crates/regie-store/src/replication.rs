@@ -1,4 +1,4 @@
-//! Replicas that listen to this server.
+//! Replicas that listen to this server. How it follows another one itself stands in `following`.
 //!
 //! A replica (a Redis, `redis-cli --rdb`, a tool that watches changes) asks with SYNC or PSYNC. It gets all data as an
 //! RDB file and from then on every change as a command, in the form in which the log has it: deadlines are absolute,
@@ -28,6 +28,12 @@ pub(crate) struct Replication {
 }
 
 impl Replication {
+    /// Forgets what has not been sent.
+    pub(crate) fn forget(&mut self) {
+        self.pending.clear();
+        self.told_db = None;
+    }
+
     /// Keeps a change for the replicas.
     pub(crate) fn add(&mut self, db: usize, arguments: &[&[u8]]) {
         if self.replicas.is_empty() {

@@ -32,6 +32,8 @@ pub(crate) struct Stats {
     pub(crate) input_kbps: f64,
     pub(crate) output_kbps: f64,
     pub(crate) full_syncs: u64,
+    /// Copies of a leader's data that were taken.
+    pub(crate) copies_taken: u64,
     pub(crate) evicted_clients: u64,
     /// Microseconds spent on looking for keys whose time has passed.
     pub(crate) expiry_us: u64,

@@ -7,11 +7,12 @@ use crate::failure::{Failure, Outcome, SYNTAX};
 use crate::session::{ClientId, Replies, Session, Tracking};
 use regie_resp::Version;
 
-fn flags(session: &Session) -> String {
+fn flags(engine: &Engine, session: &Session) -> String {
     let mut flags = String::new();
     for (holds, letter) in [
         (session.is_monitor, 'O'),
         (session.is_replica(), 'S'),
+        (engine.is_leader(session.id), 'M'),
         (session.subscriptions() > 0, 'P'),
         (session.transaction.is_some(), 'x'),
         (session.blocked.is_some(), 'b'),
@@ -65,7 +66,7 @@ fn line(engine: &Engine, session: &Session, current: &[&[u8]]) -> String {
         String::from_utf8_lossy(&session.name),
         seconds(session.created_at),
         seconds(session.used_at),
-        flags(session),
+        flags(engine, session),
         session.db,
         session.channels.len(),
         session.patterns.len(),

@@ -4,6 +4,7 @@ use crate::commands::server::REDIS_VERSION;
 use crate::context::{Ctx, is};
 use crate::engine::Engine;
 use crate::failure::Outcome;
+use crate::following::Link;
 use std::fmt::Write;
 
 /// A number of bytes with a unit, as INFO shows it.
@@ -205,7 +206,24 @@ fn section(engine: &Engine, name: &str) -> String {
         }
         "replication" => {
             let replicas = &engine.replication.replicas;
-            put("role", &"master");
+            put("role", &if engine.following.is_some() { "slave" } else { "master" });
+            if let Some(following) = &engine.following {
+                let is_there = following.link == Link::Connected;
+                let seconds = |since: i64| (engine.now - since).max(0) / 1000;
+                put("master_host", &following.host);
+                put("master_port", &following.port);
+                put("master_link_status", &if is_there { "up" } else { "down" });
+                put("master_last_io_seconds_ago", &if is_there { seconds(following.heard_at) } else { -1 });
+                put("master_sync_in_progress", &i32::from(following.link == Link::Sync));
+                put("slave_read_repl_offset", &following.offset);
+                put("slave_repl_offset", &following.offset);
+                if !is_there {
+                    put("master_link_down_since_seconds", &seconds(following.changed_at));
+                }
+                put("slave_priority", &100);
+                put("slave_read_only", &i32::from(engine.config.replica_read_only));
+                put("replica_announced", &1);
+            }
             put("connected_slaves", &replicas.len());
             for (number, session) in replicas.iter().filter_map(|id| engine.sessions.get(id)).enumerate() {
                 let (address, port, offset) = session.replica_place();
@@ -215,7 +233,9 @@ fn section(engine: &Engine, name: &str) -> String {
             put("master_failover_state", &"no-failover");
             put("master_replid", &engine.run_id);
             put("master_replid2", &"0".repeat(40));
-            put("master_repl_offset", &engine.replication.offset);
+            let offset =
+                engine.following.as_ref().map_or(engine.replication.offset, |following| following.offset);
+            put("master_repl_offset", &offset);
             put("second_repl_offset", &-1);
             put("repl_backlog_active", &0);
             put("repl_backlog_size", &engine.config.get("repl-backlog-size"));

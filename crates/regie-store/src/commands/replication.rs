@@ -1,7 +1,8 @@
-//! SYNC and its like, and the answers of a server that follows nobody and belongs to no cluster.
+//! SYNC, REPLICAOF and their like, and the answers of a server that belongs to no cluster.
 
 use crate::context::{Ctx, integer, is};
 use crate::failure::{Failure, Outcome, SYNTAX, shown};
+use crate::following::Link;
 use crate::session::{Replica, Waiting};
 
 fn send_file(ctx: &mut Ctx<'_>) {
@@ -58,7 +59,14 @@ pub(crate) fn replconf(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Outcome {
                 ctx.session().replica.get_or_insert_with(Replica::default).address = address;
             }
             () if is(pair[0], "CAPA") || is(pair[0], "RDB-ONLY") || is(pair[0], "RDB-FILTER-ONLY") => {}
-            () if is(pair[0], "GETACK") => return Ok(()),
+            () if is(pair[0], "GETACK") => {
+                if let Some(following) = ctx.engine.following.as_ref().filter(|_| ctx.engine.is_from_leader) {
+                    let words = following.acknowledgement();
+                    ctx.out.bytes.extend_from_slice(&words);
+                    ctx.engine.is_pushing = true;
+                }
+                return Ok(());
+            }
             () => return Err(format!("ERR Unrecognized REPLCONF option: {}", shown(pair[0])).into()),
         }
     }
@@ -67,12 +75,26 @@ pub(crate) fn replconf(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Outcome {
 }
 
 pub(crate) fn replicaof(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Outcome {
+    if ctx.session().is_replica() {
+        return Err("ERR Command is not valid when client is a replica.".into());
+    }
+    ctx.log_nothing();
     if is(args[1], "NO") && is(args[2], "ONE") {
+        ctx.engine.follow_nobody();
         ctx.out.ok();
         return Ok(());
     }
-    integer(args[2]).map_err(|_| Failure::from("ERR Invalid master port"))?;
-    Err("ERR this server follows no other: import its data instead".into())
+    let port = integer(args[2]).ok().and_then(|port| u16::try_from(port).ok());
+    let port = port.ok_or("ERR Invalid master port")?;
+    let host = std::str::from_utf8(args[1]).map_err(|_| Failure::from("ERR Invalid master host"))?;
+    if ctx.engine.following.as_ref().is_some_and(|following| following.host == host && following.port == port)
+    {
+        ctx.out.simple("OK Already connected to specified master");
+        return Ok(());
+    }
+    ctx.engine.follow(host, port);
+    ctx.out.ok();
+    Ok(())
 }
 
 pub(crate) fn failover(_ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Outcome {
@@ -88,6 +110,16 @@ pub(crate) fn no_cluster(_ctx: &mut Ctx<'_>, _args: &[&[u8]]) -> Outcome {
 }
 
 pub(crate) fn role(ctx: &mut Ctx<'_>, _args: &[&[u8]]) -> Outcome {
+    if let Some(following) = &ctx.engine.following {
+        let is_there = following.link == Link::Connected;
+        ctx.out.array(5);
+        ctx.out.bulk(b"slave");
+        ctx.out.bulk(following.host.as_bytes());
+        ctx.out.integer(i64::from(following.port));
+        ctx.out.bulk(following.link.name().as_bytes());
+        ctx.out.integer(if is_there { following.offset as i64 } else { -1 });
+        return Ok(());
+    }
     let offset = ctx.engine.replication.offset;
     let replicas = ctx.engine.replication.replicas.clone();
     ctx.out.array(3);
@@ -110,6 +142,9 @@ pub(crate) fn wait(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Outcome {
     let ms = integer(args[2]).map_err(|_| Failure::from("ERR timeout is not an integer or out of range"))?;
     if ms < 0 {
         return Err("ERR timeout is negative".into());
+    }
+    if ctx.engine.following.is_some() {
+        return Err("ERR WAIT cannot be used with replica instances. Please also note that since Redis 4.0 if a replica is configured to be writable (which is not the default) writes to replicas are just local and are not propagated.".into());
     }
     let until = ctx.session().wrote_until;
     let have = ctx.engine.replicas_that_have(until) as i64;

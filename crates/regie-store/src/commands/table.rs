@@ -423,7 +423,7 @@ pub(crate) static COMMANDS: &[Command] = &[
     row("sync", 1, flags(&[ADM, NOSC, NOASYNC, NOMULTI]), &[], ("server", ""), "1.0.0", "Makes the connection a replica: answers with all data, then with every change.", replication::sync),
     row("psync", -3, flags(&[ADM, NOSC, NOASYNC, NOMULTI]), &[], ("server", ""), "2.8.0", "Makes the connection a replica, in the form that replicas use.", replication::psync),
     row("replconf", -1, flags(&[ADM, NOSC, LOAD, STALE, BUSY]), &[], ("server", ""), "3.0.0", "Lets a replica tell about itself.", replication::replconf),
-    row("replicaof", 3, flags(&[ADM, NOSC, STALE, NOASYNC]), &[], ("server", ""), "5.0.0", "Only NO ONE: this server follows no other.", replication::replicaof),
+    row("replicaof", 3, flags(&[ADM, NOSC, STALE, NOASYNC]), &[], ("server", ""), "5.0.0", "Makes this server a replica of another; NO ONE ends that.", replication::replicaof),
     row("slaveof", 3, flags(&[ADM, NOSC, STALE, NOASYNC]), &[], ("server", ""), "1.0.0", "Older name of REPLICAOF.", replication::replicaof),
     row("failover", -1, flags(&[ADM, NOSC, STALE]), &[], ("server", ""), "6.2.0", "Answers with an error: there is nobody to take over.", replication::failover),
     row("asking", 1, F, &[], ("cluster", "connection"), "3.0.0", "Answers with an error: this is no cluster.", replication::no_cluster),

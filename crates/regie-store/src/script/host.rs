@@ -51,6 +51,7 @@ impl Caller<'_> {
             if writes {
                 self.engine.check_disk()?;
                 self.engine.check_replicas()?;
+                self.engine.check_follower()?;
             }
             if self.engine.scripts.out_of_memory && !self.allow_oom && row.flags.has(Flags::DENYOOM) {
                 return Err(OUT_OF_MEMORY);

@@ -495,6 +495,27 @@ impl Disk {
         self.finish_snapshot(engine, report);
     }
 
+    /// Brings a snapshot or backup under way to its end: the data are about to be replaced.
+    pub(crate) fn end_snapshot(&mut self, engine: &mut Engine, report: fn(&str)) {
+        if self.snapshot.is_some() {
+            self.walk_to_the_end(engine);
+            self.finish_snapshot(engine, report);
+        }
+    }
+
+    /// The data were replaced as a whole: a log begins that follows from them. Without that the old log would go on
+    /// from data that are no more, so when it fails, writes are refused until it has been done.
+    pub(crate) fn keep_copy(&mut self, engine: &mut Engine, report: fn(&str)) {
+        if self.log.is_none() {
+            return;
+        }
+        self.must_renew = true;
+        self.snapshot_now(engine, report);
+        if self.must_renew {
+            self.refuse_writes(engine, report, "the leader's copy could not be kept");
+        }
+    }
+
     fn walk_to_the_end(&mut self, engine: &mut Engine) {
         loop {
             let done = engine.walk(1 << 20);
@@ -528,8 +549,7 @@ impl Disk {
                 self.state.rewrites += 1;
                 self.state.journal_base_size = self.log.as_ref().map_or(0, |log| log.size);
                 self.saved_changes = changes;
-                if std::mem::take(&mut self.must_renew) {
-                    self.fault = None;
+                if std::mem::take(&mut self.must_renew) && self.fault.take().is_some() {
                     report("the log was begun anew and can be written again");
                 }
                 self.tell(engine);

@@ -3,6 +3,7 @@
 mod clock;
 mod connection;
 mod disk;
+mod follow;
 mod limits;
 mod process;
 mod recover;

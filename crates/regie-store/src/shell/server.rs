@@ -9,9 +9,11 @@
 use super::clock;
 use super::connection::{Connection, Hold, Socket};
 use super::disk::Disk;
+use super::follow::{Arrived, Follower};
 use super::recover::RecoveryError;
 use crate::effects::{DiskRequest, Effects};
 use crate::engine::{Engine, Flow, Settings};
+use crate::following::Link;
 use crate::script::Meanwhile;
 use crate::session::{ClientId, Peer};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
@@ -111,6 +113,7 @@ struct Server {
     /// Listeners that are not listened to until the next tick, because there are no more descriptors.
     deaf: Vec<usize>,
     disk: Disk,
+    follower: Follower,
     garbage: mpsc::Sender<Vec<crate::effects::Garbage>>,
     stopping: bool,
     dir: Option<PathBuf>,
@@ -206,6 +209,7 @@ pub fn run(
             Listener::Unix(_) => None,
         })
         .collect();
+    engine.follow_setting().map_err(RunError::Setting)?;
     let mut server = Server {
         epoll,
         listeners,
@@ -216,6 +220,7 @@ pub fn run(
         paused: Vec::new(),
         deaf: Vec::new(),
         disk,
+        follower: Follower::new(addresses.first().map_or(0, SocketAddr::port)),
         garbage,
         stopping: false,
         dir: options.dir.clone(),
@@ -319,6 +324,7 @@ impl Server {
             self.listen(listener, true);
         }
         self.disk.tick(engine, self.report);
+        self.follow(engine);
         self.status.tell(engine, now_us);
         self.limits =
             Limits { bulk: engine.setting("proto-max-bulk-len").parse().unwrap_or(0), ..Limits::DEFAULT };
@@ -327,6 +333,47 @@ impl Server {
                 self.resume(engine, index);
             }
         }
+    }
+
+    /// Goes on with reaching the server that this one follows.
+    fn follow(&mut self, engine: &mut Engine) {
+        let Some(goal) = engine.goal() else { return };
+        let (link, arrived) = self.follower.pursue(&goal, self.report);
+        engine.set_link(link);
+        let Some(arrived) = arrived else { return };
+        if let Err(why) = self.adopt(engine, arrived) {
+            engine.set_link(Link::Connect);
+            self.follower.failed(&goal, &why, self.report);
+        }
+    }
+
+    /// Takes over a connection on which the leader's commands come.
+    fn adopt(&mut self, engine: &mut Engine, mut arrived: Arrived) -> Result<(), String> {
+        arrived.stream.set_nonblocking(true).map_err(|error| error.to_string())?;
+        if let Some((offset, file)) = arrived.copy {
+            let history = arrived.history.take().unwrap_or_default();
+            self.disk.end_snapshot(engine, self.report);
+            engine
+                .take_copy(history, offset, &file)
+                .map_err(|why| format!("its copy cannot be read: {why}"))?;
+            self.disk.keep_copy(engine, self.report);
+            engine.set_now(clock::now_us());
+            (self.report)(&format!("the leader's copy is loaded: {} keys", engine.keys()));
+        }
+        let address = |found: io::Result<SocketAddr>| found.map(|a| a.to_string()).unwrap_or_default();
+        let peer = Peer {
+            address: address(arrived.stream.peer_addr()),
+            local_address: address(arrived.stream.local_addr()),
+            descriptor: std::os::fd::AsRawFd::as_raw_fd(&arrived.stream),
+            is_unix: false,
+        };
+        let client = engine.begin_following(peer, arrived.history);
+        let index = self.place(engine, Socket::Tcp(arrived.stream), client).ok_or("epoll refuses it")?;
+        if let Some(connection) = &mut self.connections[index] {
+            connection.input = arrived.rest;
+        }
+        self.run_input(engine, index);
+        Ok(())
     }
 
     fn close_idle(&mut self, engine: &mut Engine, now: i64) {
@@ -430,6 +477,11 @@ impl Server {
             is_unix: matches!(socket, Socket::Unix(_)),
         };
         let client = engine.connect(peer);
+        self.place(engine, socket, client);
+    }
+
+    /// A place for a client's connection; `None` if its socket cannot be listened to.
+    fn place(&mut self, engine: &mut Engine, socket: Socket, client: ClientId) -> Option<usize> {
         let index = self.free.pop().unwrap_or_else(|| {
             self.connections.push(None);
             self.connections.len() - 1
@@ -437,10 +489,11 @@ impl Server {
         if self.epoll.add(socket.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, index as u64)).is_err() {
             engine.disconnect(client);
             self.free.push(index);
-            return;
+            return None;
         }
         self.by_client.insert(client, index);
         self.connections[index] = Some(Box::new(Connection::new(socket, client)));
+        Some(index)
     }
 
     fn receive(&mut self, engine: &mut Engine, index: usize, scratch: &mut [u8]) {
@@ -455,6 +508,9 @@ impl Server {
             Err(_) => return self.close(engine, index),
         };
         engine.count_bytes_in(count);
+        if engine.is_leader(connection.client) {
+            engine.hear_leader();
+        }
         self.reads += 1;
         match connection.hold {
             Hold::Closing => return,
@@ -569,6 +625,9 @@ impl Server {
         };
         let flow = engine.execute_with(connection.client, arguments, &mut connection.out, self);
         connection.parser.next();
+        if engine.is_leader(connection.client) {
+            engine.count_from_leader(connection.client, consumed);
+        }
         match flow {
             Flow::Next => {}
             Flow::Later => {

@@ -5,6 +5,7 @@ mod commands;
 mod differential;
 mod durability;
 mod faults;
+mod following;
 mod frameworks;
 mod memory;
 mod moving;

@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 const DATABASES: [usize; 3] = [0, 3, 9];
 
 /// One of everything: each type, small and big, in every encoding.
-fn fill(client: &mut Client) {
+pub(crate) fn fill(client: &mut Client) {
     let mut all = |line: String| {
         let reply = client.line(&line);
         assert!(!reply.starts_with('-'), "{line}: {reply}");
@@ -67,7 +67,7 @@ fn fill(client: &mut Client) {
 }
 
 /// Everything that can be seen of the data.
-fn picture(client: &mut Client) -> Vec<String> {
+pub(crate) fn picture(client: &mut Client) -> Vec<String> {
     let mut lines = Vec::new();
     for db in DATABASES {
         client.line(&format!("SELECT {db}"));
@@ -105,7 +105,7 @@ fn picture(client: &mut Client) -> Vec<String> {
 }
 
 /// Pictures are alike; deadlines may lie on either side of a border that was rounded to.
-fn assert_same(found: &[String], expect: &[String], what: &str) {
+pub(crate) fn assert_same(found: &[String], expect: &[String], what: &str) {
     assert_eq!(found.len(), expect.len(), "{what}");
     assert_eq!((found.last(), expect.last()), (Some(&":42".into()), Some(&":42".into())), "{what}");
     for (found, expect) in found.iter().zip(expect) {
