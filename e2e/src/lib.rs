@@ -2,12 +2,14 @@
 //! library between the test and the bytes, and waiting for a condition instead of for a time.
 
 pub mod app;
+pub mod database;
 pub mod http;
 pub mod programs;
 pub mod site;
 pub mod wait;
 
 pub use app::App;
+pub use database::MariaDb;
 pub use http::{Connection, Reply};
 pub use programs::{need, program};
 pub use site::Site;

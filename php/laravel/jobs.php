@@ -11,6 +11,7 @@
  *   run        run the job
  *   died       the worker that ran it is gone (reason: killed, timeout): let Laravel decide whether the job has failed
  *   fail       fail it without running it (reason, message)
+ *   signals    what was said to all workers: queue:restart, queue:pause of these `queues`, down
  *
  * A header may bring `tries`, `backoff` (seconds, or several joined by commas), `timeout` and `memory` (megabytes), as
  * queue:work has them as options; the job's own win, as there.
@@ -40,6 +41,7 @@ require "$base/vendor/autoload.php";
 require_once __DIR__ . '/describe.php';
 require_once __DIR__ . '/held.php';
 require_once __DIR__ . '/runner.php';
+require_once __DIR__ . '/signals.php';
 
 /** @var \Illuminate\Foundation\Application $app */
 $app = require "$base/bootstrap/app.php";

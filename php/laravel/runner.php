@@ -37,6 +37,9 @@ final class Runner
 
     private readonly WorkerOptions $defaults;
 
+    /** The last queue:restart before this worker was booted. */
+    private readonly mixed $restart;
+
     /** @var array<string, Queue> Of each connection, the queue that does not touch its server. */
     private array $queues = [];
 
@@ -56,6 +59,7 @@ final class Runner
         });
         $this->mustQuit = $inside(fn () => $this->shouldQuit || ($this->lostConnection ?? false));
         $this->defaults = new WorkerOptions();
+        $this->restart = restart($app);
         $this->events = $app->make('events');
         $this->listen();
     }
@@ -68,6 +72,7 @@ final class Runner
             'died' => $this->settle($header, $payload, $this->die(...)),
             'fail' => $this->settle($header, $payload, $this->fail(...)),
             'describe' => describe($this->app),
+            'signals' => signals($this->app, $header['queues'] ?? [], $this->restart),
             default => throw new UnexpectedValueException('no such kind of message: ' . ($header['kind'] ?? '')),
         };
     }

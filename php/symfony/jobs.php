@@ -16,6 +16,7 @@
  *   run        handle the message
  *   died       the worker that handled it is gone (reason: killed, timeout): retry or failure transport, as Messenger has it
  *   fail       to the failure transport without handling it (reason, message)
+ *   signals    whether messenger:stop-workers was called
  *
  * A header may bring `memory` (megabytes), as messenger:consume has it as an option.
  *

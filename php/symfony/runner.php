@@ -11,6 +11,7 @@ use Symfony\Component\EventDispatcher\EventDispatcherInterface;
 use Symfony\Component\Messenger\Envelope;
 use Symfony\Component\Messenger\Event\WorkerMessageFailedEvent;
 use Symfony\Component\Messenger\Event\WorkerMessageReceivedEvent;
+use Symfony\Component\Messenger\EventListener\StopWorkerOnRestartSignalListener;
 use Symfony\Component\Messenger\Exception\HandlerFailedException;
 use Symfony\Component\Messenger\Exception\UnrecoverableMessageHandlingException;
 use Symfony\Component\Messenger\Stamp\ReceivedStamp;
@@ -49,6 +50,7 @@ final class Runner
     private const UNSENT_DELAY = 10;
 
     private readonly EventDispatcherInterface $events;
+    private readonly float $booted;
     private readonly ContainerInterface $receivers;
 
     /** @var array<string, Consumer> */
@@ -61,6 +63,7 @@ final class Runner
 
     public function __construct(private readonly Command $command)
     {
+        $this->booted = microtime(true);
         $this->events = peek($command, 'eventDispatcher');
         $this->receivers = peek($command, 'receiverLocator');
         if ($resetter = peek($command, 'resetServicesListener')) {
@@ -90,8 +93,25 @@ final class Runner
                 $header['message'] ?? 'The message was given up: ' . ($header['reason'] ?? 'no reason was given'),
             ))),
             'describe' => describe($this->command),
+            'signals' => $this->signals(),
             default => throw new UnexpectedValueException('no such kind of message: ' . ($header['kind'] ?? '')),
         };
+    }
+
+    /** When messenger:stop-workers was called last, and whether that was after this worker's boot. */
+    private function signals(): array
+    {
+        $stop = command($this->command->getApplication(), 'messenger:stop-workers');
+        $pool = $stop ? peek($stop, 'restartSignalCachePool') : null;
+        $item = $pool?->getItem(StopWorkerOnRestartSignalListener::RESTART_REQUESTED_TIMESTAMP_KEY);
+        $said = $item?->isHit() ? (float) $item->get() : null;
+
+        return [
+            'restart' => $said === null ? null : (string) $said,
+            'old' => $said !== null && $said > $this->booted,
+            'paused' => [],
+            'down' => false,
+        ];
     }
 
     /** The worker ends, in good order: it says goodbye to its listeners. */

@@ -194,6 +194,8 @@ section! {
         timeout: Span = "\"300s\"", "\"60s\"";
         /// How long to wait before each further try; the job class's own times win.
         backoff: Vec<Span> = "[\"1s\", \"10s\", \"60s\"]", "[\"5s\"]";
+        /// Whether jobs run while Laravel is in maintenance mode, as with `queue:work --force`.
+        maintenance: bool = "false", "true";
         /// The section `[php.NAME]` whose settings its PHP workers have.
         pool: String = "\"jobs\"", "\"reports\"";
     }

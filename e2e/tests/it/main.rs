@@ -6,6 +6,8 @@
 //! - [`faults`]: what may break, and what must not break with it.
 //! - [`reload`]: new code and configuration under load.
 //! - [`limits`]: slow clients, many connections, full disks.
+//! - [`queue_faults`]: jobs under kills at random moments, and jobs that misbehave, each one counted.
+//! - [`takeover`]: the frameworks' own workers beside ours, before them and after them.
 //! - [`schedule`]: scheduled tasks, of regie.toml and of Laravel.
 //! - [`store`]: the embedded store, and the clients of Redis.
 //! - [`store_frameworks`]: Laravel and Symfony on it, through phpredis and Predis.
@@ -18,8 +20,11 @@ mod first_hours;
 mod frameworks;
 mod limits;
 mod load;
+mod queue_app;
+mod queue_faults;
 mod queues;
 mod reload;
 mod schedule;
 mod store;
 mod store_frameworks;
+mod takeover;

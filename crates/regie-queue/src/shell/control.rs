@@ -13,6 +13,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::net::{UnixListener, UnixStream};
 
 use super::driver::{Driver, Listed, Shelf};
+use super::pauses::Pauses;
 use super::runner::Handle;
 use crate::payload;
 use crate::record::{End, Run};
@@ -88,7 +89,7 @@ impl std::fmt::Debug for Served {
 }
 
 /// What questions are answered from.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub struct Desk {
     /// The runners.
     pub runners: Vec<Handle>,
@@ -96,6 +97,8 @@ pub struct Desk {
     pub queues: BTreeMap<String, Served>,
     /// Queues that the frameworks' own workers serve, and why.
     pub foreign: Vec<(String, String)>,
+    /// What the operator has paused.
+    pub pauses: Pauses,
 }
 
 /// Binds the socket, for its owner alone.
@@ -151,11 +154,18 @@ impl Desk {
                 Ok(json!({ "count": count }))
             }
             Question::Pause { queue, paused } => {
-                let mut count = 0;
+                let mut found = Vec::new();
                 for runner in &self.runners {
-                    count += runner.pause(&queue, paused).await;
+                    found.extend(runner.pause(&queue, paused).await);
                 }
-                if count == 0 { Err(self.unknown(&queue)) } else { Ok(json!({ "count": count })) }
+                if found.is_empty() {
+                    return Err(self.unknown(&queue));
+                }
+                let kept = self.pauses.set(&found, paused);
+                kept.map_err(|fault| {
+                    format!("until the next restart only; it cannot be written down: {fault}")
+                })?;
+                Ok(json!({ "count": found.len() }))
             }
             Question::Parked { queue, id, retry } => {
                 let (_, served) = self.find(&queue)?;

@@ -48,8 +48,6 @@ pub struct Ticked {
     pub sizes: Sizes,
     /// Whether there are more jobs whose time has come than one look moves.
     pub more: bool,
-    /// Whether the application has paused it.
-    pub paused: bool,
 }
 
 /// Which jobs of a queue.

@@ -21,7 +21,7 @@ use super::clock::unix;
 use super::driver::{Driver, Fault, Listed, Promise, Settlement, Shelf, Sizes, Ticked};
 use super::journal::Entry;
 use super::sql::{Row, Target, Transaction, Value};
-use super::table::{Table, list, parked_queue, seconds};
+use super::table::{Table, but_for, list, parked_queue, seconds};
 use crate::desk::{Action, Leased};
 use crate::payload;
 
@@ -75,11 +75,12 @@ impl LaravelDatabase {
         let lock = self.table.server.lock().await?;
         let mut begun = self.table.server.begin().await?;
         let select = format!(
-            "SELECT {}, {}, payload, {} FROM {} WHERE {AVAILABLE} ORDER BY id LIMIT {count}{lock}",
+            "SELECT {}, {}, payload, {} FROM {} WHERE {AVAILABLE}{} ORDER BY id LIMIT {count}{lock}",
             self.table.server.number("id"),
             self.table.server.number("attempts"),
             self.table.server.number("available_at"),
             self.table.name,
+            but_for(&journal),
         );
         let rows = self.table.server.rows_in(&mut begun, &select, &self.available_values(queue, at)).await?;
         if rows.is_empty() {
@@ -306,7 +307,7 @@ impl Driver for LaravelDatabase {
         Box::pin(async move {
             let at = Value::Number(seconds(unix()));
             let sizes = self.table.sizes(queue, "queue", SHELVES, &[at.clone(), at]).await?;
-            Ok(Ticked { sizes, more: false, paused: false })
+            Ok(Ticked { sizes, more: false })
         })
     }
 

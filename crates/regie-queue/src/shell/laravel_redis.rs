@@ -97,15 +97,26 @@ for i = 1, #ARGV, 2 do
 end
 "#;
 
-/// KEYS queue, delayed, reserved, notify; ARGV now, limit, whether leases end. Returns waiting, delayed, reserved, moved.
+/// KEYS queue, delayed, reserved, notify; ARGV now, limit, whether leases end, mark. Returns waiting, delayed, reserved,
+/// moved. Leases with the runner's own mark do not end: when the server was away for longer than they last, its workers
+/// have the jobs, or have done them.
 const TICK: &str = r#"
 local moved = 0
+local function others()
+  local found = redis.call('zrangebyscore', KEYS[3], '-inf', ARGV[1], 'withscores', 'limit', 0, ARGV[2])
+  local jobs = {}
+  for i = 1, #found, 2 do
+    if math.fmod(tonumber(found[i + 1]), 1) * 1048576 ~= tonumber(ARGV[4]) then jobs[#jobs + 1] = found[i] end
+  end
+  return jobs
+end
 local function move(from)
-  local jobs = redis.call('zrangebyscore', from, '-inf', ARGV[1], 'limit', 0, ARGV[2])
-  if #jobs == 0 then return end
-  redis.call('zremrangebyrank', from, 0, #jobs - 1)
+  local jobs
+  if from == KEYS[3] then jobs = others()
+  else jobs = redis.call('zrangebyscore', from, '-inf', ARGV[1], 'limit', 0, ARGV[2]) end
   for i = 1, #jobs, 100 do
     local last = math.min(i + 99, #jobs)
+    redis.call('zrem', from, unpack(jobs, i, last))
     redis.call('rpush', KEYS[1], unpack(jobs, i, last))
     local ones = {}
     for j = i, last do ones[#ones + 1] = 1 end
@@ -359,9 +370,10 @@ impl Driver for LaravelRedis {
         Box::pin(async move {
             let keys = ["", ":delayed", ":reserved", ":notify"].map(|suffix| self.key(queue, suffix));
             let mut batch = Batch::new();
-            script(&mut batch, TICK, &keys.each_ref().map(String::as_str), 3);
+            script(&mut batch, TICK, &keys.each_ref().map(String::as_str), 4);
             let ends = if self.settings.retry_after.is_some() { "1" } else { "0" };
             batch.word(unix().as_secs().to_string()).word(MOVED_MAX.to_string()).word(ends);
+            batch.word(self.settings.mark.number().to_string());
             let Frame::Array(items) = self.client.one(batch).await? else {
                 return Err(Fault::Strange("a list was expected"));
             };
@@ -374,7 +386,7 @@ impl Driver for LaravelRedis {
                 reserved: number(reserved)?,
                 ..Sizes::default()
             };
-            Ok(Ticked { sizes, more: number(moved)? >= MOVED_MAX, paused: false })
+            Ok(Ticked { sizes, more: number(moved)? >= MOVED_MAX })
         })
     }
 

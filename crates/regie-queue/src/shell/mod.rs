@@ -14,6 +14,7 @@ pub mod laravel_redis;
 #[cfg(feature = "sql")]
 pub mod moving;
 mod parked;
+pub mod pauses;
 #[cfg(feature = "sql")]
 pub mod reach;
 pub mod redis;

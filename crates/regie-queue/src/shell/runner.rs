@@ -145,7 +145,7 @@ impl Group {
             }
         }
         let turns = Turns::new(settings.order.clone(), settings.queues.len());
-        let queues = settings.queues.iter().map(|_| QueueState::new()).collect();
+        let queues = settings.queues.iter().map(|queue| QueueState::new(queue.paused)).collect();
         let seed = u64::try_from(unix().as_nanos()).unwrap_or(u64::MAX) | 1;
         Self {
             turns,

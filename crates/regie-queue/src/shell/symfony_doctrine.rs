@@ -26,7 +26,7 @@ use jiff::tz::TimeZone;
 use super::clock::unix;
 use super::driver::{Driver, Fault, Listed, Promise, Settlement, Shelf, Sizes, Ticked};
 use super::sql::{Row, Target, Value};
-use super::table::{Table, list, parked_queue, seconds};
+use super::table::{Table, but_for, list, parked_queue, seconds};
 use crate::desk::{Action, Leased};
 
 /// How a transport is set up.
@@ -109,11 +109,12 @@ impl SymfonyDoctrine {
         let lock = server.lock().await?;
         let mut begun = server.begin().await?;
         let select = format!(
-            "SELECT {}, body, headers, {} FROM {} WHERE {} ORDER BY available_at, id LIMIT {count}{lock}",
+            "SELECT {}, body, headers, {} FROM {} WHERE {}{} ORDER BY available_at, id LIMIT {count}{lock}",
             server.number("id"),
             server.time("available_at"),
             self.table.name,
             self.available(),
+            but_for(&journal),
         );
         let rows = server.rows_in(&mut begun, &select, &self.available_values(at)).await?;
         if rows.is_empty() {
@@ -281,7 +282,7 @@ impl Driver for SymfonyDoctrine {
             let shelves = self.shelves();
             let shelves = shelves.each_ref().map(String::as_str);
             let sizes = self.table.sizes(&self.queue_name, "queue_name", shelves, &[at.clone(), at]).await?;
-            Ok(Ticked { sizes, more: false, paused: false })
+            Ok(Ticked { sizes, more: false })
         })
     }
 

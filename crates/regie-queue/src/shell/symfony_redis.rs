@@ -483,7 +483,7 @@ impl Driver for SymfonyRedis {
             // Entries of consumers that are gone count as work when it is time to look for them.
             let due = self.claim_at.lock().is_ok_and(|at| at.is_none_or(|at| now() >= at));
             sizes.waiting += u64::from(due && sizes.reserved > 0);
-            Ok(Ticked { sizes, more: moved >= MOVED_MAX, paused: false })
+            Ok(Ticked { sizes, more: moved >= MOVED_MAX })
         })
     }
 

@@ -187,6 +187,16 @@ impl std::ops::DerefMut for Opened<'_> {
     }
 }
 
+/// A condition for rows that are not leased by this runner. When the database was away for longer than a lease lasts,
+/// its own leases look ended, while its workers have the jobs, or have done them.
+pub(super) fn but_for(journal: &Journal) -> String {
+    if journal.live().is_empty() {
+        return String::new();
+    }
+    let ids: Vec<i64> = journal.live().keys().copied().collect();
+    format!(" AND id NOT IN ({})", list(&ids))
+}
+
 /// Numbers of rows for a statement. They are few and numbers, so they are written out.
 pub(super) fn list(ids: &[i64]) -> String {
     ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")

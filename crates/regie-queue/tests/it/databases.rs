@@ -102,10 +102,15 @@ impl Database {
 
     /// A driver of a runner called `runner`.
     pub(crate) fn driver(&self, runner: &str) -> Arc<LaravelDatabase> {
+        self.driver_for(runner, Duration::from_secs(90))
+    }
+
+    /// One whose leases last for `retry_after`.
+    pub(crate) fn driver_for(&self, runner: &str, retry_after: Duration) -> Arc<LaravelDatabase> {
         LaravelDatabase::new(Settings {
             target: self.target.clone(),
             table: "jobs".to_owned(),
-            retry_after: Some(Duration::from_secs(90)),
+            retry_after: Some(retry_after),
             journal: self.folder.path().join(format!("{runner}.leases")),
         })
     }

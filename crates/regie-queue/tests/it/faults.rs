@@ -84,3 +84,30 @@ async fn workers_that_die_cost_their_own_job_a_run() {
     assert_eq!(workers.doubles(), [0; 0]);
     assert_eq!(count(&client, &["EXISTS", RESERVED, "app_database_queues:default"]).await, 0);
 }
+
+/// The server was away for longer than a lease lasts: what the workers have, or have done meanwhile, is not theirs again.
+#[tokio::test]
+async fn leases_outlive_a_server_that_is_away() {
+    let mut server = Server::start();
+    let client = server.client();
+    ask(&client, &["PING"]).await;
+    push(&client, 0..40).await;
+    let workers = Workers::new(4, |_| (Duration::from_millis(40), Ending::Said(Verdict::Ack)));
+    let settings = regie_queue::shell::laravel_redis::Settings {
+        endpoint: server.endpoint(),
+        prefix: "app_database_".to_owned(),
+        retry_after: Some(Duration::from_secs(1)),
+        mark: regie_queue::mark::Mark::from_seed(3),
+    };
+    let (handle, left) = run(regie_queue::shell::laravel_redis::LaravelRedis::new(settings), &workers);
+    until("some are done", async || (workers.done() >= 4).then_some(())).await;
+    server.kill();
+    // Not to wait for something, but to be away for so long.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    server.restart();
+    until("all are done", async || (workers.done() == 40).then_some(())).await;
+    handle.stop();
+    assert_eq!(left.await.cut, 0);
+    assert_eq!(workers.begun.lock().unwrap().len(), 40, "none ran twice");
+    assert_eq!(count(&client, &["EXISTS", RESERVED, "app_database_queues:default"]).await, 0);
+}

@@ -174,7 +174,7 @@ async fn a_higher_queue_goes_first_and_a_paused_one_not_at_all() {
     let workers = Workers::new(1, |_| (Duration::from_millis(5), Ending::Said(Verdict::Ack)));
     let queues = vec![("paused", driver.clone()), ("high", driver.clone()), ("default", driver.clone())];
     let (handle, left) = run_on(queues, &workers);
-    assert_eq!(handle.pause("paused", true).await, 1);
+    assert_eq!(handle.pause("paused", true).await, ["redis:paused"]);
     until("the others are done", async || (workers.done() == 30).then_some(())).await;
     let order: Vec<usize> = workers.begun.lock().unwrap().iter().map(|seen| seen.job).collect();
     assert!(order[..10].iter().all(|job| *job >= 100), "{order:?}");
@@ -183,8 +183,14 @@ async fn a_higher_queue_goes_first_and_a_paused_one_not_at_all() {
         10,
         "nothing was taken from it"
     );
-    assert_eq!(handle.pause("redis:paused", false).await, 1);
-    until("the paused ones too", async || (workers.done() == 40).then_some(())).await;
+    // What the application says holds beside it.
+    handle.hold(vec!["redis:paused".to_owned()]);
+    assert_eq!(handle.pause("redis:paused", false).await, ["redis:paused"]);
+    ask(&client, &["RPUSH", "app_database_queues:high", &job(300, "")]).await;
+    until("another one is done", async || (workers.done() == 31).then_some(())).await;
+    assert!(handle.stats().await.unwrap().queues[0].paused);
+    handle.hold(Vec::new());
+    until("the paused ones too", async || (workers.done() == 41).then_some(())).await;
     handle.stop();
     left.await;
 }

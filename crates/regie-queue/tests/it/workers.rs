@@ -120,6 +120,7 @@ pub(crate) fn run_on<D: Driver + 'static>(
         connection: "redis".to_owned(),
         name: name.to_owned(),
         driver,
+        paused: false,
     });
     let settings = Settings {
         name: "default".to_owned(),

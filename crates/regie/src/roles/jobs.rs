@@ -28,6 +28,7 @@ use regie_queue::shell::driver::Driver;
 use regie_queue::shell::executor::{Inherited, PoolExecutor};
 use regie_queue::shell::laravel_database::{self, LaravelDatabase};
 use regie_queue::shell::laravel_redis::{self, LaravelRedis};
+use regie_queue::shell::pauses::Pauses;
 use regie_queue::shell::reach::{endpoint, target};
 use regie_queue::shell::runner::{self, Queue};
 use regie_queue::shell::symfony_doctrine::{self, SymfonyDoctrine};
@@ -35,6 +36,7 @@ use regie_queue::shell::symfony_redis::{self, SymfonyRedis};
 use tokio::process::Command;
 
 use super::gateway::stop;
+use super::signals::{self, Audience};
 use crate::handed::{Handed, notify};
 use crate::output;
 use crate::programs;
@@ -55,6 +57,9 @@ const FOR_EVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// Where `regie queue` asks.
 pub(crate) const CONTROL: &str = "jobs.sock";
+
+/// Where it is kept which queues are paused.
+const PAUSES: &str = "paused.json";
 
 /// The role.
 pub(super) fn run(site: &Site) -> io::Result<()> {
@@ -102,17 +107,29 @@ async fn work(
         () = &mut stop => return Ok(()),
     };
     let listener = control::bind(&site.run_dir().join(CONTROL))?;
-    let mut started = Started { desk: Desk::default(), left: Vec::new() };
+    let (pauses, fault) = Pauses::open(&site.state_dir().join("jobs").join(PAUSES));
+    if let Some(fault) = fault {
+        output::warning(format_args!("jobs: which queues were paused cannot be read, none is: {fault}"));
+    }
+    let desk = Desk { pauses, ..Desk::default() };
+    let mut started = Started { desk, left: Vec::new(), groups: Vec::new() };
     let mut drivers = BTreeMap::new();
     for (name, group) in &groups {
         let executor = pools.remove(name).expect("each group has a pool");
         start(site, name, group, &application, mark, executor, &mut drivers, &mut started);
     }
-    let Started { desk, left } = started;
+    let Started { desk, left, groups: listening } = started;
+    let audience = Audience {
+        run_dir: site.run_dir(),
+        programs: groups.keys().map(|name| workers::program_name(name)).collect(),
+        groups: listening,
+    };
+    let listening = tokio::spawn(signals::listen(any, audience));
     let desk = Arc::new(desk);
     let answering = tokio::spawn(control::serve(listener, desk.clone()));
     stop.await;
     answering.abort();
+    listening.abort();
     desk.runners.iter().for_each(runner::Handle::stop);
     for left in left {
         let left = left.await;
@@ -131,6 +148,7 @@ type Leaving = std::pin::Pin<Box<dyn Future<Output = runner::Left> + Send>>;
 struct Started {
     desk: Desk,
     left: Vec<Leaving>,
+    groups: Vec<signals::Group>,
 }
 
 #[expect(clippy::too_many_arguments, reason = "the one place where everything of a group comes together")]
@@ -161,8 +179,14 @@ fn start(
                     .or_insert_with(|| driver(site, application, &source.connection, mark))
                     .clone();
                 let served = Served { name: source.queue.clone(), driver: driver.clone() };
+                let paused = started.desk.pauses.has(&full);
+                if paused {
+                    output::note(format_args!(
+                        "jobs: {full} is paused; go on with: regie queue resume {full}"
+                    ));
+                }
                 started.desk.queues.insert(full, served);
-                queues.push(Queue { connection: source.connection, name: source.queue, driver });
+                queues.push(Queue { connection: source.connection, name: source.queue, driver, paused });
             }
             How::Foreign(why) => {
                 output::note(format_args!("jobs: {full} runs on the framework's own worker: {why}"));
@@ -189,6 +213,8 @@ fn start(
         log: |line| output::note(format_args!("jobs: {line}")),
     };
     let (handle, left) = runner::start(settings, Arc::new(executor), inherited);
+    let runner = handle.clone();
+    started.groups.push(signals::Group { runner, queues: names, maintenance: group.maintenance });
     started.desk.runners.push(handle);
     started.left.push(Box::pin(left));
 }

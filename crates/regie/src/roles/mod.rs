@@ -3,6 +3,7 @@
 mod gateway;
 pub(crate) mod jobs;
 pub(crate) mod schedule;
+mod signals;
 mod store;
 mod watch;
 

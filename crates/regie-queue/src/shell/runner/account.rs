@@ -52,19 +52,20 @@ impl Group {
         match command {
             Command::Stats(reply) => drop(reply.send(self.stats())),
             Command::Pause(wanted, paused, reply) => {
-                let mut count = 0;
+                let mut found = Vec::new();
                 for queue in 0..self.queues.len() {
-                    if self.settings.queues[queue].name == wanted || self.name(queue) == wanted {
+                    let name = self.name(queue);
+                    if self.settings.queues[queue].name == wanted || name == wanted {
                         self.queues[queue].paused = paused;
                         self.queues[queue].maybe = true;
-                        count += 1;
+                        found.push(name);
                     }
                 }
-                let queues = &self.queues;
-                self.desk.give_back(|queue| queues[queue].paused);
+                self.give_back_paused();
                 self.gather(at);
-                let _ = reply.send(count);
+                let _ = reply.send(found);
             }
+            Command::Hold(held) => self.hold(at, &held),
             Command::Find(wanted, most, reply) => {
                 let found = self.history.find(wanted, most).into_iter().cloned().collect();
                 let _ = reply.send(found);
@@ -77,6 +78,22 @@ impl Group {
         }
     }
 
+    fn hold(&mut self, at: Instant, held: &[String]) {
+        for queue in 0..self.queues.len() {
+            let name = self.name(queue);
+            let now_held = held.contains(&name);
+            let state = &mut self.queues[queue];
+            if state.held != now_held {
+                state.held = now_held;
+                state.maybe = true;
+                let what = if now_held { "is left alone, as the application says" } else { "goes on" };
+                (self.settings.log)(&format!("{name} {what}"));
+            }
+        }
+        self.give_back_paused();
+        self.gather(at);
+    }
+
     fn stats(&self) -> GroupStats {
         let wall = unix();
         let queues = self.queues.iter().enumerate().map(|(at, state)| QueueStats {
@@ -86,7 +103,7 @@ impl Group {
             delayed: state.sizes.delayed,
             reserved: state.sizes.reserved,
             running: state.running,
-            paused: state.paused || state.paused_by_application,
+            paused: state.is_paused(),
             jobs_per_second: state.meter.rate(wall),
             wait: state.meter.waits(),
             run: state.meter.runs(),

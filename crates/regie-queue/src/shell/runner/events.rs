@@ -39,7 +39,6 @@ impl Group {
                         self.server(at, queue, None);
                         let state = &mut self.queues[queue];
                         state.sizes = ticked.sizes;
-                        state.paused_by_application = ticked.paused;
                         state.maybe |= ticked.sizes.waiting > 0;
                         if ticked.more {
                             self.tick(queue);
@@ -96,6 +95,8 @@ impl Group {
                 self.desk.leased(at, queue, jobs);
                 if self.stop_at.is_some() {
                     self.given_back += self.desk.give_back(|_| true);
+                } else {
+                    self.give_back_paused();
                 }
                 self.gather(at);
             }
@@ -132,6 +133,7 @@ impl Group {
                     self.take_over(at, queue, job);
                 }
                 self.forget_inherited();
+                self.give_back_paused();
                 self.gather(at);
             }
             Err(fault) => {
@@ -139,6 +141,12 @@ impl Group {
                 self.server(at, queue, Some(fault));
             }
         }
+    }
+
+    /// A queue may have been paused while its jobs were on their way.
+    pub(super) fn give_back_paused(&mut self) {
+        let queues = &self.queues;
+        self.desk.give_back(|queue| queues[queue].is_paused());
     }
 
     /// A lease of a runner that is gone: a worker may have its job, or have ended it.

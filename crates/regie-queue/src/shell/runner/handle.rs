@@ -20,6 +20,8 @@ pub struct Queue {
     pub name: String,
     /// Its server.
     pub driver: Arc<dyn Driver>,
+    /// Whether the operator has paused it before.
+    pub paused: bool,
 }
 
 impl std::fmt::Debug for Queue {
@@ -105,7 +107,8 @@ pub(super) type Found = Box<dyn Fn(&Run) -> bool + Send>;
 
 pub(super) enum Command {
     Stats(oneshot::Sender<GroupStats>),
-    Pause(String, bool, oneshot::Sender<usize>),
+    Pause(String, bool, oneshot::Sender<Vec<String>>),
+    Hold(Vec<String>),
     Find(Found, usize, oneshot::Sender<Vec<Run>>),
     Stop,
 }
@@ -129,9 +132,15 @@ impl Handle {
     }
 
     /// Stops or lets go on leasing from the queues that `queue` names (`redis:default`, or `default` on any
-    /// connection). Returns how many those are.
-    pub async fn pause(&self, queue: &str, paused: bool) -> usize {
+    /// connection). Returns which those are.
+    pub async fn pause(&self, queue: &str, paused: bool) -> Vec<String> {
         self.ask(|reply| Command::Pause(queue.to_owned(), paused, reply)).await.unwrap_or_default()
+    }
+
+    /// Leaves these queues alone (`redis:default`), because the application says so, and no others.
+    pub fn hold(&self, queues: Vec<String>) {
+        // Who has left already does not mind.
+        let _ = self.events.send(Event::Command(Command::Hold(queues)));
     }
 
     /// Runs from the history, the latest first.

@@ -23,8 +23,10 @@ pub(super) struct QueueState {
     pub(super) settling: bool,
     pub(super) ticking: bool,
     pub(super) marks: Marks,
+    /// By the operator.
     pub(super) paused: bool,
-    pub(super) paused_by_application: bool,
+    /// By the application: it is paused there, or in maintenance mode.
+    pub(super) held: bool,
     pub(super) sizes: Sizes,
     pub(super) meter: Meter,
     pub(super) running: usize,
@@ -35,15 +37,15 @@ pub(super) struct QueueState {
 }
 
 impl QueueState {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(paused: bool) -> Self {
         Self {
             maybe: true,
             again: false,
             settling: false,
             ticking: false,
             marks: Marks::Unread,
-            paused: false,
-            paused_by_application: false,
+            paused,
+            held: false,
             sizes: Sizes::default(),
             meter: Meter::default(),
             running: 0,
@@ -57,8 +59,12 @@ impl QueueState {
         self.rest_until.is_some_and(|until| until > at)
     }
 
+    pub(super) const fn is_paused(&self) -> bool {
+        self.paused || self.held
+    }
+
     pub(super) const fn may_lease(&self) -> bool {
-        !self.paused && !self.paused_by_application && matches!(self.marks, Marks::Read)
+        !self.is_paused() && matches!(self.marks, Marks::Read)
     }
 }
 

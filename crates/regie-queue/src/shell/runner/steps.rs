@@ -74,7 +74,7 @@ impl Group {
         let window = self.window();
         while self.desk.handed() < window {
             let queues = &self.queues;
-            let Some(handing) = self.desk.hand(at, |queue| !queues[queue].paused) else { return };
+            let Some(handing) = self.desk.hand(at, |queue| !queues[queue].is_paused()) else { return };
             let Some(lease) = self.desk.get(handing.key) else { return };
             let queue = &self.settings.queues[lease.queue];
             let job = &lease.job;

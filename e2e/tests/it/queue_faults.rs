@@ -1,0 +1,167 @@
+//! Jobs under kills at random moments, and jobs that misbehave: each one is counted.
+
+use std::process::Command;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use regie_e2e::{App, MariaDb, Site, eventually, within};
+
+use crate::queue_app::{Ledger, laravel, laravel_with_table, pause, pid_of, push, stats};
+
+const TWO_WORKERS: &str =
+    "[app]\nenv = \"development\"\n[workers.default]\nmin = 2\nmax = 2\ntimeout = \"3s\"\n";
+
+/// For thousands of jobs on a machine that is busy with other tests.
+const LONG: Duration = Duration::from_secs(240);
+
+/// The workers: the children of their master.
+fn workers(site: &Site) -> Vec<Pid> {
+    let Some(master) = pid_of(site, "workers:default") else { return Vec::new() };
+    let found =
+        Command::new("pgrep").args(["-P", &master.to_string()]).output().expect("procps is installed");
+    let text = String::from_utf8_lossy(&found.stdout).into_owned();
+    text.lines().filter_map(|pid| pid.parse().ok()).map(Pid::from_raw).collect()
+}
+
+/// The same numbers for the same seed.
+struct Random(u64);
+
+impl Random {
+    fn seeded() -> Self {
+        let seed = std::env::var("REGIE_SEED").ok().and_then(|text| text.parse().ok());
+        let seed = seed.unwrap_or_else(|| u64::from(std::process::id()));
+        eprintln!("REGIE_SEED={seed}");
+        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 % limit as u64).expect("it is below the limit")
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Victim {
+    Worker,
+    Runner,
+    Store,
+    Supervisor,
+}
+
+/// `REGIE_JOBS=10000 REGIE_SEED=1` makes it longer and the same each time.
+#[test]
+fn kills_at_random_moments_lose_no_job() {
+    let number = std::env::var("REGIE_JOBS").ok().and_then(|text| text.parse().ok());
+    let jobs: usize = number.unwrap_or(3_000);
+    let app = laravel();
+    let mut random = Random::seeded();
+    let mut site = Site::up(app.path(), TWO_WORKERS);
+    pause(&site, "pause", "default");
+    push(&app, 0..jobs, 100, "");
+    pause(&site, "resume", "default");
+    let ended = |app: &App| {
+        let ledger = Ledger::read(app);
+        let mut ended = ledger.times("done");
+        ended.extend(ledger.times("failed"));
+        ended.len()
+    };
+    let mut victims =
+        [[Victim::Worker; 2], [Victim::Runner; 2], [Victim::Store; 2], [Victim::Supervisor; 2]].concat();
+    let (mut killed_workers, mut goal) = (0, 0);
+    while !victims.is_empty() {
+        let victim = victims.swap_remove(random.below(victims.len()));
+        goal += random.below(jobs / 9);
+        within(LONG, "some more are done", || (ended(&app) >= goal).then_some(()));
+        let pid = match victim {
+            Victim::Worker => {
+                let found = eventually("workers", || Some(workers(&site)).filter(|found| !found.is_empty()));
+                found[random.below(found.len())]
+            }
+            Victim::Runner => eventually("the runner", || pid_of(&site, "jobs")),
+            Victim::Store => eventually("the store", || pid_of(&site, "store")),
+            Victim::Supervisor => site.pid(),
+        };
+        // It may have left meanwhile, which is as good.
+        let _ = kill(pid, Signal::SIGKILL);
+        killed_workers += usize::from(victim == Victim::Worker);
+        if victim == Victim::Supervisor {
+            eventually("it is dead", || site.has_ended());
+            drop(site);
+            site = Site::up(app.path(), TWO_WORKERS);
+            // Both workers die with it.
+            killed_workers += 2;
+        }
+    }
+    within(LONG, "each job has ended", || (ended(&app) == jobs).then_some(()));
+    let left = eventually("nothing is left", || {
+        Some(stats(&site)).filter(|now| now["reserved"] == 0 && now["waiting"] == 0 && now["delayed"] == 0)
+    });
+    assert_eq!(left["parked"], 0, "{left}");
+    let ledger = Ledger::read(&app);
+    let (begun, done, failed) = (ledger.times("begun"), ledger.times("done"), ledger.times("failed"));
+    let never: Vec<_> = failed.keys().filter(|job| !begun.contains_key(job)).collect();
+    assert_eq!(never, [&0; 0], "failed and never begun");
+    let again: usize = begun.values().map(|times| times - 1).sum();
+    let both = failed.keys().filter(|job| done.contains_key(job)).count();
+    assert!(
+        again + both <= killed_workers && failed.len() <= killed_workers,
+        "{killed_workers} workers died; {again} jobs began again, {both} are done and failed, {} failed",
+        failed.len()
+    );
+}
+
+#[test]
+fn a_database_that_restarts_loses_no_job() {
+    const JOBS: usize = 600;
+    let mut database = MariaDb::start();
+    let app = laravel_with_table(&database);
+    let site = Site::up(app.path(), TWO_WORKERS);
+    push(&app, 0..JOBS, 1_000, "");
+    for round in 1..=3 {
+        eventually("some are done", || {
+            (Ledger::read(&app).times("done").len() >= JOBS * round / 4).then_some(())
+        });
+        database.kill();
+        if round == 2 {
+            // Away for long enough that somebody notices.
+            eventually("it is said", || stats(&site)["trouble"].is_string().then_some(()));
+        }
+        database.restart();
+    }
+    eventually("all are done", || (Ledger::read(&app).times("done").len() == JOBS).then_some(()));
+    eventually("nothing is left", || Some(stats(&site)).filter(|now| now["reserved"] == 0));
+    let ledger = Ledger::read(&app);
+    assert!(ledger.times("begun").values().all(|times| *times == 1), "no worker died, so nothing runs twice");
+    assert_eq!(ledger.times("failed").len(), 0);
+}
+
+#[test]
+fn jobs_that_misbehave_hurt_only_themselves() {
+    let app = laravel();
+    let site = Site::up(app.path(), TWO_WORKERS);
+    let faults = ["exit", "crash", "leak", "sleep", "throw", "throw twice"];
+    for (at, fault) in faults.iter().enumerate() {
+        push(&app, at..at + 1, 1, fault);
+        push(&app, 100 + at * 10..110 + at * 10, 1, "");
+    }
+    push(&app, 50..51, 1, "print");
+    eventually("all have ended", || {
+        let ledger = Ledger::read(&app);
+        (ledger.times("done").len() == 61 && ledger.times("failed").len() == faults.len()).then_some(())
+    });
+    let left = eventually("nothing is left", || Some(stats(&site)).filter(|now| now["reserved"] == 0));
+    assert_eq!(
+        (&left["waiting"], &left["totals"]["failed"], &left["totals"]["done"]),
+        (&0.into(), &6.into(), &61.into()),
+        "{left}"
+    );
+    let ledger = Ledger::read(&app);
+    for what in ["begun", "failed"] {
+        assert!(ledger.times(what).values().all(|times| *times == 1), "{what} once: {ledger:?}");
+    }
+    let printed = site.regie(&["queue", "runs", "--json", "--grep", "Count"]);
+    assert!(printed.stdout.len() < 2 << 20, "what a job prints is cut: {}", printed.stdout.len());
+}

@@ -1,0 +1,279 @@
+//! The frameworks' own workers beside ours, after them and before them: whoever fetches it, each job runs once.
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use regie_e2e::database::DATABASE;
+use regie_e2e::{App, MariaDb, Site, eventually};
+
+use crate::queue_app::{Ledger, Own, laravel, laravel_with_table, pause, pid_of, push, run, stats};
+
+const TWO_WORKERS: &str = "[app]\nenv = \"development\"\n[workers.default]\nmin = 2\nmax = 2\n";
+
+/// Waits until each of these jobs is done, and sees that none ran twice and none failed.
+fn each_once(app: &App, numbers: std::ops::Range<usize>, who: &str) {
+    eventually(who, || {
+        let done = Ledger::read(app).times("done");
+        numbers.clone().all(|number| done.contains_key(&number)).then_some(())
+    });
+    let ledger = Ledger::read(app);
+    for what in ["begun", "done"] {
+        let doubles: Vec<_> = ledger.times(what).into_iter().filter(|(_, times)| *times > 1).collect();
+        assert_eq!(doubles, [], "{what} more than once; {who}");
+    }
+    let failed: Vec<_> = ledger.times("failed").into_keys().filter(|job| numbers.contains(job)).collect();
+    assert_eq!(failed, [0; 0], "{who}");
+}
+
+fn laravel_changes_hands(app: &App, connection: &str) {
+    let site = Site::up(app.path(), TWO_WORKERS);
+    let queue_work = ["artisan", "queue:work", connection, "--sleep=1", "--tries=1"];
+
+    // Beside: first the framework's worker alone, then both.
+    pause(&site, "pause", "default");
+    let own = Own::start(app, &queue_work);
+    push(app, 0..5, 1_000, "");
+    each_once(app, 0..5, "queue:work works while Régie is paused");
+    let theirs = Ledger::read(app).pids("done", 0..5);
+    assert_eq!(theirs.len(), 1);
+    pause(&site, "resume", "default");
+    let mut next = 5;
+    eventually("both have worked", || {
+        push(app, next..next + 100, 3_000, "");
+        next += 100;
+        each_once(app, 0..next, "both work");
+        (Ledger::read(app).pids("done", 5..next).iter().filter(|pid| !theirs.contains(pid)).count() > 0)
+            .then_some(())
+    });
+    own.stop();
+
+    // Régie leaves under load, and the framework's worker does the rest: nothing was failed or counted as an attempt.
+    let from = next;
+    push(app, from..from + 300, 3_000, "");
+    eventually("some are done", || {
+        (!Ledger::read(app).pids("done", from..from + 300).is_empty()).then_some(())
+    });
+    run(app, &["stop", "jobs", "workers:default"]);
+    let own = Own::start(app, &queue_work);
+    each_once(app, 0..from + 300, "queue:work does the rest");
+
+    // The framework's worker is killed with a job in hand. Régie finds it when the lease has run out; one try was all.
+    let lost = from + 300;
+    push(app, lost..lost + 1, 600_000_000, "");
+    let pid = eventually("it has begun", || Ledger::read(app).pids("begun", lost..lost + 1).pop());
+    push(app, lost + 1..lost + 101, 1_000, "");
+    kill(Pid::from_raw(pid), Signal::SIGKILL).expect("it runs");
+    drop(own);
+    run(app, &["start", "workers:default", "jobs"]);
+    each_once(app, lost + 1..lost + 101, "Régie takes over");
+    eventually("what was lost has failed", || Ledger::read(app).times("failed").get(&lost).copied());
+    let left = eventually("nothing is left", || Some(stats(&site)).filter(|now| now["reserved"] == 0));
+    assert_eq!((&left["waiting"], &left["totals"]["failed"]), (&0.into(), &1.into()), "{left}");
+    assert_eq!(Ledger::read(app).times("begun").get(&lost), Some(&1), "it never ran again");
+}
+
+#[test]
+fn queue_work_on_redis() {
+    laravel_changes_hands(&laravel(), "redis");
+}
+
+#[test]
+fn queue_work_on_a_table() {
+    let database = MariaDb::start();
+    laravel_changes_hands(&laravel_with_table(&database), "database");
+}
+
+/// What Laravel 12's `queue:pause` and `queue:resume` write.
+const KEY: &str = r"<?php
+require 'vendor/autoload.php';
+$app = require 'bootstrap/app.php';
+$app->make(Illuminate\Contracts\Console\Kernel::class)->bootstrap();
+$argv[1] === 'pause' ? cache()->forever($argv[2], true) : cache()->forget($argv[2]);
+";
+
+#[test]
+fn what_laravel_says_to_its_workers_is_obeyed() {
+    let app = laravel();
+    let env = app.read(".env");
+    let kept: Vec<&str> = env.lines().filter(|line| !line.starts_with("CACHE_DRIVER=")).collect();
+    app.write(".env", kept.join("\n") + "\nCACHE_DRIVER=file\n");
+    app.write("key.php", KEY);
+    let site = Site::up(app.path(), TWO_WORKERS);
+    let is_paused = |expected: bool| {
+        eventually("it is paused, or goes on", || (stats(&site)["paused"] == expected).then_some(()));
+    };
+    let mut next = 0;
+    let mut while_paused = |stop: &[&str], go_on: &[&str]| {
+        run(&app, stop);
+        is_paused(true);
+        push(&app, next..next + 5, 1, "");
+        eventually("they wait", || (stats(&site)["waiting"] == 5).then_some(()));
+        assert!(Ledger::read(&app).pids("begun", next..next + 5).is_empty(), "{stop:?}");
+        run(&app, go_on);
+        is_paused(false);
+        each_once(&app, 0..next + 5, "it goes on");
+        next += 5;
+    };
+    while_paused(&["artisan", "down"], &["artisan", "up"]);
+    for key in ["illuminate:queue:paused:redis:default", "illuminate:queues:paused"] {
+        while_paused(&["php", "key.php", "pause", key], &["php", "key.php", "resume", key]);
+    }
+    while_paused(&["queue", "pause", "redis:default"], &["queue", "resume", "default"]);
+
+    let before = eventually("the workers", || pid_of(&site, "workers:default"));
+    run(&app, &["artisan", "queue:restart"]);
+    eventually("other workers", || pid_of(&site, "workers:default").filter(|pid| *pid != before));
+    push(&app, 100..105, 1, "");
+    each_once(&app, 100..105, "new workers work");
+
+    // The operator's pause outlives the runner.
+    pause(&site, "pause", "default");
+    let before = eventually("the runner", || pid_of(&site, "jobs"));
+    kill(before, Signal::SIGKILL).expect("it runs");
+    eventually("another runner", || pid_of(&site, "jobs").filter(|pid| *pid != before));
+    is_paused(true);
+    push(&app, 105..110, 1, "");
+    eventually("they wait", || (stats(&site)["waiting"] == 5).then_some(()));
+    pause(&site, "resume", "default");
+    each_once(&app, 100..110, "it goes on");
+}
+
+/// Sends numbered messages to a transport, as the framework does.
+const SEND: &str = r"<?php
+require 'vendor/autoload.php';
+[, $transport, $from, $to] = $argv;
+$kernel = new App\Kernel('test', false);
+$kernel->boot();
+$senders = $kernel->getContainer()->get('senders');
+for ($i = (int) $from; $i < (int) $to; $i++) {
+    $message = new Symfony\Component\Messenger\Envelope(new App\Counted($i));
+    for ($tries = 0; ; $tries++) {
+        try {
+            $senders->get($transport)->send($message);
+            break;
+        } catch (Throwable $e) {
+            // A deadlock has written nothing.
+            if ($tries === 20 || !str_contains($e->getMessage(), 'Deadlock')) {
+                throw $e;
+            }
+        }
+    }
+}
+";
+
+const HANDLER: &str = r#"
+class Counted
+{
+    public function __construct(public int $number)
+    {
+    }
+}
+class CountedHandler implements MessageHandlerInterface
+{
+    public function __invoke(Counted $message): void
+    {
+        foreach (['begun', 'done'] as $what) {
+            file_put_contents(dirname(__DIR__) . '/ledger.txt', "$what {$message->number} " . getmypid() . "\n", FILE_APPEND);
+            usleep(2000);
+        }
+    }
+}
+"#;
+
+fn symfony(database: &MariaDb) -> App {
+    let app = App::named("symfony-jobs");
+    let replace = |text: String, from: &str, to: &str| {
+        assert!(text.contains(from), "the application has changed: {from}");
+        text.replace(from, to)
+    };
+    let kernel = app.read("src/Kernel.php");
+    let kernel = replace(
+        kernel,
+        "redis://:word@127.0.0.1:1/orders/shop?lazy=1&dbindex=2",
+        "%env(MESSENGER_TRANSPORT_DSN)%",
+    );
+    let kernel = replace(kernel, "sys_get_temp_dir()", "dirname(__DIR__) . '/storage'");
+    let kernel =
+        replace(kernel, "BatchHandler::class, Soil", "BatchHandler::class, CountedHandler::class, Soil");
+    let alias = "$services->set('logger', Notes::class);\n        \
+                 $services->alias('senders', 'messenger.receiver_locator')->public();";
+    let kernel = replace(kernel, "$services->set('logger', Notes::class);", alias);
+    let account = format!(
+        "['driver' => 'pdo_mysql', 'unix_socket' => '{}', 'user' => 'root', 'dbname' => '{DATABASE}']",
+        database.socket().display()
+    );
+    let sqlite = "['driver' => 'pdo_sqlite', 'path' => Kernel::storage() . '/messages.sqlite']";
+    app.write("src/Kernel.php", replace(kernel, sqlite, &account));
+    app.write("src/messages.php", app.read("src/messages.php") + HANDLER);
+    app.write(".env", "APP_ENV=test\nAPP_SECRET=x\nMESSENGER_TRANSPORT_DSN=redis://redis:6379/orders\n");
+    app.write("send.php", SEND);
+    app.write("storage/notes", "");
+    app
+}
+
+fn send(app: &App, transport: &str, numbers: std::ops::Range<usize>) {
+    let (from, to) = (numbers.start.to_string(), numbers.end.to_string());
+    run(app, &["php", "send.php", transport, &from, &to]);
+}
+
+fn messenger_changes_hands(app: &App, transport: &str) {
+    let config = format!("[workers.default]\nqueues = [\"{transport}\"]\nmin = 2\nmax = 2\n");
+    let site = Site::up(app.path(), &config);
+    if transport == "async" {
+        run(app, &["console", "messenger:setup-transports", transport]);
+    }
+    let consume = ["console", "messenger:consume", transport, "--sleep=0.2"];
+
+    send(app, transport, 0..50);
+    each_once(app, 0..50, "Régie works alone");
+    pause(&site, "pause", transport);
+    let own = Own::start(app, &consume);
+    send(app, transport, 50..60);
+    each_once(app, 50..60, "messenger:consume works while Régie is paused");
+    let theirs = Ledger::read(app).pids("done", 50..60);
+    assert_eq!(theirs.len(), 1);
+    pause(&site, "resume", transport);
+    let mut next = 60;
+    eventually("both have worked", || {
+        send(app, transport, next..next + 100);
+        next += 100;
+        each_once(app, 0..next, "both work");
+        (Ledger::read(app).pids("done", 60..next).iter().filter(|pid| !theirs.contains(pid)).count() > 0)
+            .then_some(())
+    });
+    own.stop();
+
+    let from = next;
+    send(app, transport, from..from + 300);
+    eventually("some are done", || {
+        (!Ledger::read(app).pids("done", from..from + 300).is_empty()).then_some(())
+    });
+    run(app, &["stop", "jobs", "workers:default"]);
+    let own = Own::start(app, &consume);
+    each_once(app, 0..from + 300, "messenger:consume does the rest");
+    send(app, transport, from + 300..from + 500);
+    eventually("it goes on", || {
+        (!Ledger::read(app).pids("done", from + 300..from + 500).is_empty()).then_some(())
+    });
+    own.stop();
+    run(app, &["start", "workers:default", "jobs"]);
+    each_once(app, 0..from + 500, "Régie takes over");
+
+    // What the application says to its workers reaches ours: a new generation takes their place.
+    let before = eventually("the workers", || pid_of(&site, "workers:default"));
+    run(app, &["console", "messenger:stop-workers"]);
+    eventually("other workers", || pid_of(&site, "workers:default").filter(|pid| *pid != before));
+    send(app, transport, from + 500..from + 510);
+    each_once(app, 0..from + 510, "they work");
+}
+
+#[test]
+fn messenger_consume_on_a_stream() {
+    let database = MariaDb::start();
+    messenger_changes_hands(&symfony(&database), "stream");
+}
+
+#[test]
+fn messenger_consume_on_a_table() {
+    let database = MariaDb::start();
+    messenger_changes_hands(&symfony(&database), "async");
+}
