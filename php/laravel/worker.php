@@ -20,6 +20,7 @@
 
 namespace Regie\Worker;
 
+use ArrayObject;
 use Closure;
 use Illuminate\Container\Container;
 use Illuminate\Contracts\Http\Kernel;
@@ -31,6 +32,7 @@ use Illuminate\Foundation\Bootstrap\RegisterProviders;
 use Illuminate\Foundation\Bootstrap\SetRequestForConsole;
 use Illuminate\Http\Request;
 use Illuminate\Redis\RedisManager;
+use Illuminate\Routing\CompiledRouteCollection;
 use Illuminate\Routing\Contracts\ControllerDispatcher;
 use Illuminate\Routing\Route;
 use Illuminate\Session\Middleware\StartSession;
@@ -40,15 +42,20 @@ use Illuminate\Support\Facades\Facade;
 use Illuminate\Support\Once;
 use Illuminate\Support\Str;
 use Illuminate\Translation\Translator;
+use Illuminate\View\Factory as ViewFactory;
 use Illuminate\View\FileViewFinder;
 use PDO;
 use ReflectionClass;
+use ReflectionMethod;
 use Throwable;
 
 /** An object and the values that its properties had. */
 final class Held
 {
     private array $then;
+
+    /** @var array<string, Closure> What writes properties of a class. */
+    private static array $writers = [];
 
     /** Class whose code may write the properties => names as PHP lists them => names. */
     private array $scopes = [];
@@ -72,14 +79,14 @@ final class Held
         $changes = [];
         foreach ($this->then as $key => $value) {
             if (!array_key_exists($key, $now) || $now[$key] !== $value) {
-                $this->note($changes, $key, [$value]);
+                $this->note($changes, $key, [$value], $now);
             }
         }
         foreach (array_diff_key($now, $this->then) as $key => $value) {
-            $this->note($changes, $key, []);
+            $this->note($changes, $key, [], $now);
         }
         foreach ($changes as $class => $values) {
-            Closure::bind(static function (object $object) use ($values): void {
+            $write = self::$writers[$class] ??= Closure::bind(static function (object $object, array $values): void {
                 foreach ($values as $name => $value) {
                     try {
                         if ($value) {
@@ -91,15 +98,21 @@ final class Held
                         // Written once and for all: what is read-only has got its value in this request.
                     }
                 }
-            }, null, $class)($this->object);
+            }, null, $class);
+            $write($this->object, $values);
         }
     }
 
-    private function note(array &$changes, int|string $key, array $value): void
+    private function note(array &$changes, int|string $key, array $value, array $now): void
     {
         [$class, $name] = $this->scopes[$key] ??= $this->scope((string) $key);
         if (!in_array($name, $this->kept, true)) {
             $changes[$class][$name] = $value;
+        } elseif (array_key_exists($key, $now)) {
+            // So that the next comparison finds nothing to look into.
+            $this->then[$key] = $now[$key];
+        } else {
+            unset($this->then[$key]);
         }
     }
 
@@ -107,6 +120,9 @@ final class Held
     public function sameBut(string ...$names): bool
     {
         $now = (array) $this->object;
+        if ($now === $this->then) {
+            return true;
+        }
         foreach ($this->then + $now as $key => $value) {
             $same = array_key_exists($key, $now) && array_key_exists($key, $this->then) && $now[$key] === $this->then[$key];
             if (!$same && !in_array($this->scope((string) $key)[1], $names, true)) {
@@ -154,13 +170,30 @@ final class Worker
 
     private array $database;
 
-    private array $facades = [];
-
     private string $locale;
 
     private array $lines = [];
 
     private int $served = 0;
+
+    private Closure $instances;
+
+    private Closure $putFacades;
+
+    /** @var array<string, Route> Cached routes that were made, by name; absent when the routes are not cached. */
+    private ?ArrayObject $routes = null;
+
+    /** @var array<string, array> What those were when they were made, without DERIVED. */
+    private ArrayObject $routesThen;
+
+    /** @var array<string, true> Those that this request has asked for. */
+    private ArrayObject $routesUsed;
+
+    /** Properties of a route that follow from its others, or are emptied by leave(). */
+    private const DERIVED = [
+        'compiled' => 0, 'computedMiddleware' => 0, 'controller' => 0, 'parameterNames' => 0, 'parameters' => 0,
+        "\0*\0originalParameters" => 0,
+    ];
 
     public function __construct(private Application $app, private Kernel $kernel)
     {
@@ -184,6 +217,9 @@ final class Worker
                 error_log("not ready at boot: $service: {$error->getMessage()}");
             }
         }
+        $this->instances = Closure::bind(static fn (Container $app): array => $app->instances, null, Container::class);
+        $this->keepRoutes();
+        $this->keepMiddleware();
         $more = [
             fn () => $this->app->make('view.engine.resolver')->resolve('blade'),
             fn () => $this->app->make('db')->connection(),
@@ -199,14 +235,156 @@ final class Worker
         }
     }
 
+    /**
+     * Cached routes are made anew at each use: for the request's path, and for each link to a name. Here each is made
+     * once, as it is where routes are not cached, and again when a request has changed it.
+     */
+    private function keepRoutes(): void
+    {
+        $router = $this->app->make('router');
+        $cached = $router->getRoutes();
+        if ($cached::class !== CompiledRouteCollection::class) {
+            return;
+        }
+        [$this->routes, $this->routesThen, $this->routesUsed] = [new ArrayObject(), new ArrayObject(), new ArrayObject()];
+        $derived = self::DERIVED;
+        $kept = new class($cached, $this->routes, $this->routesThen, $this->routesUsed, $derived) extends CompiledRouteCollection {
+            // What is of PHP's own classes is not put back: see Worker::take().
+            public function __construct(
+                CompiledRouteCollection $cached,
+                private ArrayObject $made,
+                private ArrayObject $then,
+                private ArrayObject $used,
+                private array $derived,
+            ) {
+                parent::__construct($cached->compiled, $cached->attributes);
+                $this->routes = $cached->routes;
+            }
+
+            public function getByName($name)
+            {
+                if (!isset($this->attributes[$name])) {
+                    return $this->routes->getByName($name);
+                }
+                $this->used[$name] = true;
+                if (!isset($this->made[$name])) {
+                    $route = $this->newRoute($this->attributes[$name]);
+                    $this->then[$name] = array_diff_key((array) $route, $this->derived);
+                    $this->made[$name] = $route;
+                }
+
+                return $this->made[$name];
+            }
+        };
+        put($router, 'routes', $kept->setRouter($router)->setContainer($this->app));
+        // Whoever makes links hears it.
+        $this->app->instance('routes', $kept);
+    }
+
+    /** Routes that the request has changed are forgotten, to be made anew. */
+    private function leaveRoutes(): void
+    {
+        foreach ($this->routesUsed as $name => $used) {
+            if (array_diff_key((array) $this->routes[$name], self::DERIVED) !== $this->routesThen[$name]) {
+                unset($this->routes[$name]);
+            }
+        }
+        $this->routesUsed->exchangeArray([]);
+    }
+
+    /**
+     * Middleware is made twice per request, to handle it and to terminate. Where both and the making are the framework's
+     * own code, and all that it holds are services that stay, it is made once. Nobody can tell: what a request writes
+     * to its properties is put back as for any service, and where a service is replaced it is made as ever.
+     */
+    private function keepMiddleware(): void
+    {
+        $router = $this->app->make('router');
+        $names = [look($this->kernel, 'middleware') ?? [], $router->getMiddleware(), $router->getMiddlewareGroups()];
+        $classes = [];
+        array_walk_recursive($names, static function (mixed $name) use (&$classes): void {
+            is_string($name) && $classes[strtok($name, ':')] = true;
+        });
+        $services = array_filter(($this->instances)($this->app), 'is_object');
+        $kept = $needed = [];
+        foreach ($classes as $class => $named) {
+            try {
+                if ($this->isFrameworks($class)) {
+                    $middleware = $this->app->make($class);
+                    $needs = $this->needs($middleware, $services);
+                    if ($needs !== null) {
+                        $kept[$class] = $middleware;
+                        $needed += array_flip($needs);
+                    }
+                }
+            } catch (Throwable) {
+                // The request that needs it says why it cannot be made.
+            }
+        }
+        foreach ($kept as $class => $middleware) {
+            $this->app->instance($class, $middleware);
+        }
+        foreach (array_keys($needed) as $service) {
+            $this->app->rebinding($service, static function (Container $app) use ($kept): void {
+                array_map($app->forgetInstance(...), array_keys($kept));
+            });
+        }
+    }
+
+    /** Whether a class is middleware that runs the framework's code alone, and is made by nobody else's. */
+    private function isFrameworks(string $class): bool
+    {
+        if (!class_exists($class) || !method_exists($class, 'handle') || $this->app->bound($class)) {
+            return false;
+        }
+        foreach (['__construct', '__destruct', 'handle', 'terminate'] as $method) {
+            if (method_exists($class, $method) && !str_starts_with((new ReflectionMethod($class, $method))->class, 'Illuminate\\')) {
+                return false;
+            }
+        }
+        foreach (['', 'global'] as $which) {
+            foreach (['BeforeResolving', 'Resolving', 'AfterResolving'] as $when) {
+                $callbacks = look($this->app, lcfirst("$which{$when}Callbacks")) ?? [];
+                foreach ($callbacks as $type => $of) {
+                    if ($of && ($which || is_a($class, $type, true))) {
+                        return false;
+                    }
+                }
+            }
+        }
+
+        return empty($this->app->contextual[$class]);
+    }
+
+    /** @return ?string[] The services that an object holds; null when it holds anything else. */
+    private function needs(object $object, array $services): ?array
+    {
+        $needs = [];
+        $values = (array) $object;
+        array_walk_recursive($values, static function (mixed $value) use (&$needs, $services): void {
+            if (is_object($value)) {
+                $needs[] = $value instanceof Request ? false : array_search($value, $services, true);
+            }
+        });
+
+        return in_array(false, $needs, true) ? null : $needs;
+    }
+
     /** From here on, this is what requests begin with. */
     public function hold(): void
     {
+        // Those that the boot has asked for may be changed already.
+        foreach ([$this->routes, $this->routesThen ?? null, $this->routesUsed ?? null] as $routes) {
+            $routes?->exchangeArray([]);
+        }
         $this->locale = $this->app->getLocale();
         $this->database = $this->app->make('config')->get('database', []);
         $this->connections = $this->app->resolved('db') ? $this->app->make('db')->getConnections() : [];
         $this->lines = $this->app->resolved('translator') ? look($this->app->make('translator'), 'loaded') : [];
-        $this->facades = Closure::bind(static fn (): array => Facade::$resolvedInstance, null, Facade::class)();
+        $facades = Closure::bind(static fn (): array => Facade::$resolvedInstance, null, Facade::class)();
+        $this->putFacades = Closure::bind(static function () use ($facades): void {
+            Facade::$resolvedInstance = $facades;
+        }, null, Facade::class);
         $instances = look($this->app, 'instances');
         foreach ([$this->app, ...array_values($instances), ...array_values($this->connections)] as $instance) {
             is_object($instance) && $this->takeWhole($instance);
@@ -294,37 +472,35 @@ final class Worker
     private function putBack(): void
     {
         $app = $this->app;
-        if ($app->resolved('router') && ($route = $app->make('router')->current())) {
+        $services = ($this->instances)($app);
+        if (isset($services['router']) && ($route = $services['router']->current())) {
             $this->leave($route);
         }
+        $this->routes && $this->leaveRoutes();
         if ($app->getLocale() !== $this->locale) {
             // Whoever follows the locale, such as the dates, hears it.
             $app->setLocale($this->locale);
         }
         Carbon::hasTestNow() && Carbon::setTestNow();
         class_exists(Once::class, false) && Once::flush();
-        if ($app->resolved('log') && method_exists($log = $app->make('log'), 'getChannels')) {
-            foreach ($log->getChannels() as $channel) {
+        if (isset($services['log']) && method_exists($services['log'], 'getChannels')) {
+            foreach ($services['log']->getChannels() as $channel) {
                 method_exists($logger = $channel->getLogger(), 'reset') && $logger->reset();
             }
         }
 
-        $links = $this->settle($app->make('config')->get('database', []) === $this->database);
-        $this->keepPaths();
+        $links = $this->settle($services, $services['config']->get('database', []) === $this->database);
+        $this->keepPaths($services['view'] ?? null);
         foreach ($this->held as $held) {
             $held->putBack();
         }
         $this->keepLines();
         $this->keepLinks($links);
 
-        if ($app->resolved('session.store') && ($store = $app->make('session.store')) instanceof Store) {
-            // A session that no middleware starts is nobody's.
-            $store->setId(null);
-        }
-        $facades = $this->facades;
-        Closure::bind(static function () use ($facades): void {
-            Facade::$resolvedInstance = $facades;
-        }, null, Facade::class)();
+        $store = ($this->instances)($app)['session.store'] ?? null;
+        // A session that no middleware starts is nobody's.
+        $store instanceof Store && $store->setId(null);
+        ($this->putFacades)();
         Container::setInstance($app);
         Facade::setFacadeApplication($app);
     }
@@ -340,10 +516,10 @@ final class Worker
     }
 
     /** Ends what is open on connections. Answers with those that the request has opened. */
-    private function settle(bool $sameConfiguration): array
+    private function settle(array $services, bool $sameConfiguration): array
     {
         $links = [];
-        $connections = $this->app->resolved('db') ? $this->app->make('db')->getConnections() : [];
+        $connections = isset($services['db']) ? $services['db']->getConnections() : [];
         foreach ($connections as $name => $connection) {
             try {
                 $connection->transactionLevel() > 0 && $connection->rollBack(0);
@@ -356,8 +532,8 @@ final class Worker
                 $connection->disconnect();
             }
         }
-        if ($this->app->resolved('redis')) {
-            $redis = $this->app->make('redis');
+        if (isset($services['redis'])) {
+            $redis = $services['redis'];
             foreach ($redis->connections() ?? [] as $name => $connection) {
                 if (!$sameConfiguration || !$this->isSettled((string) $name, $connection->client())) {
                     $redis->purge($name);
@@ -384,10 +560,10 @@ final class Worker
     /** A connection that the request has made may know its callbacks: a new one takes its link over. */
     private function keepLinks(array $links): void
     {
-        if (!$this->app->resolved('db')) {
+        $db = ($this->instances)($this->app)['db'] ?? null;
+        if (!$db || (!$links && look($db, 'connections') === $this->connections)) {
             return;
         }
-        $db = $this->app->make('db');
         put($db, 'connections', $this->connections);
         foreach ($links as $name => [$write, $read]) {
             try {
@@ -405,9 +581,9 @@ final class Worker
     }
 
     /** Where views were found is forgotten only when they were looked for elsewhere. */
-    private function keepPaths(): void
+    private function keepPaths(?object $views): void
     {
-        $finder = $this->app->resolved('view') ? $this->app->make('view')->getFinder() : null;
+        $finder = $views instanceof ViewFactory ? $views->getFinder() : null;
         $held = $finder ? $this->held[spl_object_id($finder)] ?? null : null;
         if ($held && $finder instanceof FileViewFinder && !$held->sameBut('views')) {
             $finder->flush();
@@ -417,10 +593,7 @@ final class Worker
     /** Translations that the request has read, if they are what the files say and not what it has added. */
     private function keepLines(): void
     {
-        if (!$this->app->resolved('translator')) {
-            return;
-        }
-        $translator = $this->app->make('translator');
+        $translator = ($this->instances)($this->app)['translator'] ?? null;
         if (!$translator instanceof Translator) {
             return;
         }
@@ -445,14 +618,23 @@ final class Worker
 /** A property's value, whatever its visibility. */
 function look(object $object, string $property): mixed
 {
-    return Closure::bind(static fn (object $object): mixed => $object->$property ?? null, null, $object::class)($object);
+    static $look = [];
+    $look[$object::class] ??= Closure::bind(
+        static fn (object $object, string $property): mixed => $object->$property ?? null,
+        null,
+        $object::class,
+    );
+
+    return $look[$object::class]($object, $property);
 }
 
 function put(object $object, string $property, mixed $value): void
 {
-    Closure::bind(static function (object $object) use ($property, $value): void {
+    static $put = [];
+    $put[$object::class] ??= Closure::bind(static function (object $object, string $property, mixed $value): void {
         $object->$property = $value;
-    }, null, $object::class)($object);
+    }, null, $object::class);
+    $put[$object::class]($object, $property, $value);
 }
 
 $base = rtrim(getenv('REGIE_APP_BASE') ?: getcwd(), '/');

@@ -217,7 +217,57 @@ fn laravel_in_worker_mode_forgets_its_visitors() {
     }
     assert_ne!(own[0], own[1]);
     assert_eq!(clean["binding"], "of the boot");
+    // The framework's middleware is made once, and anew where a service that it holds has been replaced.
+    assert_eq!((&clean["kept"], &clean["renewed"]), (&true.into(), &true.into()));
     assert_eq!(clean["shared"], serde_json::Value::Null);
+}
+
+/// Changes the routes, its own and another, and says first how they were.
+const ROUTES: &str = r#"
+Route::get('/route/{who}', function (Request $request, string $who) {
+    [$own, $home] = [$request->route(), Route::getRoutes()->getByName('home')];
+    $found = [
+        'own' => [$own->defaults, $own->wheres, $own->originalParameters()],
+        'home' => [$home->uri(), $home->wheres, $home->methods()],
+        'link' => route('home'),
+        'kept' => $home === Route::getRoutes()->getByName('home'),
+        'added' => Route::has('added'),
+    ];
+    $own->defaults('name', $who)->setParameter('who', 'nobody');
+    $home->setUri("home/of/$who")->where('who', $who);
+    Route::get("/added/by/$who", fn () => $who)->name('added');
+
+    return response()->json($found);
+})->name('route');
+"#;
+
+/// Cached routes are kept from one request to the next, and nothing of what a request does to them.
+#[test]
+fn laravel_in_worker_mode_with_cached_routes() {
+    let app = migrated_laravel();
+    let routes = app.read("routes/web.php") + ROUTES;
+    app.write("routes/web.php", routes);
+    let cached = regie(app.path()).args(["artisan", "route:cache"]).output().expect("regie can be started");
+    assert!(cached.status.success(), "{}", String::from_utf8_lossy(&cached.stderr));
+    app.give_away();
+    let site = Site::up(app.path(), "[php.web]\nmode = \"worker\"\nworkers = 1\nmax_requests = 0\n");
+    let mut visitor = Visitor::new(&site);
+    for round in 0..50 {
+        for name in ["ada", "bob"] {
+            let found = visitor.json(&format!("/route/{name}"));
+            assert_eq!(found["own"], serde_json::json!([[], [], {"who": name}]), "round {round}");
+            assert_eq!(found["home"], serde_json::json!(["/", [], ["GET", "HEAD"]]), "round {round}");
+            assert_eq!(found["link"], format!("http://{}", site.address()), "round {round}");
+            assert_eq!(
+                (&found["kept"], &found["added"]),
+                (&true.into(), &false.into()),
+                "{name} in round {round}"
+            );
+        }
+        assert_eq!(visitor.get("/added/by/ada").status, 404, "round {round}");
+        assert_eq!(visitor.get("/").status, 200, "round {round}");
+    }
+    laravel_behaves(&site);
 }
 
 fn symfony_behaves(site: &Site) {

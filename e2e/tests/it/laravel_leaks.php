@@ -2,6 +2,7 @@
 use Illuminate\Auth\GenericUser;
 use Illuminate\Contracts\Auth\Authenticatable;
 use Illuminate\Contracts\Auth\UserProvider;
+use Illuminate\Cookie\Middleware\EncryptCookies;
 use Illuminate\Support\Carbon;
 use Illuminate\Support\Facades\Auth;
 use Illuminate\Support\Facades\Cookie;
@@ -27,6 +28,7 @@ Auth::provider('names', fn () => new class() implements UserProvider {
 Route::get('/leaks/{who}', function (Request $request, string $who) {
     $app = app();
     $view = $app['view'];
+    $cookies = $app->make(EncryptCookies::class);
     $found = [
         'session' => $request->session()->get('name'),
         'flash' => $request->session()->get('flash'),
@@ -52,8 +54,13 @@ Route::get('/leaks/{who}', function (Request $request, string $who) {
         'now' => Carbon::hasTestNow(),
         'intended' => $request->session()->get('url.intended'),
         'middleware' => count($app[Illuminate\Contracts\Http\Kernel::class]->getMiddlewareGroups()['web']),
+        'readable' => $cookies->isDisabled('leak'),
+        'kept' => $cookies === $app->make(EncryptCookies::class),
     ];
 
+    $cookies->disableFor('leak');
+    $app->extend('encrypter', fn ($encrypter) => clone $encrypter);
+    $found['renewed'] = $cookies !== $app->make(EncryptCookies::class);
     $request->session()->put('name', $who);
     $request->session()->flash('flash', $who);
     Auth::id() ?? Auth::login(new GenericUser(['id' => $who]));
