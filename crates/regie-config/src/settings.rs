@@ -96,7 +96,7 @@ section! {
 section! {
     /// A pool of PHP workers. The pool `web` serves the gateway and exists without being written.
     Pool {
-        /// How PHP runs. `rewind`: the application boots once, and memory is put back after each request (Linux 6.7).
+        /// How PHP runs. `rewind`: the application boots once, and memory is put back after each request.
         mode: Option<Mode> = (found "worker where Octane or a FrankenPHP runtime is configured, else classic"), "\"worker\"";
         /// The script that boots the application in worker or rewind mode, relative to the application's folder.
         script: Option<PathBuf> = (found "Octane's and Symfony's own; else one that Régie ships: for Laravel in worker mode, for both in rewind mode"), "\"public/frankenphp-worker.php\"";

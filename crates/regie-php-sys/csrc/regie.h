@@ -155,8 +155,9 @@ int32_t regie_rewind_fork(void);
 int32_t regie_rewind_serve(regie_rewind_stats *stats, char *why, size_t size);
 /* The descriptor of the peer's connection, or -1: one that is not closed between requests. */
 void regie_rewind_keep(int32_t fd);
-/* How written pages are found here; null when they cannot be, with the reason in `why`. */
-const char *regie_rewind_tracker(char *why, size_t size);
+/* How written pages will be found: by the tracker of that name, or, where it is null, by the best that works here. Its
+ * name; null when they cannot be found, with the reason in `why`. */
+const char *regie_rewind_tracker(const char *name, char *why, size_t size);
 /* The sequence of the request in hand, 0 for none; the timing signal is ignored for any other. */
 void regie_php_sequence(uint32_t sequence);
 /* 1 when the time limit of the request in hand has passed. */

@@ -27,6 +27,8 @@ static uintptr_t stack_low;
 static char refused[1024];
 /* The request has ended with its script, and not at the end of its callback. */
 static int script_over;
+/* Chosen by the master, before there is a template. */
+static const regie_tracker *tracker;
 
 /* --- on PHP's stack -------------------------------------------------------------------------------------------- */
 
@@ -118,7 +120,7 @@ static void begin_watching(void) {
 
 int32_t regie_rewind_snapshot(char *why, size_t size) {
     const char *reason = "";
-    if (regie_files_check(refused, sizeof refused) && regie_memory_snapshot(stack_low, &reason)) return 1;
+    if (regie_files_check(refused, sizeof refused) && regie_memory_snapshot(stack_low, tracker, &reason)) return 1;
     snprintf(why, size, "%s", *refused ? refused : reason);
     return 0;
 }
@@ -205,9 +207,9 @@ int32_t regie_rewind_serve(regie_rewind_stats *stats, char *why, size_t size) {
     return REGIE_ENDED_ASKED;
 }
 
-const char *regie_rewind_tracker(char *why, size_t size) {
+const char *regie_rewind_tracker(const char *name, char *why, size_t size) {
     const char *reason = "";
-    const regie_tracker *tracker = regie_tracker_choose(&reason);
+    tracker = regie_tracker_choose(name, &reason);
     if (tracker) return tracker->name;
     snprintf(why, size, "%s", reason);
     return NULL;

@@ -30,23 +30,14 @@ typedef struct regie_span {
     uintptr_t end;
 } regie_span;
 
-/* --- rewind_memory.c ------------------------------------------------------------------------------------------- */
-
-/* In the template: copies PHP's world. `stack_low` is the lowest address of PHP's stack that counts. 0: `why` says why. */
-int regie_memory_snapshot(uintptr_t stack_low, const char **why);
-/* In the worker: begins to watch. */
-int regie_memory_watch(const char **why);
-/* After a request. Returns the number of pages that were copied. */
-uint64_t regie_memory_put_back(void);
-/* Compares everything with the snapshot. The number of pages that differ; the first one in `page`. */
-uint64_t regie_memory_verify(uintptr_t *page);
-/* Whether any byte of the snapshot lies there. */
-int regie_memory_has(uintptr_t start, uintptr_t end);
-
 /* --- rewind_tracker.c ------------------------------------------------------------------------------------------ */
 
 typedef struct regie_tracker {
     const char *name;
+    /* PHP's world must be mapped privately from the snapshot; what is protected is put back by that. */
+    int is_private;
+    /* Pages between two regions over which it is cheaper to look than to ask twice. */
+    size_t gap;
     /* In the worker, before anything else. 0: not here, `why` says why. */
     int (*open)(const char **why);
     /* Writes to these pages shall be noticed; they count as unwritten from `protect` on. */
@@ -56,8 +47,21 @@ typedef struct regie_tracker {
     long (*written)(uintptr_t from, uintptr_t to, regie_span *spans, size_t max, uintptr_t *reached);
 } regie_tracker;
 
-/* The best that works here; null with `why` when there is none. */
-const regie_tracker *regie_tracker_choose(const char **why);
+/* The one of that name, or the best that works here; null with `why` when there is none. */
+const regie_tracker *regie_tracker_choose(const char *name, const char **why);
+
+/* --- rewind_memory.c ------------------------------------------------------------------------------------------- */
+
+/* In the template: copies PHP's world. `stack_low` is the lowest address of PHP's stack that counts. 0: `why` says why. */
+int regie_memory_snapshot(uintptr_t stack_low, const regie_tracker *by, const char **why);
+/* In the worker: begins to watch. */
+int regie_memory_watch(const char **why);
+/* After a request. Returns the number of pages that were copied. */
+uint64_t regie_memory_put_back(void);
+/* Compares everything with the snapshot. The number of pages that differ; the first one in `page`. */
+uint64_t regie_memory_verify(uintptr_t *page);
+/* Whether any byte of the snapshot lies there. */
+int regie_memory_has(uintptr_t start, uintptr_t end);
 
 /* --- rewind_kernel.c ------------------------------------------------------------------------------------------- */
 

@@ -11,10 +11,11 @@
  * (opcache, APCu, the scoreboard; they stay as they are, on purpose), and what cannot be written.
  *
  * The copy is one shared mapping, made by the template and read-only from then on: it exists once for all workers. A
- * page that did not exist at the snapshot has no copy; it was zero, and is made zero again.
+ * page that did not exist at the snapshot has no copy; it was zero, and is made zero again. Where the tracker wants it,
+ * the template maps the copy privately in place of its own memory: then unwritten pages exist once for all processes.
  *
- * Pages that nearly every request writes are hot: they are left unprotected, so that writing them costs no fault, and
- * are copied back each time. Now and then all pages are protected again, to learn anew which are hot. */
+ * Pages that many requests write are hot: they are left unprotected, so that writing them costs no fault, and are
+ * compared and copied back each time. One that several requests in a row have left alone is protected again. */
 #define _GNU_SOURCE
 #include "rewind.h"
 
@@ -22,23 +23,27 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #define REGIONS_MAX 2048
 #define MAPS_MAX (1 << 20)
 #define SPANS_MAX 4096
-/* After that many times a page counts as hot. */
-#define HOT 5
-/* Requests after which all is learnt anew. */
-#define LEARN_EVERY 1024
-/* A longer run of pages that did not exist is given back to the kernel instead of being zeroed. */
+/* Written that often, a page counts as hot; after so many requests that have left it alone it is cold again. */
+#define HOT 4
+#define IDLE 16
+/* Requests after which a write counts half. */
+#define HALVE_EVERY 32
+/* A longer run of pages that did not exist is given back to the kernel instead of being zeroed, and stays without a copy
+ * where the copy is mapped. */
 #define GIVE_BACK 32
 
 typedef struct region {
     uintptr_t start, end;
     char *copy;
-    size_t first; /* the number of its first page */
-    int absent;   /* some of its pages have no copy */
+    size_t first;   /* the number of its first page */
+    int absent;     /* some of its pages have no copy */
+    int protection; /* regular expressions are compiled into memory that is executed */
 } region;
 
 static region regions[REGIONS_MAX];
@@ -46,11 +51,14 @@ static size_t regions_len;
 static size_t pages;
 /* Per page, for all workers: whether it was zero, or did not exist. */
 static unsigned char *absent;
-/* Per page, each worker's own: how often it was written since the learning began. */
+/* Per page, each worker's own: how often it was written of late; from HOT on, how long ago. */
 static unsigned char *heat;
 static const regie_tracker *tracker;
 static regie_span spans[SPANS_MAX];
-static uint32_t since_learnt;
+/* Regions that are looked at together. */
+static regie_span groups[REGIONS_MAX];
+static size_t groups_len;
+static uint32_t since_halved;
 
 extern char __executable_start[], _end[];
 
@@ -62,20 +70,20 @@ static void *shared(size_t size) {
 
 /* --- regions --------------------------------------------------------------------------------------------------- */
 
-static void add(uintptr_t start, uintptr_t end) {
+static void add(uintptr_t start, uintptr_t end, int protection) {
     if (start >= end || regions_len == REGIONS_MAX) return;
-    regions[regions_len++] = (region){.start = start, .end = end, .first = pages};
+    regions[regions_len++] = (region){.start = start, .end = end, .first = pages, .protection = protection};
     pages += (end - start) / REGIE_PAGE;
 }
 
 /* The part of [start, end) that is not in [from, to). */
-static void add_without(uintptr_t start, uintptr_t end, uintptr_t from, uintptr_t to) {
+static void add_without(uintptr_t start, uintptr_t end, int protection, uintptr_t from, uintptr_t to) {
     if (end <= from || start >= to) {
-        add(start, end);
+        add(start, end, protection);
         return;
     }
-    if (start < from) add(start, from);
-    if (end > to) add(to, end);
+    if (start < from) add(start, from, protection);
+    if (end > to) add(to, end, protection);
 }
 
 /* `55d0-55d1 rw-p 00000000 00:00 0   [heap]` */
@@ -113,7 +121,8 @@ static int find_regions(uintptr_t stack_low) {
         if (rights[1] != 'w' || rights[3] != 'p') continue;
         if (start <= here && here < end) continue;
         if (start <= stack_low && stack_low < end) start = stack_low;
-        add_without(start, end, ours, ours_end);
+        int protection = PROT_WRITE | (rights[0] == 'r' ? PROT_READ : 0) | (rights[2] == 'x' ? PROT_EXEC : 0);
+        add_without(start, end, protection, ours, ours_end);
     }
     return regions_len > 0 && regions_len < REGIONS_MAX;
 }
@@ -139,12 +148,46 @@ static void copy_region(region *region) {
     }
 }
 
-int regie_memory_snapshot(uintptr_t stack_low, const char **why) {
+/* The file of the copy, which the template alone has open, and only while it takes the snapshot. */
+static char *make_copy(int *file) {
+    *file = (int)syscall(SYS_memfd_create, "regie-snapshot", MFD_CLOEXEC);
+    if (*file < 0 || ftruncate(*file, (off_t)(pages * REGIE_PAGE)) != 0) return NULL;
+    void *made = mmap(NULL, pages * REGIE_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, *file, 0);
+    return made == MAP_FAILED ? NULL : made;
+}
+
+/* Puts the copy in the place of the memory that it was made of. Between the two nothing of PHP's world is written: there
+ * are system calls only, and this is our stack. */
+static int map_copy(const region *region, int file) {
+    size_t count = (region->end - region->start) / REGIE_PAGE;
+    const unsigned char *gone = absent + region->first;
+    for (size_t i = 0; i < count;) {
+        /* [i, to) is mapped; it ends before a long run of pages that did not exist. */
+        size_t to = i, run = 0;
+        while (to < count && run < GIVE_BACK) run = gone[to++] ? run + 1 : 0;
+        if (run >= GIVE_BACK || to == count) to -= run;
+        if (to > i) {
+            void *at = (void *)(region->start + i * REGIE_PAGE);
+            off_t offset = (off_t)((region->first + i) * REGIE_PAGE);
+            if ((void *)syscall(SYS_mmap, at, (to - i) * REGIE_PAGE, region->protection, MAP_PRIVATE | MAP_FIXED,
+                                file, offset) != at) {
+                return 0;
+            }
+        }
+        for (i = to; i < count && gone[i]; i++) {
+        }
+    }
+    return 1;
+}
+
+int regie_memory_snapshot(uintptr_t stack_low, const regie_tracker *by, const char **why) {
+    int file, fits = 1;
+    tracker = by;
     if (!find_regions(stack_low)) {
         *why = "its mappings cannot be read from /proc/self/maps";
         return 0;
     }
-    char *copy = shared(pages * REGIE_PAGE);
+    char *copy = make_copy(&file);
     absent = shared(pages);
     if (!copy || !absent) {
         *why = "there is no memory for the snapshot";
@@ -154,9 +197,12 @@ int regie_memory_snapshot(uintptr_t stack_low, const char **why) {
         regions[i].copy = copy + regions[i].first * REGIE_PAGE;
         copy_region(&regions[i]);
     }
+    for (size_t i = 0; i < regions_len && fits && tracker->is_private; i++) fits = map_copy(&regions[i], file);
     mprotect(copy, pages * REGIE_PAGE, PROT_READ);
     mprotect(absent, pages, PROT_READ);
-    return 1;
+    close(file);
+    if (!fits) *why = "the snapshot cannot be mapped";
+    return fits;
 }
 
 int regie_memory_has(uintptr_t start, uintptr_t end) {
@@ -171,15 +217,17 @@ int regie_memory_has(uintptr_t start, uintptr_t end) {
 
 /* --- watching -------------------------------------------------------------------------------------------------- */
 
-static void protect_all(void) {
-    for (size_t i = 0; i < regions_len; i++) tracker->protect(regions[i].start, regions[i].end);
-    memset(heat, 0, pages);
-    since_learnt = 0;
+/* Neighbours are looked at together. */
+static void make_groups(void) {
+    groups_len = 0;
+    for (size_t i = 0; i < regions_len; i++) {
+        regie_span *last = groups_len ? &groups[groups_len - 1] : NULL;
+        if (last && (regions[i].start - last->end) / REGIE_PAGE <= tracker->gap) last->end = regions[i].end;
+        else groups[groups_len++] = (regie_span){regions[i].start, regions[i].end};
+    }
 }
 
 int regie_memory_watch(const char **why) {
-    tracker = regie_tracker_choose(why);
-    if (!tracker) return 0;
     if (!tracker->open(why)) return 0;
     heat = shared(pages);
     if (!heat) {
@@ -187,19 +235,43 @@ int regie_memory_watch(const char **why) {
         return 0;
     }
     for (size_t i = 0; i < regions_len; i++) {
-        if (!tracker->watch(regions[i].start, regions[i].end)) {
+        const region *region = &regions[i];
+        if (!tracker->watch(region->start, region->end) ||
+            (!tracker->is_private && !tracker->protect(region->start, region->end))) {
             *why = "the kernel refuses to watch a mapping";
             return 0;
         }
     }
-    protect_all();
+    make_groups();
     return 1;
 }
 
 /* --- putting back ---------------------------------------------------------------------------------------------- */
 
+typedef uint64_t vector __attribute__((vector_size(16), may_alias));
+
+/* Writes those lines of 64 bytes that differ. Whether there was one. */
+static int put_back_page(uintptr_t page, const char *copy) {
+    vector *to = (vector *)page;
+    const vector *from = (const vector *)copy;
+    int differs = 0;
+    for (size_t i = 0; i < REGIE_PAGE / sizeof *to; i += 4) {
+        vector line = (to[i] ^ from[i]) | (to[i + 1] ^ from[i + 1]) | (to[i + 2] ^ from[i + 2]) | (to[i + 3] ^ from[i + 3]);
+        if (!(line[0] | line[1])) continue;
+        differs = 1;
+        for (size_t j = i; j < i + 4; j++) to[j] = from[j];
+    }
+    return differs;
+}
+
+static int clear_page(uintptr_t page) {
+    if (is_zero((const char *)page)) return 0;
+    memset((void *)page, 0, REGIE_PAGE);
+    return 1;
+}
+
 static void put_back_absent(uintptr_t start, uintptr_t end) {
-    if (end - start >= GIVE_BACK * REGIE_PAGE && madvise((void *)start, end - start, MADV_DONTNEED) == 0 &&
+    if (end - start >= GIVE_BACK * REGIE_PAGE && syscall(SYS_madvise, start, end - start, MADV_DONTNEED) == 0 &&
         is_zero((const char *)start)) {
         return;
     }
@@ -222,46 +294,66 @@ static void put_back_span(const region *region, uintptr_t start, uintptr_t end) 
     }
 }
 
-/* Protects those again that are not hot. */
-static void protect_cold(const region *region, uintptr_t start, uintptr_t end) {
-    unsigned char *count = heat + region->first + (start - region->start) / REGIE_PAGE;
-    uintptr_t cold = 0;
-    for (uintptr_t page = start; page < end; page += REGIE_PAGE, count++) {
-        int is_cold = *count < HOT && ++*count < HOT;
-        if (is_cold && !cold) cold = page;
-        if (!is_cold && cold) {
-            tracker->protect(cold, page);
-            cold = 0;
+/* Cold pages: the next write to them is noticed again. */
+static void put_back_cold(const region *region, uintptr_t start, uintptr_t end) {
+    if (start == end) return;
+    if (!tracker->is_private) put_back_span(region, start, end);
+    if (!tracker->protect(start, end)) abort();
+}
+
+/* Written pages of one region. The number of those that the request has changed, as far as is known. */
+static uint64_t put_back_written(const region *region, uintptr_t start, uintptr_t end) {
+    size_t number = region->first + (start - region->start) / REGIE_PAGE;
+    uintptr_t cold = start;
+    uint64_t changed = 0;
+    for (uintptr_t page = start; page < end; page += REGIE_PAGE, number++) {
+        if (heat[number] < HOT && ++heat[number] < HOT) {
+            changed++;
+            continue;
         }
+        int differs = absent[number] ? clear_page(page) : put_back_page(page, region->copy + (page - region->start));
+        changed += (uint64_t)differs;
+        heat[number] = differs ? HOT : heat[number] + 1;
+        if (heat[number] == HOT + IDLE) {
+            /* Left alone for long: it goes with the cold ones. */
+            heat[number] = 0;
+            continue;
+        }
+        put_back_cold(region, cold, page);
+        cold = page + REGIE_PAGE;
     }
-    if (cold) tracker->protect(cold, end);
+    put_back_cold(region, cold, end);
+    return changed;
+}
+
+static void halve(void) {
+    since_halved = 0;
+    for (size_t i = 0; i < pages; i++) heat[i] = heat[i] < HOT ? heat[i] / 2 : heat[i];
 }
 
 uint64_t regie_memory_put_back(void) {
-    uint64_t copied = 0;
+    uint64_t changed = 0;
     size_t at = 0;
-    int learn = ++since_learnt >= LEARN_EVERY;
-    uintptr_t from = regions[0].start, to = regions[regions_len - 1].end;
-    while (from < to) {
-        long found = tracker->written(from, to, spans, SPANS_MAX, &from);
-        if (found < 0) abort();
-        for (long i = 0; i < found; i++) {
-            /* A span may cover neighbouring regions. */
-            while (spans[i].start < spans[i].end) {
-                while (at < regions_len && regions[at].end <= spans[i].start) at++;
-                if (at == regions_len) break;
-                uintptr_t start = spans[i].start > regions[at].start ? spans[i].start : regions[at].start;
-                uintptr_t end = spans[i].end < regions[at].end ? spans[i].end : regions[at].end;
-                if (start >= end) break;
-                put_back_span(&regions[at], start, end);
-                if (!learn) protect_cold(&regions[at], start, end);
-                copied += (end - start) / REGIE_PAGE;
-                spans[i].start = end;
+    for (size_t group = 0; group < groups_len; group++) {
+        for (uintptr_t from = groups[group].start, to = groups[group].end; from < to;) {
+            long found = tracker->written(from, to, spans, SPANS_MAX, &from);
+            if (found < 0) abort();
+            for (long i = 0; i < found; i++) {
+                /* A span may cover neighbouring regions, and what lies between them. */
+                for (uintptr_t reached = spans[i].start; reached < spans[i].end;) {
+                    while (at < regions_len && regions[at].end <= reached) at++;
+                    if (at == regions_len) break;
+                    uintptr_t start = reached > regions[at].start ? reached : regions[at].start;
+                    uintptr_t end = spans[i].end < regions[at].end ? spans[i].end : regions[at].end;
+                    if (start >= end) break;
+                    changed += put_back_written(&regions[at], start, end);
+                    reached = end;
+                }
             }
         }
     }
-    if (learn) protect_all();
-    return copied;
+    if (++since_halved == HALVE_EVERY) halve();
+    return changed;
 }
 
 /* Where the kernel writes the number of the processor, whenever it likes (rseq); libc says where, since 2.35. */

@@ -60,11 +60,12 @@ unsafe extern "C" {
     /// # Safety
     /// Called in a worker, on its only thread.
     pub fn regie_rewind_keep(fd: i32);
-    /// How written pages are found here: a static text, or null with the reason in `why`.
+    /// Chooses how written pages will be found: by the tracker of that name, or, where it is null, by the best that works
+    /// here. Its name, a static text, or null with the reason in `why`.
     ///
     /// # Safety
-    /// `why` has room for `size` bytes.
-    pub fn regie_rewind_tracker(why: *mut c_char, size: usize) -> *const c_char;
+    /// `name` is absent or ends with a NUL, and `why` has room for `size` bytes. Called before there is a template.
+    pub fn regie_rewind_tracker(name: *const c_char, why: *mut c_char, size: usize) -> *const c_char;
     /// The sequence of the request in hand, 0 for none; a time limit for any other is ignored.
     ///
     /// # Safety

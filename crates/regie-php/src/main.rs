@@ -16,7 +16,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use regie_core::Exit;
 use shell::master;
-use shell::setup::Fatal;
+use shell::setup::{self, Fatal};
 
 fn main() -> ExitCode {
     let options = match options::Options::try_parse() {
@@ -26,6 +26,9 @@ fn main() -> ExitCode {
             return if error.use_stderr() { Exit::Usage } else { Exit::Done }.into();
         }
     };
+    if options.trackers {
+        return setup::tell_trackers(&mut std::io::stdout()).map_or(Exit::Failed, |()| Exit::Done).into();
+    }
     match master::run(options) {
         Ok(()) => Exit::Done.into(),
         Err(fatal) => {

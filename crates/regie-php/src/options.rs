@@ -1,6 +1,7 @@
 //! The command line of `regie-php`. It is all the configuration there is: the program can stand alone where php-fpm
 //! stood, and the supervisor starts it the same way.
 
+use std::ffi::CStr;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -48,9 +49,14 @@ pub(crate) struct Options {
     #[arg(long, value_name = "FILE", required_if_eq_any([("mode", "worker"), ("mode", "rewind")]))]
     pub(crate) script: Option<PathBuf>,
 
-    /// Rewind mode: how written pages are found. none: they are not, and each request boots the application.
+    /// Rewind mode: how written pages are found. auto: the first of them that works here. none: they are not, and each
+    /// request boots the application.
     #[arg(long, value_enum, default_value_t = Tracker::Auto)]
     pub(crate) tracker: Tracker,
+
+    /// Say which ways to find written pages work here, a line each, and end.
+    #[arg(long, exclusive = true)]
+    pub(crate) trackers: bool,
 
     /// Number of worker processes; auto is twice the number of CPUs, at least 4. MIN-MAX: more when requests wait, fewer
     /// when nobody needs them.
@@ -164,10 +170,31 @@ pub(crate) enum Mode {
 /// How written pages are found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Tracker {
-    /// In the best way that the kernel has.
+    /// In the best way that works here.
     Auto,
+    /// By userfaultfd's asynchronous write protection.
+    Userfaultfd,
+    /// By the pages that are not the snapshot's any more, listed by PAGEMAP_SCAN.
+    Scan,
+    /// By the same, read from /proc/self/pagemap.
+    Pagemap,
     /// Not at all.
     None,
+}
+
+impl Tracker {
+    /// Those that may work, in the order of preference.
+    pub(crate) const ALL: [Self; 3] = [Self::Userfaultfd, Self::Scan, Self::Pagemap];
+
+    /// The name of one that is asked for.
+    pub(crate) fn wanted(self) -> Option<&'static CStr> {
+        match self {
+            Self::Auto | Self::None => None,
+            Self::Userfaultfd => Some(c"userfaultfd"),
+            Self::Scan => Some(c"scan"),
+            Self::Pagemap => Some(c"pagemap"),
+        }
+    }
 }
 
 /// Where to listen.

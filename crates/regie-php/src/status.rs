@@ -222,6 +222,14 @@ impl Snapshot {
             );
             let _ = writeln!(out, "phpfpm_{}{{pool={pool}}} {}", row.metric, row.value);
         }
+        if let Some(why) = self.replaced_why() {
+            let _ = writeln!(
+                out,
+                "# TYPE phpfpm_rewind_last_replaced info\n# HELP phpfpm_rewind_last_replaced Why a worker was.\n\
+                 phpfpm_rewind_last_replaced_info{{pool={pool},reason={}}} 1",
+                quoted(why)
+            );
+        }
         if full {
             for (name, of) in [
                 ("process_requests", (|process| process.requests) as fn(&Process) -> u64),
@@ -451,5 +459,6 @@ mod tests {
         assert!(json.contains("\"last replaced for\":\"a thread\""), "{json}");
         let metrics = sample.render(Form::OpenMetrics, false);
         assert!(metrics.contains("phpfpm_rewind_pages{pool=\"we\\\"b\"} 300\n"), "{metrics}");
+        assert!(metrics.contains(",reason=\"a thread\"} 1\n"), "{metrics}");
     }
 }

@@ -1,7 +1,7 @@
 //! What the master does before it has workers: finds its socket, its script, the user of its workers, and makes what they
 //! share.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
@@ -112,25 +112,47 @@ pub(crate) fn mode_that_works(options: &Options) -> Mode {
     if options.mode != Mode::Rewind {
         return options.mode;
     }
-    let mut why = Why::new();
-    let (room, size) = why.room();
-    // SAFETY: `why` has room, and the name is a static text.
-    let name = unsafe { regie_php_sys::regie_rewind_tracker(room, size) };
-    if options.tracker == Tracker::Auto && !name.is_null() {
-        // SAFETY: as above.
-        let name = unsafe { std::ffi::CStr::from_ptr(name) }.to_string_lossy();
-        log::master(Level::Notice, format_args!("written pages are found by {name}"));
-        return Mode::Rewind;
-    }
-    let said = String::from_utf8_lossy(why.text());
-    let why = if options.tracker == Tracker::None { "--tracker none" } else { said.as_ref() };
+    let said = match options.tracker {
+        Tracker::None => "--tracker none".to_owned(),
+        tracker => match choose_tracker(tracker) {
+            Ok(name) => {
+                log::master(Level::Notice, format_args!("written pages are found by {name}"));
+                return Mode::Rewind;
+            }
+            Err(why) => why,
+        },
+    };
     log::master(
         Level::Warning,
         format_args!(
-            "memory cannot be put back here: {why}; each request boots the application, as in classic mode"
+            "memory cannot be put back here: {said}; each request boots the application, as in classic mode"
         ),
     );
     Mode::Classic
+}
+
+/// The name of the tracker that will be used, or why there is none.
+fn choose_tracker(tracker: Tracker) -> Result<String, String> {
+    let mut why = Why::new();
+    let (room, size) = why.room();
+    let wanted = tracker.wanted().map_or(std::ptr::null(), CStr::as_ptr);
+    // SAFETY: `wanted` is absent or a static text, and `why` has room; there is no template yet.
+    let name = unsafe { regie_php_sys::regie_rewind_tracker(wanted, room, size) };
+    if name.is_null() {
+        return Err(String::from_utf8_lossy(why.text()).into_owned());
+    }
+    // SAFETY: the name is a static text.
+    Ok(unsafe { CStr::from_ptr(name) }.to_string_lossy().into_owned())
+}
+
+/// `userfaultfd: ` and `works`, or what is missing; a line for each tracker.
+pub(crate) fn tell_trackers(out: &mut impl io::Write) -> io::Result<()> {
+    for tracker in Tracker::ALL {
+        let name = tracker.wanted().unwrap_or_default().to_string_lossy();
+        let found = choose_tracker(tracker).map_or_else(|why| why, |_| "works".to_owned());
+        writeln!(out, "{name}: {found}")?;
+    }
+    Ok(())
 }
 
 pub(crate) fn find_script(options: &Options) -> Result<Option<PathBuf>, Fatal> {

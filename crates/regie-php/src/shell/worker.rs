@@ -36,6 +36,7 @@ use super::{nudge, report};
 use crate::options::Mode;
 use crate::scoreboard::{Slot, State};
 use crate::script::{self, Refused};
+use crate::status::Form;
 
 /// See the module. Lies in an area of our own, and holds nothing of the heap but what the master made before the fork.
 #[derive(Debug)]
@@ -394,9 +395,16 @@ impl Worker {
         true
     }
 
-    /// In the status process: what opcache holds. `REGIE_INSPECT` is `opcache`, or `scripts` for every script as well.
-    fn answer_about_opcache(&mut self) -> bool {
+    /// In the status process. `REGIE_INSPECT` is `pool` for the status page as JSON, which needs no `--status-path`;
+    /// `opcache` for what opcache holds, or `scripts` for every script as well.
+    fn answer_inspection(&mut self) -> bool {
         let Some(what) = self.store.get(b"REGIE_INSPECT") else { return false };
+        if what == b"pool" {
+            let page = report::snapshot(self.pool).render(Form::Json, false);
+            let content_type = Form::Json.content_type();
+            self.answer(&Plain { status: "200 OK", content_type, extra: "", body: page.as_bytes() });
+            return true;
+        }
         let with_scripts = i32::from(what == b"scripts");
         // SAFETY: this is the status process, and the text is used before the next call.
         let json = unsafe {
@@ -416,7 +424,7 @@ impl Worker {
         self.connection.open(fd, false);
         while let Some(len) = self.next_head() {
             let filled = self.store.fill(&self.raw[..len]).is_ok();
-            if !filled || !(self.answer_about_opcache() || self.answer_ourselves()) {
+            if !filled || !(self.answer_inspection() || self.answer_ourselves()) {
                 self.answer(&Plain {
                     status: "404 Not Found",
                     content_type: TEXT,

@@ -33,7 +33,7 @@ pub(crate) enum Carrier {
     Lane,
 }
 
-/// Every mode over both carriers.
+/// Every mode over both carriers. In rewind mode the lane's pool finds written pages in the way of older kernels.
 pub(crate) const WAYS: [(Mode, Carrier); 6] = [
     (Mode::Classic, Carrier::FastCgi),
     (Mode::Worker, Carrier::FastCgi),
@@ -105,6 +105,9 @@ impl Pool {
         let workers = ["--workers", "4"];
         if !flags.contains(&"--workers") {
             command.args(workers);
+        }
+        if (mode, carrier) == (Mode::Rewind, Carrier::Lane) && !flags.contains(&"--tracker") {
+            command.args(["--tracker", "pagemap"]);
         }
         let lane = (carrier == Carrier::Lane).then(lane::Client::new);
         if let Some(lane) = &lane {

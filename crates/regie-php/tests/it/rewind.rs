@@ -5,16 +5,36 @@ use std::collections::HashSet;
 use crate::client::Connection;
 use crate::pool::{Mode, Pool};
 
-/// A pool of one worker in rewind mode that looks at every page after each request, and a connection to it.
-fn one(script: &str, flags: &[&str]) -> (Pool, Connection) {
-    let pool = Pool::start(Mode::Rewind, script, &[&["--workers", "1", "--paranoid"], flags].concat());
-    let connection = Connection::open_as_gateway(&pool.socket());
-    (pool, connection)
+/// The ways to find written pages, and whether any kernel that Régie runs on has it.
+const TRACKERS: [(&str, bool); 3] = [("userfaultfd", false), ("scan", false), ("pagemap", true)];
+
+/// A pool of one worker in rewind mode that looks at every page after each request. None where this kernel, of before
+/// 6.7, has not what the tracker needs: the pool has said so.
+fn one(script: &str, (tracker, is_everywhere): (&str, bool)) -> Option<Pool> {
+    let pool = Pool::start(Mode::Rewind, script, &["--workers", "1", "--paranoid", "--tracker", tracker]);
+    if !is_everywhere && pool.log().contains("(Linux 6.7)") {
+        assert!(is_older_than((6, 7)), "{}", pool.log());
+        return None;
+    }
+    assert!(pool.log().contains(&format!("written pages are found by {tracker}\n")), "{}", pool.log());
+    Some(pool)
+}
+
+fn is_older_than(version: (u32, u32)) -> bool {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let mut numbers = release.split('.').map(|number| number.parse().unwrap_or(0));
+    (numbers.next().unwrap(), numbers.next().unwrap()) < version
 }
 
 #[test]
 fn each_request_finds_what_the_boot_left() {
-    let (pool, mut connection) = one("rewind.php", &[]);
+    for pool in TRACKERS.into_iter().filter_map(|tracker| one("rewind.php", tracker)) {
+        finds_what_the_boot_left(&pool);
+    }
+}
+
+fn finds_what_the_boot_left(pool: &Pool) {
+    let mut connection = Connection::open_as_gateway(&pool.socket());
     let answers: Vec<String> = (0..50).map(|_| connection.ask(&pool.get("/?leave")).text()).collect();
     let parts: Vec<Vec<&str>> = answers.iter().map(|answer| answer.split(' ').collect()).collect();
     let pids: HashSet<&str> = parts.iter().map(|parts| parts[0]).collect();
@@ -133,8 +153,13 @@ fn weight(pid: i32) -> (u64, usize) {
 /// nothing kills a worker, is served by one process, whose memory and descriptors do not grow.
 #[test]
 fn whatever_a_request_does_the_next_is_answered_as_in_classic_mode() {
-    let (requests, seed) = (number("REGIE_TORTURE", 400), number("REGIE_SEED", 20_261_121));
-    let (rewind, _) = one("torture.php", &[]);
+    let (requests, seed) = (number("REGIE_TORTURE", 250), number("REGIE_SEED", 20_261_121));
+    for rewind in TRACKERS.into_iter().filter_map(|tracker| one("torture.php", tracker)) {
+        torture(&rewind, requests, seed);
+    }
+}
+
+fn torture(rewind: &Pool, requests: u64, seed: u64) {
     let classic = Pool::start(Mode::Classic, "torture.php", &["--workers", "1"]);
     let mut dice = Dice(seed);
     let (mut early, mut served_by) = (None, 0);

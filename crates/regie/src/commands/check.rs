@@ -6,6 +6,7 @@ use regie_config::{Finding, Severity};
 use regie_core::Exit;
 
 use crate::cli::Check;
+use crate::commands::rewind;
 use crate::output::{self, Paint, Table, Tone};
 use crate::site::{Place, Site, plural};
 
@@ -30,7 +31,8 @@ pub(crate) fn check(place: &Place, asked: &Check) -> Exit {
             return Exit::Usage;
         }
     };
-    let findings = check_all(&site.loaded, &site.facts());
+    let mut findings = check_all(&site.loaded, &site.facts());
+    findings.extend(rewind::check(&site));
     if asked.json {
         output::line(serde_json::to_string_pretty(&findings).expect("plain data"));
     } else {

@@ -9,6 +9,7 @@ use regie_supervisor::{
 };
 
 use crate::cli::{Logs, Status};
+use crate::commands::rewind;
 use crate::output::{self, Paint, Table, Tone};
 use crate::time;
 
@@ -22,11 +23,18 @@ pub(crate) fn status(run_dir: &Path, asked: &Status) -> Exit {
         Err(exit) => return exit,
     };
     let Reply::Status(overview) = reply else { return refused(reply) };
+    let rewound = rewind::ask_pools(run_dir, &overview);
     if asked.json {
-        output::line(serde_json::to_string_pretty(&overview).expect("plain data"));
+        let mut value = serde_json::to_value(&overview).expect("plain data");
+        rewind::add_to(&mut value, &rewound);
+        output::line(serde_json::to_string_pretty(&value).expect("plain data"));
     } else {
-        for line in status_lines(&overview, Paint::stdout()) {
+        let paint = Paint::stdout();
+        for line in status_lines(&overview, paint) {
             output::line(line);
+        }
+        for pool in &rewound {
+            output::line(paint.text(Tone::Quiet, pool));
         }
     }
     let failed = overview.rows.iter().any(|row| matches!(row.state, State::Fatal | State::Backoff));

@@ -84,7 +84,8 @@ fn status(site: &Site, pools: &[String], asked: &Asked) -> Exit {
     let mut exit = Exit::Done;
     let mut all = serde_json::Map::new();
     for name in pools {
-        match ask(&programs::status_path(site, name), asked.scripts) {
+        let what = if asked.scripts { "scripts" } else { "opcache" };
+        match inspect(&programs::status_path(site, name), what) {
             Ok(state) => drop(all.insert(name.clone(), state)),
             Err(fault) => {
                 output::error(format_args!("php:{name} could not be asked: {}", explain(&fault)));
@@ -117,16 +118,12 @@ fn explain(fault: &io::Error) -> String {
 }
 
 /// Asks the pool whose status socket this is.
-fn ask(socket: &Path, scripts: bool) -> io::Result<Value> {
+pub(super) fn inspect(socket: &Path, what: &str) -> io::Result<Value> {
     let mut stream = UnixStream::connect(socket)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     let mut pairs = Vec::new();
-    for (name, value) in [
-        ("REGIE_INSPECT", if scripts { "scripts" } else { "opcache" }),
-        ("REQUEST_METHOD", "GET"),
-        ("REQUEST_URI", "regie php opcache"),
-    ] {
+    for (name, value) in [("REGIE_INSPECT", what), ("REQUEST_METHOD", "GET"), ("REQUEST_URI", "regie")] {
         params::put_pair(&mut pairs, name.as_bytes(), value.as_bytes());
     }
     let mut out = BeginRequest { role: Role::Responder, keep_connection: false }.to_record(1).to_vec();

@@ -146,7 +146,7 @@ fn complain(site: &Site) -> Result<(), Exit> {
     Err(Exit::Usage)
 }
 
-fn binaries() -> Result<Binaries, Exit> {
+pub(super) fn binaries() -> Result<Binaries, Exit> {
     let regie = std::env::current_exe().map_err(failed)?;
     let regie_php = regie.with_file_name("regie-php");
     if regie_php.is_file() {
