@@ -39,8 +39,8 @@ unit: build ## Tests of the crates
 e2e: build ## Tests of the real programs with real clients
 	$(CARGO) test --no-fail-fast -p regie-e2e
 
-torture: build ## Rewind mode beside classic mode: REQUESTS=100000 SEED=1
-	REGIE_TORTURE=$(or $(REQUESTS),100000) REGIE_SEED=$(or $(SEED),1) $(CARGO) test -p regie-php --test it whatever_a_request_does
+torture: build ## Rewind mode beside classic mode: REQUESTS=100000 SEED=1 TRACKER=pagemap
+	REGIE_TORTURE=$(or $(REQUESTS),100000) REGIE_SEED=$(or $(SEED),1) REGIE_TRACKER=$(or $(TRACKER),userfaultfd) $(CARGO) test -p regie-php --test it whatever_a_request_does
 
 bench-http: release ## Requests per second and latency beside nginx + php-fpm
 	@scripts/setup test

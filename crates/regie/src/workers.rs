@@ -77,7 +77,9 @@ pub(crate) fn program_name(group: &str) -> String {
 /// The settings of a group's pool.
 pub(crate) fn pool(site: &Site, group: &Workers) -> Pool {
     let mut pool = site.loaded.config.pools.get(&group.pool).cloned().unwrap_or_default();
-    pool.mode = Some(Mode::Worker);
+    // A pool of the web's that rewinds says nothing about jobs; one that only lends its settings does.
+    let rewinds = group.pool != "web" && pool.mode == Some(Mode::Rewind);
+    pool.mode = Some(if rewinds { Mode::Rewind } else { Mode::Worker });
     pool.script = script(site);
     pool.workers =
         if group.min == group.max { Count::Exactly(group.max) } else { Count::Between(group.min, group.max) };

@@ -23,7 +23,7 @@ struct Jobs {
 }
 
 impl Jobs {
-    fn start(framework: &str, helper: &'static str, flags: &[&str]) -> Self {
+    fn start(mode: Mode, framework: &str, helper: &'static str, flags: &[&str]) -> Self {
         let app = root(&format!("e2e/apps/{framework}-jobs"));
         let storage = tempfile::tempdir().unwrap();
         let folder = storage.path().to_str().unwrap().to_owned();
@@ -37,7 +37,7 @@ impl Jobs {
             ("APP_DEBUG", "0"),
             ("APP_BASE_PATH", app.to_str().unwrap()),
         ];
-        let pool = Pool::launch_on((Mode::Worker, Carrier::Lane), script.to_str().unwrap(), &flags, &env);
+        let pool = Pool::launch_on((mode, Carrier::Lane), script.to_str().unwrap(), &flags, &env);
         pool.wait_for_notice("READY=1");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let workers = {
@@ -90,8 +90,8 @@ fn header(kind: &str, connection: &str, attempts: u32, more: &str) -> String {
     )
 }
 
-fn laravel(flags: &[&str]) -> Jobs {
-    Jobs::start("laravel", "jobs.php", flags)
+fn laravel(mode: Mode, flags: &[&str]) -> Jobs {
+    Jobs::start(mode, "laravel", "jobs.php", flags)
 }
 
 /// The job that `code` dispatches, run as attempt `attempts` on both connections.
@@ -111,7 +111,16 @@ fn run(jobs: &Jobs, code: &str, attempts: u32, more: &str, expected: &str, notes
 
 #[test]
 fn laravel_decides_about_its_jobs() {
-    let jobs = laravel(&[]);
+    decides(Mode::Worker);
+}
+
+#[test]
+fn laravel_decides_about_its_jobs_in_rewind_mode() {
+    decides(Mode::Rewind);
+}
+
+fn decides(mode: Mode) {
+    let jobs = laravel(mode, &[]);
     for (code, attempts, more, expected, notes) in [
         ("Fine::dispatch('a');", 1, "", r#"{"do":"ack","class":"App\\Jobs\\Fine"}"#, "fine a"),
         ("Secret::dispatch('b');", 1, "", r#"{"do":"ack","class":"App\\Jobs\\Secret"}"#, "fine b"),
@@ -195,7 +204,16 @@ fn laravel_decides_about_its_jobs() {
 
 #[test]
 fn laravel_jobs_with_friends() {
-    let jobs = laravel(&[]);
+    with_friends(Mode::Worker);
+}
+
+#[test]
+fn laravel_jobs_with_friends_in_rewind_mode() {
+    with_friends(Mode::Rewind);
+}
+
+fn with_friends(mode: Mode) {
+    let jobs = laravel(mode, &[]);
     let take = |payloads: &str| payloads.lines().next().unwrap_or_default().to_owned();
     let run = |payload: &str| jobs.send(&header("run", "database", 1, ""), payload, 0).unwrap();
     // A chain: the next one is dispatched when the first is done.
@@ -232,7 +250,16 @@ fn laravel_jobs_with_friends() {
 
 #[test]
 fn laravel_jobs_that_end_badly_are_told_apart() {
-    let jobs = laravel(&["--request-grace", "5s", "--ini", "memory_limit=256M"]);
+    ending_badly(Mode::Worker);
+}
+
+#[test]
+fn laravel_jobs_that_end_badly_are_told_apart_in_rewind_mode() {
+    ending_badly(Mode::Rewind);
+}
+
+fn ending_badly(mode: Mode) {
+    let jobs = laravel(mode, &["--request-grace", "5s", "--ini", "memory_limit=256M"]);
     let run = |code: &str, limit_ms| {
         let payload = jobs.help(&[code]);
         jobs.send(&header("run", "database", 1, ""), payload.trim_end(), limit_ms)
@@ -260,7 +287,7 @@ fn laravel_jobs_that_end_badly_are_told_apart() {
 
 #[test]
 fn laravel_describes_its_connections() {
-    let jobs = laravel(&[]);
+    let jobs = laravel(Mode::Worker, &[]);
     let told = jobs.send(r#"{"kind":"describe"}"#, "", 0).unwrap();
     for part in [
         r#"{"framework":"laravel","version":"8."#,
@@ -277,7 +304,16 @@ fn laravel_describes_its_connections() {
 
 #[test]
 fn messenger_decides_about_its_messages() {
-    let jobs = Jobs::start("symfony", "messages.php", &["--ini", "memory_limit=256M"]);
+    messenger(Mode::Worker);
+}
+
+#[test]
+fn messenger_decides_about_its_messages_in_rewind_mode() {
+    messenger(Mode::Rewind);
+}
+
+fn messenger(mode: Mode) {
+    let jobs = Jobs::start(mode, "symfony", "messages.php", &["--ini", "memory_limit=256M"]);
     let run = |transport: &str, kind: &str, message: &str| {
         let payload = jobs.help(&[transport, message]);
         jobs.send(&header(kind, transport, 1, ""), &payload, 0)

@@ -11,4 +11,5 @@ mod nginx;
 mod pool;
 mod protocol;
 mod rewind;
+mod rewind_services;
 mod worker;

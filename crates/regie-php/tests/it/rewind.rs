@@ -8,10 +8,18 @@ use crate::pool::{Mode, Pool};
 /// The ways to find written pages, and whether any kernel that Régie runs on has it.
 const TRACKERS: [(&str, bool); 3] = [("userfaultfd", false), ("scan", false), ("pagemap", true)];
 
-/// A pool of one worker in rewind mode that looks at every page after each request. None where this kernel, of before
-/// 6.7, has not what the tracker needs: the pool has said so.
-fn one(script: &str, (tracker, is_everywhere): (&str, bool)) -> Option<Pool> {
-    let pool = Pool::start(Mode::Rewind, script, &["--workers", "1", "--paranoid", "--tracker", tracker]);
+/// A pool of one worker in rewind mode, for each tracker that this kernel has, or for REGIE_TRACKER only.
+fn each(script: &'static str, flags: &'static [&str]) -> impl Iterator<Item = Pool> {
+    let wanted = std::env::var("REGIE_TRACKER").ok();
+    let trackers =
+        TRACKERS.into_iter().filter(move |(name, _)| wanted.as_deref().is_none_or(|wanted| wanted == *name));
+    trackers.filter_map(move |tracker| one(script, flags, tracker))
+}
+
+/// None where this kernel, of before 6.7, has not what the tracker needs: the pool has said so.
+fn one(script: &str, flags: &[&str], (tracker, is_everywhere): (&str, bool)) -> Option<Pool> {
+    let pool =
+        Pool::start(Mode::Rewind, script, &[&["--workers", "1", "--tracker", tracker], flags].concat());
     if !is_everywhere && pool.log().contains("(Linux 6.7)") {
         assert!(is_older_than((6, 7)), "{}", pool.log());
         return None;
@@ -28,7 +36,7 @@ fn is_older_than(version: (u32, u32)) -> bool {
 
 #[test]
 fn each_request_finds_what_the_boot_left() {
-    for pool in TRACKERS.into_iter().filter_map(|tracker| one("rewind.php", tracker)) {
+    for pool in each("rewind.php", &["--paranoid"]) {
         finds_what_the_boot_left(&pool);
     }
 }
@@ -126,10 +134,10 @@ const WAYS: [&str; 38] = [
 const ENDS: [&str; 3] = ["exit", "exception", "memory"];
 
 /// Numbers that a seed decides (splitmix64).
-struct Dice(u64);
+pub(crate) struct Dice(pub(crate) u64);
 
 impl Dice {
-    fn throw(&mut self, sides: usize) -> usize {
+    pub(crate) fn throw(&mut self, sides: usize) -> usize {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -154,7 +162,21 @@ fn weight(pid: i32) -> (u64, usize) {
 #[test]
 fn whatever_a_request_does_the_next_is_answered_as_in_classic_mode() {
     let (requests, seed) = (number("REGIE_TORTURE", 250), number("REGIE_SEED", 20_261_121));
-    for rewind in TRACKERS.into_iter().filter_map(|tracker| one("torture.php", tracker)) {
+    // To look at every page takes longer than the requests: a long run goes without.
+    let flags: &[&str] = if requests > 1000 { &[] } else { &["--paranoid"] };
+    for rewind in each("torture.php", flags) {
+        torture(&rewind, requests, seed);
+    }
+}
+
+/// Code that the JIT compiles in a request lies in shared memory, and what it notes of it in this process is put back.
+#[test]
+fn so_it_is_with_the_jit() {
+    let (requests, seed) = (number("REGIE_TORTURE", 200), number("REGIE_SEED", 20_261_121));
+    for mode in ["tracing", "function"] {
+        let jit = format!("opcache.jit={mode}");
+        let flags = ["--workers", "1", "--paranoid", "--ini", &jit, "--ini", "opcache.jit_buffer_size=32M"];
+        let rewind = Pool::start(Mode::Rewind, "torture.php", &flags);
         torture(&rewind, requests, seed);
     }
 }

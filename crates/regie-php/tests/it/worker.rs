@@ -264,6 +264,9 @@ fn opcache_is_told_of_while_all_workers_are_busy() {
             assert_eq!((answer.status, answer.header("Content-Type")), (200, Some("application/json")));
             answer.text()
         };
+        let pool_told = look("pool");
+        assert!(pool_told.contains("\"active processes\":1,"), "{pool_told}");
+        assert_eq!(pool_told.contains("\"pages put back\":"), mode == Mode::Rewind, "{pool_told}");
         for _ in 0..3 {
             let told = look("opcache");
             assert!(told.starts_with("{\"opcache_enabled\":true,"), "{told}");

@@ -107,7 +107,10 @@ pub(crate) fn add_to(status: &mut Value, pools: &[Rewound]) {
 /// `php:web put back 212 pages in 0.09 ms per request (1024 requests); 1 worker replaced, the last for: …`
 impl fmt::Display for Rewound {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let requests = self.requests.max(1);
+        if self.requests == 0 {
+            return write!(f, "{} is in rewind mode and has served nothing yet", self.program);
+        }
+        let requests = self.requests;
         #[expect(clippy::cast_precision_loss, reason = "two digits are shown")]
         let millis = self.micros as f64 / requests as f64 / 1000.0;
         let pages = (self.pages + requests / 2) / requests;
