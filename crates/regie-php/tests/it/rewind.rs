@@ -161,7 +161,7 @@ fn weight(pid: i32) -> (u64, usize) {
 /// nothing kills a worker, is served by one process, whose memory and descriptors do not grow.
 #[test]
 fn whatever_a_request_does_the_next_is_answered_as_in_classic_mode() {
-    let (requests, seed) = (number("REGIE_TORTURE", 250), number("REGIE_SEED", 20_261_121));
+    let (requests, seed) = (number("REGIE_TORTURE", 150), number("REGIE_SEED", 20_261_121));
     // To look at every page takes longer than the requests: a long run goes without.
     let flags: &[&str] = if requests > 1000 { &[] } else { &["--paranoid"] };
     for rewind in each("torture.php", flags) {
@@ -172,7 +172,7 @@ fn whatever_a_request_does_the_next_is_answered_as_in_classic_mode() {
 /// Code that the JIT compiles in a request lies in shared memory, and what it notes of it in this process is put back.
 #[test]
 fn so_it_is_with_the_jit() {
-    let (requests, seed) = (number("REGIE_TORTURE", 200), number("REGIE_SEED", 20_261_121));
+    let (requests, seed) = (number("REGIE_TORTURE", 100), number("REGIE_SEED", 20_261_121));
     for mode in ["tracing", "function"] {
         let jit = format!("opcache.jit={mode}");
         let flags = ["--workers", "1", "--paranoid", "--ini", &jit, "--ini", "opcache.jit_buffer_size=32M"];

@@ -132,7 +132,7 @@ fn servers_and_libraries_meet_a_pristine_process() {
         let rewind = servers.pool(Mode::Rewind, flags);
         assert!(rewind.log().contains("written pages are found by"), "{}", rewind.log());
         let mut dice = Dice(20_261_121);
-        for round in 0..120 {
+        for round in 0..60 {
             let mut ways: Vec<&str> = Vec::new();
             for _ in 0..=dice.throw(4) {
                 let way = WAYS[dice.throw(WAYS.len())];
