@@ -49,6 +49,41 @@ pub struct Horizon {
     /// Whether it is there.
     #[serde(default)]
     pub installed: bool,
+    /// Its supervisors in this environment.
+    #[serde(default)]
+    pub supervisors: BTreeMap<String, HorizonSupervisor>,
+}
+
+impl Horizon {
+    /// Whether it has anything to work on: without supervisors for the environment, it idles.
+    #[must_use]
+    pub fn works(&self) -> bool {
+        self.installed && !self.supervisors.is_empty()
+    }
+}
+
+/// A supervisor of config/horizon.php.
+#[derive(Debug, Clone, Deserialize)]
+pub struct HorizonSupervisor {
+    /// Its connection.
+    #[serde(default)]
+    pub connection: Option<String>,
+    /// Its queues: a list, or names joined by commas.
+    #[serde(default)]
+    pub queue: serde_json::Value,
+}
+
+impl HorizonSupervisor {
+    fn has(&self, connection: &str, queue: &str) -> bool {
+        if self.connection.as_deref().unwrap_or("redis") != connection {
+            return false;
+        }
+        match &self.queue {
+            serde_json::Value::Array(names) => names.iter().any(|name| name == queue),
+            serde_json::Value::String(names) => names.split(',').any(|name| name.trim() == queue),
+            _ => queue == "default",
+        }
+    }
 }
 
 /// One of Laravel's connections.
@@ -259,6 +294,8 @@ pub enum How {
     Ours,
     /// The framework's own worker, for this reason.
     Foreign(String),
+    /// Horizon, by its own configuration.
+    Horizon,
 }
 
 /// A queue that was asked for and does not exist.
@@ -300,7 +337,11 @@ impl Application {
                 continue;
             }
             let queue = queue.or(found.queue.as_deref()).unwrap_or("default").to_owned();
+            let horizon = self.horizon.as_ref().filter(|horizon| horizon.installed);
+            let is_horizon_s = horizon
+                .is_some_and(|horizon| horizon.supervisors.values().any(|one| one.has(connection, &queue)));
             let how = match found.driver.as_str() {
+                "redis" if is_horizon_s => How::Horizon,
                 "redis" => redis(found.server.as_ref()),
                 "database" => database(found.database.as_ref()),
                 other => How::Foreign(format!("Régie does not drive \"{other}\" itself")),
@@ -399,11 +440,29 @@ mod tests {
                 let line = |source: &Source| match &source.how {
                     How::Ours => format!("{}:{}", source.connection, source.queue),
                     How::Foreign(why) => format!("{}:{} ({why})", source.connection, source.queue),
+                    How::Horizon => format!("{}:{} (Horizon)", source.connection, source.queue),
                 };
                 sources.iter().map(line).collect::<Vec<_>>().join(", ")
             }
         };
         assert_eq!(told, expected, "{wanted:?}");
+    }
+
+    #[test]
+    fn horizon_keeps_its_queues() {
+        let with = |supervisors: &str| {
+            let installed = format!(r#""horizon":{{"installed":true,"supervisors":{supervisors}}}"#);
+            LARAVEL.replace(r#""horizon":{"installed":false}"#, &installed)
+        };
+        let one = with(r#"{"a":{"connection":"redis","queue":["default","mail"]},"b":{"queue":"x, y"}}"#);
+        check(&one, &[], "redis:default (Horizon)");
+        check(
+            &one,
+            &["redis:mail", "redis:y", "redis:high"],
+            "redis:mail (Horizon), redis:y (Horizon), redis:high",
+        );
+        check(&with("{}"), &[], "redis:default");
+        check(&with(r#"{"a":{}}"#), &["redis", "redis:z"], "redis:default (Horizon), redis:z");
     }
 
     #[test]

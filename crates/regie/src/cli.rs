@@ -426,6 +426,18 @@ pub(crate) enum Queue {
         /// As redis:default
         queue: String,
     },
+    /// Run the framework's own worker here, to watch jobs go by; it works beside the others
+    Work {
+        /// As redis:high, or several of one connection joined by commas; of Symfony, transports
+        #[arg(long, value_name = "QUEUE")]
+        queue: Option<String>,
+        /// One job
+        #[arg(long, conflicts_with = "stop_when_empty")]
+        once: bool,
+        /// Until nothing waits (Laravel)
+        #[arg(long)]
+        stop_when_empty: bool,
+    },
     /// Fails when a queue is longer or older than it may be
     Monitor {
         /// Queues; all when none is named

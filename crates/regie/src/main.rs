@@ -9,6 +9,7 @@ mod commands;
 mod handed;
 mod leader;
 mod output;
+mod own_workers;
 mod programs;
 mod roles;
 mod shipped;

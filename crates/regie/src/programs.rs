@@ -14,6 +14,7 @@ use regie_core::handoff::names::HTTP_PREFIX;
 use regie_lane::Lane;
 use regie_supervisor::{Output, Program, Readiness, Reload, Restart, RunAs, Scale, Signal, Stop};
 
+use crate::own_workers;
 use crate::roles::schedule;
 use crate::shipped;
 use crate::site::Site;
@@ -124,6 +125,7 @@ pub(crate) fn table(site: &Site, binaries: &Binaries, run_as: Option<&RunAs>) ->
     programs.push(gateway(site, binaries, run_as));
     programs.extend(own_pools(site).map(|(name, pool)| php(site, binaries, run_as, name, pool)));
     programs.extend(jobs(site, binaries, run_as));
+    programs.extend(own_workers::programs(site, run_as));
     programs.extend(config.programs.iter().map(|(name, own)| program(site, run_as, name, own)));
     programs.extend(dev_server(site, run_as));
     programs.extend(scheduler(site, binaries, run_as));

@@ -277,3 +277,108 @@ fn messenger_consume_on_a_table() {
     let database = MariaDb::start();
     messenger_changes_hands(&symfony(&database), "async");
 }
+
+/// A connection of a kind that Régie does not know, and a package that has Horizon's class, command and configuration.
+const PROVIDER: &str = r#"<?php
+
+namespace App\Providers;
+
+use Illuminate\Queue\Connectors\RedisConnector;
+use Illuminate\Support\Facades\Artisan;
+use Illuminate\Support\ServiceProvider;
+
+class OthersProvider extends ServiceProvider
+{
+    public function boot()
+    {
+        $this->app['queue']->addConnector('mine', fn () => new RedisConnector($this->app['redis']));
+        if (class_exists('Laravel\Horizon\Horizon')) {
+            Artisan::command('horizon', function () {
+                $this->call('queue:work', ['connection' => 'redis', '--queue' => 'watched', '--sleep' => 1]);
+            });
+        }
+    }
+}
+"#;
+
+/// Adds what `PROVIDER` brings, and Horizon's stand-in where `supervisors` says what it works on.
+fn with_others(supervisors: Option<&str>) -> App {
+    let app = laravel();
+    app.write("app/Providers/OthersProvider.php", PROVIDER);
+    let config = app.read("config/app.php");
+    assert!(config.contains("'providers' => ["), "the application has changed");
+    let config = config.replacen(
+        "'providers' => [",
+        "'providers' => [\n        App\\Providers\\OthersProvider::class,",
+        1,
+    );
+    app.write("config/app.php", config);
+    let queue = app.read("config/queue.php");
+    let mine = "'connections' => [\n        'mine' => ['driver' => 'mine', 'connection' => 'default', \
+                'queue' => 'mail', 'retry_after' => 90],";
+    app.write("config/queue.php", queue.replacen("'connections' => [", mine, 1));
+    if let Some(supervisors) = supervisors {
+        app.write("config/horizon.php", format!("<?php return ['environments' => ['*' => {supervisors}]];"));
+        let autoload = app.read("vendor/autoload.php");
+        app.write(
+            "vendor/autoload.php",
+            autoload.replacen("<?php", "<?php\nrequire __DIR__ . '/horizon.php';", 1),
+        );
+        app.write("vendor/horizon.php", "<?php\nnamespace Laravel\\Horizon;\nclass Horizon\n{\n}\n");
+    }
+    app.write("push.php", app.read("push.php").replace(
+        "dispatch(new App\\Jobs\\Count($i, (int) $us, $fault));",
+        "dispatch((new App\\Jobs\\Count($i, (int) $us))->onConnection(getenv('ON') ?: 'redis')->onQueue(getenv('QUEUE') ?: null));",
+    ));
+    app
+}
+
+fn push_on(app: &App, connection: &str, queue: &str, numbers: std::ops::Range<usize>) {
+    let (from, to) = (numbers.start.to_string(), numbers.end.to_string());
+    let pushed = regie_e2e::site::regie(app.path())
+        .args(["php", "push.php", &from, &to, "1"])
+        .envs([("ON", connection), ("QUEUE", queue)])
+        .output()
+        .expect("regie can be started");
+    assert!(pushed.status.success(), "{}", String::from_utf8_lossy(&pushed.stderr));
+}
+
+#[test]
+fn what_is_not_driven_runs_on_the_framework_s_own_worker() {
+    let app = with_others(None);
+    let config = "[app]\nenv = \"development\"\n[workers.default]\nqueues = [\"redis\", \"mine:mail\"]\nmin = 1\nmax = 2\n";
+    let site = Site::up(app.path(), config);
+    let own = eventually("it is a program", || pid_of(&site, "workers:mine.mail"));
+    push_on(&app, "mine", "mail", 0..5);
+    push_on(&app, "redis", "default", 5..10);
+    each_once(&app, 0..10, "both queues are worked on");
+    assert_eq!(Ledger::read(&app).pids("done", 0..5), [own.as_raw()]);
+    assert!(!Ledger::read(&app).pids("done", 5..10).contains(&own.as_raw()));
+    let told = run(&app, &["queue", "stats"]);
+    assert!(told.contains("mine:mail runs on the framework's own worker"), "{told}");
+    kill(own, Signal::SIGKILL).expect("it runs");
+    eventually("another one", || pid_of(&site, "workers:mine.mail").filter(|pid| *pid != own));
+    push_on(&app, "mine", "mail", 10..12);
+    each_once(&app, 0..12, "it goes on");
+    // In the foreground, beside the others.
+    run(&app, &["stop", "workers:mine.mail"]);
+    push_on(&app, "mine", "mail", 12..14);
+    run(&app, &["queue", "work", "--queue", "mine:mail", "--once"]);
+    assert_eq!(Ledger::read(&app).times("done").len(), 13);
+    run(&app, &["queue", "work", "--queue", "mine:mail", "--stop-when-empty"]);
+    each_once(&app, 0..14, "all are done in the foreground");
+}
+
+#[test]
+fn horizon_keeps_its_queues() {
+    let app = with_others(Some("['one' => ['connection' => 'redis', 'queue' => ['watched']]]"));
+    let config = "[app]\nenv = \"development\"\n[workers.default]\nqueues = [\"redis\", \"redis:watched\"]\nmin = 1\nmax = 1\n";
+    let site = Site::up(app.path(), config);
+    let horizon = eventually("Horizon runs", || pid_of(&site, "workers:horizon"));
+    push_on(&app, "redis", "watched", 0..5);
+    push_on(&app, "redis", "default", 5..10);
+    each_once(&app, 0..10, "both work");
+    assert_eq!(Ledger::read(&app).pids("done", 0..5), [horizon.as_raw()]);
+    assert!(!Ledger::read(&app).pids("done", 5..10).contains(&horizon.as_raw()));
+    assert!(site.printed().contains("redis:watched stands in [workers.default] and in config/horizon.php"));
+}

@@ -78,6 +78,9 @@ fn act(place: &Place, asked: &Queue) -> Result<Exit, Exit> {
         Queue::Clear { queue, force } => return clear(place, queue, *force),
         Queue::Pause { queue } => pause(place, queue, true)?,
         Queue::Resume { queue } => pause(place, queue, false)?,
+        Queue::Work { queue, once, stop_when_empty } => {
+            return work(place, queue.as_deref(), *once, *stop_when_empty);
+        }
         Queue::Monitor { queues, max, age, json } => return monitor(place, queues, *max, *age, *json),
     }
     Ok(Exit::Done)
@@ -93,6 +96,45 @@ fn framework(place: &Place, laravel: &[&str], symfony: &[&str]) -> Result<Exit, 
             output::error("failed jobs are kept by Laravel or Symfony, and this application is neither");
             Err(Exit::Usage)
         }
+    }
+}
+
+/// The framework's own worker in the foreground: it shares the queue with whoever works on it.
+fn work(place: &Place, queue: Option<&str>, once: bool, stop_when_empty: bool) -> Result<Exit, Exit> {
+    let refuse = |why: &str| {
+        output::error(why);
+        Err(Exit::Usage)
+    };
+    let names: Vec<&str> = queue.into_iter().flat_map(|names| names.split(',')).map(str::trim).collect();
+    match place.load(None)?.loaded.application.framework {
+        Framework::Laravel => {
+            let mut words = vec!["queue:work".to_owned(), "-v".to_owned()];
+            let parts: Vec<(&str, Option<&str>)> = names
+                .iter()
+                .map(|name| name.split_once(':').map_or((*name, None), |(of, queue)| (of, Some(queue))))
+                .collect();
+            if let Some((connection, _)) = parts.first() {
+                if parts.iter().any(|(other, _)| other != connection) {
+                    return refuse("these queues are on several connections: run it once for each");
+                }
+                words.push((*connection).to_owned());
+                let queues: Vec<&str> = parts.iter().filter_map(|(_, queue)| *queue).collect();
+                words.extend((!queues.is_empty()).then(|| format!("--queue={}", queues.join(","))));
+            }
+            words.extend(once.then(|| "--once".to_owned()));
+            words.extend(stop_when_empty.then(|| "--stop-when-empty".to_owned()));
+            Ok(run::artisan(place, words))
+        }
+        Framework::Symfony if stop_when_empty => {
+            refuse("messenger:consume cannot stop when nothing waits; --once ends after one message")
+        }
+        Framework::Symfony => {
+            let mut words = vec!["messenger:consume".to_owned(), "-vv".to_owned()];
+            words.extend(names.into_iter().map(str::to_owned));
+            words.extend(once.then(|| "--limit=1".to_owned()));
+            Ok(run::console(place, words))
+        }
+        _ => refuse("queues are Laravel's or Symfony's, and this application is neither"),
     }
 }
 

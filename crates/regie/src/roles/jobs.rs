@@ -2,7 +2,7 @@
 //!
 //! It asks a worker what queues the application has (`describe`), starts a runner for each group, answers `regie queue`
 //! over `run/jobs.sock`, and on SIGTERM lets the jobs that run end within the limit and gives the others back. Queues
-//! that Régie does not drive itself are served by the framework's own worker, which it starts and starts again.
+//! that Régie does not drive itself are served by the framework's own workers ([`own_workers`]), or by Horizon.
 //!
 //! Its mark (see `regie_queue::mark`) lies in `jobs.mark` of the state folder, so that it finds after a kill what it had leased.
 
@@ -10,7 +10,6 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::fd::OwnedFd;
-use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +18,7 @@ use jiff::tz::TimeZone;
 use nix::fcntl::{Flock, FlockArg};
 use regie_config::settings::Workers;
 use regie_pool::{Address as PoolAddress, PoolSettings, QueueLimits};
-use regie_queue::application::{Application, Framework, How, Source};
+use regie_queue::application::{Application, Horizon, How};
 use regie_queue::mark::Mark;
 use regie_queue::message::Options;
 use regie_queue::plan::Order;
@@ -33,12 +32,12 @@ use regie_queue::shell::reach::{endpoint, target};
 use regie_queue::shell::runner::{self, Queue};
 use regie_queue::shell::symfony_doctrine::{self, SymfonyDoctrine};
 use regie_queue::shell::symfony_redis::{self, SymfonyRedis};
-use tokio::process::Command;
 
 use super::gateway::stop;
 use super::signals::{self, Audience};
 use crate::handed::{Handed, notify};
 use crate::output;
+use crate::own_workers::{self, OwnWorker};
 use crate::programs;
 use crate::site::Site;
 use crate::workers;
@@ -48,9 +47,6 @@ const DESCRIBE: Duration = Duration::from_secs(30);
 
 /// How long to wait before asking again.
 const AGAIN: Duration = Duration::from_secs(2);
-
-/// How long to wait before a framework's own worker is started again.
-const RESTART: Duration = Duration::from_secs(1);
 
 /// A job may run for as long as it says; the pool keeps that limit.
 const FOR_EVER: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -112,13 +108,24 @@ async fn work(
         output::warning(format_args!("jobs: which queues were paused cannot be read, none is: {fault}"));
     }
     let desk = Desk { pauses, ..Desk::default() };
-    let mut started = Started { desk, left: Vec::new(), groups: Vec::new() };
+    let mut started = Started { desk, left: Vec::new(), groups: Vec::new(), own: Vec::new() };
     let mut drivers = BTreeMap::new();
     for (name, group) in &groups {
         let executor = pools.remove(name).expect("each group has a pool");
         start(site, name, group, &application, mark, executor, &mut drivers, &mut started);
     }
-    let Started { desk, left, groups: listening } = started;
+    if application.horizon.as_ref().is_some_and(Horizon::works) {
+        output::note("jobs: Horizon is installed and runs as workers:horizon");
+        started.own.push(OwnWorker::horizon());
+    }
+    let Started { desk, left, groups: listening, own } = started;
+    let (file, run_dir) = (own_workers::path(site), site.run_dir());
+    // It waits for a supervisor that is still starting others.
+    tokio::task::spawn_blocking(move || {
+        if let Err(fault) = own_workers::settle(&file, &run_dir, &own) {
+            output::error(format_args!("jobs: the framework's own workers cannot be started: {fault}"));
+        }
+    });
     let audience = Audience {
         run_dir: site.run_dir(),
         programs: groups.keys().map(|name| workers::program_name(name)).collect(),
@@ -149,6 +156,7 @@ struct Started {
     desk: Desk,
     left: Vec<Leaving>,
     groups: Vec<signals::Group>,
+    own: Vec<OwnWorker>,
 }
 
 #[expect(clippy::too_many_arguments, reason = "the one place where everything of a group comes together")]
@@ -189,9 +197,26 @@ fn start(
                 queues.push(Queue { connection: source.connection, name: source.queue, driver, paused });
             }
             How::Foreign(why) => {
-                output::note(format_args!("jobs: {full} runs on the framework's own worker: {why}"));
-                started.desk.foreign.push((full, why.clone()));
-                tokio::spawn(foreign(foreign_command(site, application.framework, &source)));
+                let own = OwnWorker::on(application.framework, &source, group);
+                if !started.own.contains(&own) {
+                    output::note(format_args!(
+                        "jobs: {full} runs on the framework's own worker, {}: {why}",
+                        own.program_name()
+                    ));
+                    started.own.push(own);
+                    started.desk.foreign.push((full, why.clone()));
+                }
+            }
+            How::Horizon => {
+                if group.queues.is_empty() {
+                    output::note(format_args!("jobs: {full} is left to Horizon"));
+                } else {
+                    output::warning(format_args!(
+                        "jobs: {full} stands in [workers.{name}] and in config/horizon.php; it is left to Horizon. \
+                         Take it out of one of the two"
+                    ));
+                }
+                started.desk.foreign.push((full, "Horizon works on it".to_owned()));
             }
         }
     }
@@ -303,39 +328,6 @@ fn file_name(name: &str) -> String {
 /// The zone in which Doctrine's times are written.
 fn zone(name: Option<&str>) -> TimeZone {
     name.and_then(|name| TimeZone::get(name).ok()).unwrap_or(TimeZone::UTC)
-}
-
-fn foreign_command(site: &Site, framework: Framework, source: &Source) -> Command {
-    let php = site.php().unwrap_or_else(|| "php".into());
-    let mut command = Command::new(php);
-    match framework {
-        Framework::Laravel => command
-            .args(["artisan", "queue:work", &source.connection])
-            .arg(format!("--queue={}", source.queue)),
-        Framework::Symfony => command.args(["bin/console", "messenger:consume", &source.connection]),
-    };
-    command
-        .current_dir(site.root())
-        .envs(programs::child_environment(site))
-        .stdin(Stdio::null())
-        .kill_on_drop(true);
-    command
-}
-
-/// Runs the framework's own worker for ever.
-async fn foreign(mut command: Command) {
-    loop {
-        match command.spawn() {
-            Ok(mut child) => {
-                // Whatever it ended with, it is started again; it has told in the log what was wrong.
-                let _ = child.wait().await;
-            }
-            Err(fault) => {
-                output::error(format_args!("jobs: the framework's worker cannot be started: {fault}"));
-            }
-        }
-        tokio::time::sleep(RESTART).await;
-    }
 }
 
 /// A mark that this process alone has on this machine, the same as that of its predecessor.
