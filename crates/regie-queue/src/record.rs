@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::message::Exception;
 
@@ -21,7 +21,7 @@ const FAILURES_MAX: usize = 1_000;
 const BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// How a run ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum End {
     /// Well.
@@ -37,7 +37,7 @@ pub enum End {
 }
 
 /// One run of a job.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Run {
     /// The job's id.
     pub id: String,
@@ -46,7 +46,7 @@ pub struct Run {
     /// The class.
     pub class: String,
     /// The tags.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
     /// The attempts begun with this one.
     pub attempts: u32,
@@ -71,6 +71,42 @@ pub struct Run {
     /// Its payload, of failures.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub payload: Option<String>,
+}
+
+/// Which runs; what is left out wants all.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Wanted {
+    /// Only those that failed, died or were parked.
+    pub failed: bool,
+    /// Only those with this text in id, class, queue, tag or exception.
+    pub text: Option<String>,
+    /// Only those of this class, with or without its namespace.
+    pub class: Option<String>,
+    /// Only those with this tag.
+    pub tag: Option<String>,
+    /// Only those of this queue (`redis:default`, or `default` on any connection).
+    pub queue: Option<String>,
+    /// Only those that ended at this millisecond since 1970, or later.
+    pub since_ms: u64,
+}
+
+impl Wanted {
+    /// Whether `run` is one of them.
+    #[must_use]
+    pub fn has(&self, run: &Run) -> bool {
+        let is = |wanted: &Option<String>, name: &str, separator: char| {
+            wanted.as_deref().is_none_or(|wanted| {
+                name.strip_suffix(wanted).is_some_and(|rest| rest.is_empty() || rest.ends_with(separator))
+            })
+        };
+        run.ended_ms >= self.since_ms
+            && (!self.failed || matches!(run.end, End::Failed | End::Parked | End::Died))
+            && is(&self.class, &run.class, '\\')
+            && is(&self.queue, &run.queue, ':')
+            && self.tag.as_ref().is_none_or(|tag| run.tags.contains(tag))
+            && self.text.as_deref().is_none_or(|text| run.matches(text))
+    }
 }
 
 impl Run {

@@ -364,6 +364,18 @@ pub(crate) enum Queue {
         /// Only those with this text in id, class, queue, tag or exception
         #[arg(long, value_name = "TEXT")]
         grep: Option<String>,
+        /// Only those of this class, with or without its namespace
+        #[arg(long, value_name = "CLASS")]
+        class: Option<String>,
+        /// Only those with this tag
+        #[arg(long, value_name = "TAG")]
+        tag: Option<String>,
+        /// Only those of this queue
+        #[arg(long, value_name = "QUEUE")]
+        queue: Option<String>,
+        /// Only those that ended within this time, as 10m or 2h
+        #[arg(long, value_name = "SPAN")]
+        since: Option<String>,
         /// How many at most
         #[arg(long, short = 'n', value_name = "N", default_value_t = 50)]
         limit: usize,

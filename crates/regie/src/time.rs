@@ -15,3 +15,10 @@ pub(crate) fn local(unix_ms: u64) -> String {
     let zoned = instant.unwrap_or_default().to_zoned(jiff::tz::TimeZone::system());
     zoned.strftime("%H:%M:%S%.3f").to_string()
 }
+
+/// The local day and time, to the second: `11-21 14:03:22`.
+pub(crate) fn local_day(unix_ms: u64) -> String {
+    let instant = i64::try_from(unix_ms).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+    let zoned = instant.unwrap_or_default().to_zoned(jiff::tz::TimeZone::system());
+    zoned.strftime("%m-%d %H:%M:%S").to_string()
+}

@@ -3,15 +3,15 @@
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use regie_e2e::database::DATABASE;
-use regie_e2e::{App, MariaDb, Site, eventually};
+use regie_e2e::{App, MariaDb, Site, eventually, within};
 
-use crate::queue_app::{Ledger, Own, laravel, laravel_with_table, pause, pid_of, push, run, stats};
+use crate::queue_app::{LONG, Ledger, Own, laravel, laravel_with_table, pause, pid_of, push, run, stats};
 
 const TWO_WORKERS: &str = "[app]\nenv = \"development\"\n[workers.default]\nmin = 2\nmax = 2\n";
 
 /// Waits until each of these jobs is done, and sees that none ran twice and none failed.
 fn each_once(app: &App, numbers: std::ops::Range<usize>, who: &str) {
-    eventually(who, || {
+    within(LONG, who, || {
         let done = Ledger::read(app).times("done");
         numbers.clone().all(|number| done.contains_key(&number)).then_some(())
     });
@@ -37,9 +37,9 @@ fn laravel_changes_hands(app: &App, connection: &str) {
     assert_eq!(theirs.len(), 1);
     pause(&site, "resume", "default");
     let mut next = 5;
-    eventually("both have worked", || {
-        push(app, next..next + 100, 3_000, "");
-        next += 100;
+    within(LONG, "both have worked", || {
+        push(app, next..next + 50, 3_000, "");
+        next += 50;
         each_once(app, 0..next, "both work");
         (Ledger::read(app).pids("done", 5..next).iter().filter(|pid| !theirs.contains(pid)).count() > 0)
             .then_some(())
@@ -48,16 +48,16 @@ fn laravel_changes_hands(app: &App, connection: &str) {
 
     // Régie leaves under load, and the framework's worker does the rest: nothing was failed or counted as an attempt.
     let from = next;
-    push(app, from..from + 300, 3_000, "");
+    push(app, from..from + 150, 3_000, "");
     eventually("some are done", || {
-        (!Ledger::read(app).pids("done", from..from + 300).is_empty()).then_some(())
+        (!Ledger::read(app).pids("done", from..from + 150).is_empty()).then_some(())
     });
     run(app, &["stop", "jobs", "workers:default"]);
     let own = Own::start(app, &queue_work);
-    each_once(app, 0..from + 300, "queue:work does the rest");
+    each_once(app, 0..from + 150, "queue:work does the rest");
 
     // The framework's worker is killed with a job in hand. Régie finds it when the lease has run out; one try was all.
-    let lost = from + 300;
+    let lost = from + 150;
     push(app, lost..lost + 1, 600_000_000, "");
     let pid = eventually("it has begun", || Ledger::read(app).pids("begun", lost..lost + 1).pop());
     push(app, lost + 1..lost + 101, 1_000, "");
@@ -65,7 +65,7 @@ fn laravel_changes_hands(app: &App, connection: &str) {
     drop(own);
     run(app, &["start", "workers:default", "jobs"]);
     each_once(app, lost + 1..lost + 101, "Régie takes over");
-    eventually("what was lost has failed", || Ledger::read(app).times("failed").get(&lost).copied());
+    within(LONG, "what was lost has failed", || Ledger::read(app).times("failed").get(&lost).copied());
     let left = eventually("nothing is left", || Some(stats(&site)).filter(|now| now["reserved"] == 0));
     assert_eq!((&left["waiting"], &left["totals"]["failed"]), (&0.into(), &1.into()), "{left}");
     assert_eq!(Ledger::read(app).times("begun").get(&lost), Some(&1), "it never ran again");
@@ -233,9 +233,9 @@ fn messenger_changes_hands(app: &App, transport: &str) {
     assert_eq!(theirs.len(), 1);
     pause(&site, "resume", transport);
     let mut next = 60;
-    eventually("both have worked", || {
-        send(app, transport, next..next + 100);
-        next += 100;
+    within(LONG, "both have worked", || {
+        send(app, transport, next..next + 50);
+        next += 50;
         each_once(app, 0..next, "both work");
         (Ledger::read(app).pids("done", 60..next).iter().filter(|pid| !theirs.contains(pid)).count() > 0)
             .then_some(())
@@ -243,27 +243,27 @@ fn messenger_changes_hands(app: &App, transport: &str) {
     own.stop();
 
     let from = next;
-    send(app, transport, from..from + 300);
+    send(app, transport, from..from + 150);
     eventually("some are done", || {
-        (!Ledger::read(app).pids("done", from..from + 300).is_empty()).then_some(())
+        (!Ledger::read(app).pids("done", from..from + 150).is_empty()).then_some(())
     });
     run(app, &["stop", "jobs", "workers:default"]);
     let own = Own::start(app, &consume);
-    each_once(app, 0..from + 300, "messenger:consume does the rest");
-    send(app, transport, from + 300..from + 500);
+    each_once(app, 0..from + 150, "messenger:consume does the rest");
+    send(app, transport, from + 150..from + 250);
     eventually("it goes on", || {
-        (!Ledger::read(app).pids("done", from + 300..from + 500).is_empty()).then_some(())
+        (!Ledger::read(app).pids("done", from + 150..from + 250).is_empty()).then_some(())
     });
     own.stop();
     run(app, &["start", "workers:default", "jobs"]);
-    each_once(app, 0..from + 500, "Régie takes over");
+    each_once(app, 0..from + 250, "Régie takes over");
 
     // What the application says to its workers reaches ours: a new generation takes their place.
     let before = eventually("the workers", || pid_of(&site, "workers:default"));
     run(app, &["console", "messenger:stop-workers"]);
     eventually("other workers", || pid_of(&site, "workers:default").filter(|pid| *pid != before));
-    send(app, transport, from + 500..from + 510);
-    each_once(app, 0..from + 510, "they work");
+    send(app, transport, from + 250..from + 260);
+    each_once(app, 0..from + 260, "they work");
 }
 
 #[test]

@@ -12,11 +12,12 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 
+use super::archive::Archive;
 use super::driver::{Driver, Listed, Shelf};
 use super::pauses::Pauses;
 use super::runner::Handle;
 use crate::payload;
-use crate::record::{End, Run};
+use crate::record::{Run, Wanted};
 
 /// A question is one short line.
 const QUESTION_MAX: u64 = 64 * 1024;
@@ -41,11 +42,9 @@ pub enum Question {
     },
     /// Runs from the history.
     Runs {
-        /// Only those that failed.
-        failed: bool,
-        /// Only those with this text in id, class, queue, tag or exception.
-        #[serde(default)]
-        text: Option<String>,
+        /// Which.
+        #[serde(flatten)]
+        wanted: Wanted,
         /// How many at most.
         limit: usize,
     },
@@ -99,6 +98,8 @@ pub struct Desk {
     pub foreign: Vec<(String, String)>,
     /// What the operator has paused.
     pub pauses: Pauses,
+    /// Where runs are written down; without it the runners are asked for what they remember.
+    pub archive: Option<Arc<Archive>>,
 }
 
 /// Binds the socket, for its owner alone.
@@ -147,7 +148,7 @@ impl Desk {
         match question {
             Question::Stats => self.stats().await,
             Question::List { queue, state, limit } => self.list(&queue, &state, limit.min(LIST_MAX)).await,
-            Question::Runs { failed, text, limit } => self.runs(failed, text, limit.min(LIST_MAX)).await,
+            Question::Runs { wanted, limit } => self.runs(wanted, limit.min(LIST_MAX)).await,
             Question::Clear { queue } => {
                 let (_, served) = self.find(&queue)?;
                 let count = served.driver.clear(&served.name).await.map_err(|fault| fault.to_string())?;
@@ -213,15 +214,17 @@ impl Desk {
         Ok(json!({ "queue": name, "state": state, "jobs": jobs.iter().map(listed).collect::<Vec<_>>() }))
     }
 
-    async fn runs(&self, failed: bool, text: Option<String>, limit: usize) -> Result<Value, String> {
+    async fn runs(&self, wanted: Wanted, limit: usize) -> Result<Value, String> {
+        if let Some(archive) = self.archive.clone() {
+            let search = move || (archive.find(&wanted, limit), archive.left_out());
+            let (found, left_out) =
+                tokio::task::spawn_blocking(search).await.map_err(|fault| fault.to_string())?;
+            return Ok(json!({ "runs": found, "left_out": left_out }));
+        }
         let mut found: Vec<Run> = Vec::new();
         for runner in &self.runners {
-            let text = text.clone();
-            let wanted = move |run: &Run| {
-                (!failed || matches!(run.end, End::Failed | End::Parked | End::Died))
-                    && text.as_deref().is_none_or(|text| run.matches(text))
-            };
-            found.extend(runner.find(wanted, limit).await);
+            let wanted = wanted.clone();
+            found.extend(runner.find(move |run| wanted.has(run), limit).await);
         }
         found.sort_by_key(|run| std::cmp::Reverse(run.ended_ms));
         found.truncate(limit);

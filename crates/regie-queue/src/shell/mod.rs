@@ -1,5 +1,6 @@
 //! The I/O: the Redis client, the drivers, the pool behind the executor, the runner and its control socket.
 
+pub mod archive;
 mod clock;
 pub mod control;
 pub mod driver;

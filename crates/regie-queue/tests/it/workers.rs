@@ -130,6 +130,7 @@ pub(crate) fn run_on<D: Driver + 'static>(
         workers_max: workers.count,
         timeout: Duration::from_secs(60),
         drain: Duration::from_secs(10),
+        archive: None,
         log: |line| eprintln!("{line}"),
     };
     runner::start(settings, workers.clone(), Vec::new())

@@ -6,7 +6,8 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use regie_config::values::Framework;
-use regie_core::Exit;
+use regie_core::{Exit, Span};
+use regie_queue::record::Wanted;
 use regie_queue::shell::control::Question;
 use serde_json::Value;
 
@@ -15,6 +16,7 @@ use crate::commands::run;
 use crate::output::{self, Paint, Table, Tone};
 use crate::roles::jobs::CONTROL;
 use crate::site::Place;
+use crate::time;
 
 /// An answer comes from a process that has others to serve.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -36,19 +38,28 @@ fn act(place: &Place, asked: &Queue) -> Result<Exit, Exit> {
             let question = Question::List { queue: queue.clone(), state: state.clone(), limit: *limit };
             show(&ask(place, &question)?, *json, list_lines);
         }
-        Queue::Runs { failed, grep, limit, json } => {
-            let question = Question::Runs { failed: *failed, text: grep.clone(), limit: *limit };
-            show(&ask(place, &question)?, *json, run_lines);
+        Queue::Runs { failed, grep, class, tag, queue, since, limit, json } => {
+            let wanted = Wanted {
+                failed: *failed,
+                text: grep.clone(),
+                class: class.clone(),
+                tag: tag.clone(),
+                queue: queue.clone(),
+                since_ms: since.as_deref().map(since_ms).transpose()?.unwrap_or_default(),
+            };
+            show(&ask(place, &Question::Runs { wanted, limit: *limit })?, *json, run_lines);
         }
         Queue::Failed { json: true } => {
-            let answer = ask(place, &Question::Runs { failed: true, text: None, limit: 1000 })?;
+            let wanted = Wanted { failed: true, ..Wanted::default() };
+            let answer = ask(place, &Question::Runs { wanted, limit: 1000 })?;
             show(&answer, true, run_lines);
         }
         Queue::Failed { json: false } => {
             return framework(place, &["queue:failed"], &["messenger:failed:show"]);
         }
         Queue::Show { id, json } => {
-            let answer = ask(place, &Question::Runs { failed: false, text: Some(id.clone()), limit: 20 })?;
+            let wanted = Wanted { text: Some(id.clone()), ..Wanted::default() };
+            let answer = ask(place, &Question::Runs { wanted, limit: 20 })?;
             if answer["runs"].as_array().is_none_or(Vec::is_empty) {
                 output::error(format_args!("no run of {id} is remembered; jobs that wait: regie queue list"));
                 return Err(Exit::Failed);
@@ -185,6 +196,17 @@ fn text(value: &Value) -> String {
     }
 }
 
+/// The millisecond that lies so long ago.
+fn since_ms(text: &str) -> Result<u64, Exit> {
+    match text.parse::<Span>() {
+        Ok(span) => Ok(time::now_ms().saturating_sub(u64::try_from(span.0.as_millis()).unwrap_or(u64::MAX))),
+        Err(fault) => {
+            output::error(format_args!("--since {text}: {fault}"));
+            Err(Exit::Usage)
+        }
+    }
+}
+
 /// Microseconds for people.
 fn span(value: &Value) -> String {
     match value.as_u64() {
@@ -275,7 +297,7 @@ fn list_lines(answer: &Value, paint: Paint) -> Vec<String> {
 }
 
 fn run_lines(answer: &Value, paint: Paint) -> Vec<String> {
-    let mut table = Table::new(&["ID", "QUEUE", "CLASS", "ATTEMPT", "END", "RAN", ""], &[3, 5]);
+    let mut table = Table::new(&["ENDED", "ID", "QUEUE", "CLASS", "ATTEMPT", "END", "RAN", ""], &[4, 6]);
     for run in items(answer, "runs") {
         let why = match (&run["exception"]["message"], &run["evidence"]) {
             (Value::String(message), _) => message.lines().next().unwrap_or_default().to_owned(),
@@ -288,6 +310,7 @@ fn run_lines(answer: &Value, paint: Paint) -> Vec<String> {
             _ => Tone::Bad,
         };
         table.row(vec![
+            (Tone::Quiet, time::local_day(run["ended_ms"].as_u64().unwrap_or_default())),
             (Tone::Strong, text(&run["id"])),
             (Tone::Plain, text(&run["queue"])),
             (Tone::Plain, text(&run["class"])),
@@ -297,7 +320,11 @@ fn run_lines(answer: &Value, paint: Paint) -> Vec<String> {
             (Tone::Quiet, why),
         ]);
     }
-    table.render(paint)
+    let mut lines = table.render(paint);
+    if let Some(count) = answer["left_out"].as_u64().filter(|count| *count > 0) {
+        lines.push(format!("{count} runs came faster than the disk takes them and are not in this record"));
+    }
+    lines
 }
 
 fn detail_lines(answer: &Value, paint: Paint) -> Vec<String> {

@@ -22,6 +22,7 @@ use regie_queue::application::{Application, Horizon, How};
 use regie_queue::mark::Mark;
 use regie_queue::message::Options;
 use regie_queue::plan::Order;
+use regie_queue::shell::archive::Archive;
 use regie_queue::shell::control::{self, Desk, Served};
 use regie_queue::shell::driver::Driver;
 use regie_queue::shell::executor::{Inherited, PoolExecutor};
@@ -56,6 +57,9 @@ pub(crate) const CONTROL: &str = "jobs.sock";
 
 /// Where it is kept which queues are paused.
 const PAUSES: &str = "paused.json";
+
+/// Where it is kept what became of each job.
+const RUNS: &str = "runs";
 
 /// The role.
 pub(super) fn run(site: &Site) -> io::Result<()> {
@@ -107,7 +111,13 @@ async fn work(
     if let Some(fault) = fault {
         output::warning(format_args!("jobs: which queues were paused cannot be read, none is: {fault}"));
     }
-    let desk = Desk { pauses, ..Desk::default() };
+    let archive = Archive::open(&site.state_dir().join("jobs").join(RUNS)).map(Arc::new);
+    if let Err(fault) = &archive {
+        output::warning(format_args!(
+            "jobs: runs are kept in memory only, {RUNS} cannot be written: {fault}"
+        ));
+    }
+    let desk = Desk { pauses, archive: archive.ok(), ..Desk::default() };
     let mut started = Started { desk, left: Vec::new(), groups: Vec::new(), own: Vec::new() };
     let mut drivers = BTreeMap::new();
     for (name, group) in &groups {
@@ -235,6 +245,7 @@ fn start(
         workers_max: group.max as usize,
         timeout: group.timeout.0,
         drain: programs::drain_limit(group.timeout.0),
+        archive: started.desk.archive.clone(),
         log: |line| output::note(format_args!("jobs: {line}")),
     };
     let (handle, left) = runner::start(settings, Arc::new(executor), inherited);

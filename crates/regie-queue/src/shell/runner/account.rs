@@ -31,7 +31,7 @@ impl Group {
         let micros = |span: Duration| u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
         let keep = matches!(end, End::Failed | End::Died);
         let class = told.class.or_else(|| lease.job.class.clone());
-        self.history.put(Run {
+        let run = Run {
             id: lease.job.id.clone(),
             queue: self.name(lease.queue),
             class: class.unwrap_or_default(),
@@ -45,7 +45,11 @@ impl Group {
             output: told.output,
             evidence,
             payload: keep.then(|| String::from_utf8_lossy(&lease.job.payload).into_owned()),
-        });
+        };
+        match &self.settings.archive {
+            Some(archive) => archive.put(run),
+            None => self.history.put(run),
+        }
     }
 
     pub(super) fn command(&mut self, at: Instant, command: Command) {

@@ -10,6 +10,7 @@ use super::Event;
 use crate::message::Options;
 use crate::plan::Order;
 use crate::record::{Quantiles, Run, Totals};
+use crate::shell::archive::Archive;
 use crate::shell::driver::Driver;
 
 /// A queue of a group.
@@ -47,6 +48,8 @@ pub struct Settings {
     pub timeout: Duration,
     /// How long workers may go on after a stop.
     pub drain: Duration,
+    /// Where runs are written down; without it the last ones are kept in memory.
+    pub archive: Option<Arc<Archive>>,
     /// Where a line about trouble goes.
     pub log: fn(&str),
 }
@@ -143,7 +146,7 @@ impl Handle {
         let _ = self.events.send(Event::Command(Command::Hold(queues)));
     }
 
-    /// Runs from the history, the latest first.
+    /// Runs from memory, the latest first; none where they are written down.
     pub async fn find(&self, wanted: impl Fn(&Run) -> bool + Send + 'static, most: usize) -> Vec<Run> {
         self.ask(|reply| Command::Find(Box::new(wanted), most, reply)).await.unwrap_or_default()
     }
