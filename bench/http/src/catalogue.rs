@@ -118,7 +118,7 @@ pub(crate) const SCENARIOS: [Scenario; 15] = [
     Scenario {
         name: "hello",
         about: "hello world in classic mode, 4 workers, 32 connections",
-        kind: Kind::Load(Load { requests_goal: Some(Goal::RatioAtLeast(2.0)), ..HELLO }),
+        kind: Kind::Load(Load { requests_goal: Some(Goal::RatioAtLeast(3.5)), ..HELLO }),
     },
     Scenario {
         name: "hello-c1",
@@ -128,7 +128,7 @@ pub(crate) const SCENARIOS: [Scenario; 15] = [
     Scenario {
         name: "mixed",
         about: "hello world on 32 connections while two requests of 500 ms are always in flight",
-        kind: Kind::Load(Load { slow: 2, p99_goal: Some(Goal::RatioAtMost(1.25)), ..HELLO }),
+        kind: Kind::Load(Load { slow: 2, p99_goal: Some(Goal::RatioAtMost(1.0)), ..HELLO }),
     },
     Scenario {
         name: "laravel-classic",
@@ -140,7 +140,7 @@ pub(crate) const SCENARIOS: [Scenario; 15] = [
         about: "the same route, worker mode on our side",
         kind: Kind::Load(Load {
             mode: Mode::Worker,
-            requests_goal: Some(Goal::RatioAtLeast(6.5)),
+            requests_goal: Some(Goal::RatioAtLeast(7.5)),
             ..LARAVEL
         }),
     },

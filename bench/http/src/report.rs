@@ -14,6 +14,8 @@ pub(crate) enum Unit {
     Milliseconds,
     Microseconds,
     Megabytes,
+    /// Of one processor.
+    Percent,
 }
 
 /// One measured thing, on both sides where both have it.
@@ -122,6 +124,7 @@ fn number(value: f64, unit: Unit) -> String {
         Unit::Milliseconds => format!("{value:.0} ms"),
         Unit::Microseconds => format!("{} µs", thousands(value)),
         Unit::Megabytes => format!("{value:.1} MB"),
+        Unit::Percent => format!("{value:.1} %"),
     }
 }
 

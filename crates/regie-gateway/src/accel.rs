@@ -43,7 +43,7 @@ pub fn accel(value: &str, mapped: &[(String, PathBuf)]) -> Wanted {
         .max_by_key(|(len, ..)| *len);
     match fitting {
         Some((_, folder, rest)) => Wanted::Below(folder.clone(), rest.to_owned()),
-        None => Wanted::InRoot(target.path),
+        None => Wanted::InRoot(target.path.into_owned()),
     }
 }
 

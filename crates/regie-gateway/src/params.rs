@@ -5,6 +5,7 @@
 //! `X-Accel-Mapping`, which are the gateway's own words to the application; hop-by-hop headers. Of several headers with
 //! one name the values are joined: cookies by `; `, others by `, `.
 
+use std::fmt::{self, Write as _};
 use std::net::{IpAddr, SocketAddr};
 
 use http::{HeaderMap, HeaderName, Method, Version, header};
@@ -20,7 +21,7 @@ pub struct Request<'a> {
     /// The method.
     pub method: &'a Method,
     /// What it asks for.
-    pub target: &'a Target,
+    pub target: &'a Target<'a>,
     /// The version.
     pub version: Version,
     /// All headers.
@@ -62,7 +63,7 @@ pub fn fill(head: &mut Head, request: &Request<'_>, script: &Script<'_>) {
     head.push("GATEWAY_INTERFACE", "CGI/1.1");
     head.push("SERVER_SOFTWARE", script.server_software);
     head.push("REQUEST_METHOD", request.method.as_str());
-    head.push("REQUEST_URI", &request.target.raw);
+    head.push("REQUEST_URI", request.target.raw);
     head.push("QUERY_STRING", request.target.query());
     head.push("SCRIPT_NAME", script.name);
     head.push("SCRIPT_FILENAME", script.file);
@@ -82,8 +83,8 @@ pub fn fill(head: &mut Head, request: &Request<'_>, script: &Script<'_>) {
     }
     push_host(head, request);
     let mut digits = itoa::Buffer::new();
-    head.push("SERVER_ADDR", address(request.local.ip()).as_str());
-    head.push("REMOTE_ADDR", address(client.address).as_str());
+    head.push("SERVER_ADDR", Address::of(request.local.ip()));
+    head.push("REMOTE_ADDR", Address::of(client.address));
     head.push("REMOTE_PORT", digits.format(request.peer.port()));
     // php-cgi refuses to run without it, and applications use it to tell that a rewrite took place.
     head.push("REDIRECT_STATUS", "200");
@@ -105,8 +106,34 @@ const fn protocol(version: Version) -> &'static str {
     }
 }
 
-fn address(ip: IpAddr) -> String {
-    ip.to_canonical().to_string()
+/// An address as text, on the stack.
+struct Address {
+    /// The longest is an IPv4 address written as IPv6 (RFC 4291, section 2.2), which canonical ones are not.
+    bytes: [u8; 46],
+    len: usize,
+}
+
+impl Address {
+    fn of(ip: IpAddr) -> Self {
+        let mut text = Self { bytes: [0; 46], len: 0 };
+        let _ = write!(text, "{}", ip.to_canonical());
+        text
+    }
+}
+
+impl fmt::Write for Address {
+    fn write_str(&mut self, part: &str) -> fmt::Result {
+        let end = self.len + part.len();
+        self.bytes.get_mut(self.len..end).ok_or(fmt::Error)?.copy_from_slice(part.as_bytes());
+        self.len = end;
+        Ok(())
+    }
+}
+
+impl AsRef<[u8]> for Address {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
 }
 
 fn push_host(head: &mut Head, request: &Request<'_>) {
@@ -117,8 +144,11 @@ fn push_host(head: &mut Head, request: &Request<'_>) {
     // Behind a proxy our own port says nothing of the one that the client asked for.
     let port = told.unwrap_or(if request.client.https { default } else { request.local.port() });
     // HTTP/1.0 clients need not say whom they ask.
-    let name = if name.is_empty() { address(request.local.ip()) } else { name.to_owned() };
-    head.push("SERVER_NAME", name);
+    if name.is_empty() {
+        head.push("SERVER_NAME", Address::of(request.local.ip()));
+    } else {
+        head.push("SERVER_NAME", name);
+    }
     let mut digits = itoa::Buffer::new();
     head.push("SERVER_PORT", digits.format(port));
 }

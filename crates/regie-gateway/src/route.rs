@@ -14,6 +14,8 @@
 //! pool runs one script only, which answers for the front controller; other PHP files run in the side pool, and where
 //! there is none they do not exist. The worker script itself is never run by its name.
 
+use std::borrow::Cow;
+
 use crate::guard;
 use crate::target::Target;
 
@@ -64,15 +66,15 @@ impl Site {
 
 /// Who answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Route {
+pub enum Route<'a> {
     /// The file at this path below the root, as it is.
-    File(String),
+    File(Cow<'a, str>),
     /// PHP: the script below the root, and what followed it in the path.
     Script {
         /// `SCRIPT_NAME`.
-        script: String,
+        script: Cow<'a, str>,
         /// `PATH_INFO`; empty when there is none.
-        path_info: String,
+        path_info: &'a str,
     },
     /// The same address with a slash at its end.
     AddSlash,
@@ -81,8 +83,8 @@ pub enum Route {
 }
 
 /// Decides who answers `target`. `probe` says what lies at a path.
-pub fn route(target: &Target, site: &Site, mut probe: impl FnMut(&str) -> Found) -> Route {
-    let path = target.path.as_str();
+pub fn route<'a>(target: &'a Target<'_>, site: &'a Site, mut probe: impl FnMut(&str) -> Found) -> Route<'a> {
+    let path = &*target.path;
     if target.has_escaped_separator {
         return fall_back(site);
     }
@@ -93,19 +95,19 @@ pub fn route(target: &Target, site: &Site, mut probe: impl FnMut(&str) -> Found)
         return fall_back(site);
     }
     if !path.ends_with('/') && probe(path) == Found::File {
-        return Route::File(path.to_owned());
+        return Route::File(path.into());
     }
     index_of(path, site, &mut probe).unwrap_or_else(|| fall_back(site))
 }
 
-fn fall_back(site: &Site) -> Route {
+fn fall_back(site: &Site) -> Route<'_> {
     site.front_controller
-        .clone()
-        .map_or(Route::Nothing, |script| Route::Script { script, path_info: String::new() })
+        .as_deref()
+        .map_or(Route::Nothing, |script| Route::Script { script: script.into(), path_info: "" })
 }
 
 /// A script that `path` names itself.
-fn script_in(path: &str, site: &Site, probe: &mut impl FnMut(&str) -> Found) -> Option<Route> {
+fn script_in<'a>(path: &'a str, site: &Site, probe: &mut impl FnMut(&str) -> Found) -> Option<Route<'a>> {
     for (at, ending) in path.match_indices(".php") {
         let end = at + ending.len();
         let (script, path_info) = path.split_at(end);
@@ -117,13 +119,13 @@ fn script_in(path: &str, site: &Site, probe: &mut impl FnMut(&str) -> Found) -> 
             continue;
         }
         if is_front && site.single_script || probe(script) == Found::File {
-            return Some(Route::Script { script: script.to_owned(), path_info: path_info.to_owned() });
+            return Some(Route::Script { script: script.into(), path_info });
         }
     }
     None
 }
 
-fn index_of(path: &str, site: &Site, probe: &mut impl FnMut(&str) -> Found) -> Option<Route> {
+fn index_of<'a>(path: &str, site: &Site, probe: &mut impl FnMut(&str) -> Found) -> Option<Route<'a>> {
     let with_slash = path.ends_with('/');
     let folder = path.trim_end_matches('/');
     if !with_slash && probe(path) != Found::Folder {
@@ -143,8 +145,8 @@ fn index_of(path: &str, site: &Site, probe: &mut impl FnMut(&str) -> Found) -> O
         }
         return Some(match (with_slash, is_script) {
             (false, _) => Route::AddSlash,
-            (true, true) => Route::Script { script: candidate, path_info: String::new() },
-            (true, false) => Route::File(candidate),
+            (true, true) => Route::Script { script: candidate.into(), path_info: "" },
+            (true, false) => Route::File(candidate.into()),
         });
     }
     None

@@ -8,16 +8,18 @@
 //!   target then never reaches the file system, while the application still gets its `REQUEST_URI` as it was sent;
 //! - the query is passed on untouched.
 
+use std::borrow::Cow;
+
 use memchr::memchr;
 
 /// A decoded target.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Target {
+pub struct Target<'a> {
     /// As it came, in origin form: the application's `REQUEST_URI`.
-    pub raw: String,
+    pub raw: &'a str,
     /// The decoded and normalised path: starts with a slash, has no `.`, `..` or empty segment; ends with a slash if
     /// the raw one did.
-    pub path: String,
+    pub path: Cow<'a, str>,
     /// Where the query begins in `raw`, after the question mark.
     query_at: Option<usize>,
     /// Whether a name contains an escaped slash or backslash.
@@ -44,15 +46,14 @@ pub enum BadTarget {
     Encoding,
 }
 
-impl Target {
+impl<'a> Target<'a> {
     /// Reads a target in origin form (`/a/b?c`) or asterisk form (`*`, for `OPTIONS`).
     ///
     /// # Errors
     /// See [`BadTarget`]; each is answered with 400.
-    pub fn parse(raw: &str) -> Result<Self, BadTarget> {
+    pub fn parse(raw: &'a str) -> Result<Self, BadTarget> {
         if raw == "*" {
-            let path = "/".to_owned();
-            return Ok(Self { raw: raw.to_owned(), path, query_at: None, has_escaped_separator: false });
+            return Ok(Self { raw, path: "/".into(), query_at: None, has_escaped_separator: false });
         }
         let without_fragment = memchr(b'#', raw.as_bytes()).map_or(raw, |at| &raw[..at]);
         let question = memchr(b'?', without_fragment.as_bytes());
@@ -61,20 +62,20 @@ impl Target {
             return Err(BadTarget::Form);
         }
         let (path, has_escaped_separator) = normalise(raw_path)?;
-        Ok(Self { raw: raw.to_owned(), path, query_at: question.map(|at| at + 1), has_escaped_separator })
+        Ok(Self { raw, path, query_at: question.map(|at| at + 1), has_escaped_separator })
     }
 
     /// The query without its question mark; empty when there is none.
     #[must_use]
-    pub fn query(&self) -> &str {
+    pub fn query(&self) -> &'a str {
         self.query_at.map_or("", |at| &self.raw[at..])
     }
 }
 
-fn normalise(raw_path: &str) -> Result<(String, bool), BadTarget> {
+fn normalise(raw_path: &str) -> Result<(Cow<'_, str>, bool), BadTarget> {
     let plain = !raw_path.bytes().any(|byte| matches!(byte, b'%' | 0));
     if plain && !raw_path.contains("//") && !raw_path.contains("/.") {
-        return Ok((raw_path.to_owned(), false));
+        return Ok((raw_path.into(), false));
     }
     let mut path: Vec<u8> = Vec::with_capacity(raw_path.len());
     let mut starts = Vec::new();
@@ -103,7 +104,7 @@ fn normalise(raw_path: &str) -> Result<(String, bool), BadTarget> {
     if ends_in_directory {
         path.push(b'/');
     }
-    String::from_utf8(path).map(|path| (path, escaped_separator)).map_err(|_| BadTarget::Encoding)
+    String::from_utf8(path).map(|path| (path.into(), escaped_separator)).map_err(|_| BadTarget::Encoding)
 }
 
 fn decode(segment: &str) -> Result<Vec<u8>, BadTarget> {
@@ -140,7 +141,7 @@ mod tests {
 
     fn check(raw: &str, expected: Result<&str, BadTarget>) {
         let found = Target::parse(raw);
-        assert_eq!(found.as_ref().map(|t| t.path.as_str()).map_err(|e| *e), expected, "{raw:?}");
+        assert_eq!(found.as_ref().map(|t| &*t.path).map_err(|e| *e), expected, "{raw:?}");
     }
 
     #[test]
@@ -184,7 +185,7 @@ mod tests {
     #[test]
     fn escaped_separators_stay_in_their_name() {
         let target = Target::parse("/files/a%2Fb?x=1#y").unwrap();
-        assert_eq!((target.path.as_str(), target.has_escaped_separator), ("/files/a/b", true));
+        assert_eq!((&*target.path, target.has_escaped_separator), ("/files/a/b", true));
         assert!(Target::parse("/a%5Cb").unwrap().has_escaped_separator);
         assert!(!Target::parse("/a/b%20c").unwrap().has_escaped_separator);
     }

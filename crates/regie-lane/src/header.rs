@@ -9,7 +9,7 @@ use crate::wake::{Desk, Sleepers, WORKERS_MAX};
 const MAGIC: u64 = u64::from_be_bytes(*b"Regie/ln");
 
 /// Changes with every change of what lies where or of who does what with it.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// See the module.
 #[repr(C)]

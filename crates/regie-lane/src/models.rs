@@ -217,6 +217,7 @@ fn no_worker_sleeps_through_a_request() {
         let sleeper = {
             let (queue, sleepers, asleep) = (queue.clone(), sleepers.clone(), asleep.clone());
             thread::spawn(move || {
+                sleepers.open(0);
                 sleepers.lie_down(0);
                 if queue.ring().is_empty() {
                     asleep.store(1, Ordering::Relaxed);

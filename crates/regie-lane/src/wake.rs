@@ -22,8 +22,9 @@
 
 use crate::atomics::{AtomicU32, AtomicU64, Line, Ordering, fence};
 
-/// Workers that a lane has seats for.
-pub const WORKERS_MAX: usize = 512;
+/// Workers that a lane has seats for: those of two generations of the largest pool (1024), which are there side by side
+/// in a reload.
+pub const WORKERS_MAX: usize = 2048;
 /// Slots that a gateway may have.
 pub const SLOTS_MAX: usize = 1024;
 
@@ -32,10 +33,22 @@ pub const SLOTS_MAX: usize = 1024;
 #[repr(C, align(64))]
 #[derive(Debug, Default)]
 pub struct Sleepers {
+    /// One more than the highest seat that was ever taken; beyond it nobody looks.
+    seats: AtomicU32,
     words: [AtomicU64; WORKERS_MAX / 64],
 }
 
 impl Sleepers {
+    /// Somebody sits on `seat`. Before the first [`Self::lie_down`] there, whose fence makes it seen with the bit.
+    pub fn open(&self, seat: u16) {
+        self.seats.fetch_max(u32::from(seat) + 1, Ordering::Relaxed);
+    }
+
+    /// Words of seats that were ever taken.
+    pub(crate) fn used(&self) -> usize {
+        (self.seats.load(Ordering::Relaxed) as usize).div_ceil(64).min(self.words.len())
+    }
+
     /// The worker on `seat` will sleep; it looks for work once more after this.
     pub fn lie_down(&self, seat: u16) {
         self.word(seat).fetch_or(1 << (seat % 64), Ordering::Relaxed);
@@ -50,7 +63,7 @@ impl Sleepers {
     /// After leaving work: how many sleep.
     pub fn after_work(&self) -> u32 {
         fence(Ordering::SeqCst);
-        self.words.iter().map(|word| word.load(Ordering::Relaxed).count_ones()).sum()
+        self.words[..self.used()].iter().map(|word| word.load(Ordering::Relaxed).count_ones()).sum()
     }
 
     fn word(&self, seat: u16) -> &AtomicU64 {

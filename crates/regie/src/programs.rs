@@ -1,6 +1,7 @@
 //! The table of programs that follows from a configuration. Pure: what runs and with which words, and which sockets
 //! must be open for it. [`crate::commands::up`] opens them and starts the supervisor.
 
+use std::collections::BTreeMap;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
@@ -17,6 +18,7 @@ use regie_supervisor::{Output, Program, Readiness, Reload, Restart, RunAs, Scale
 use crate::own_workers;
 use crate::roles::schedule;
 use crate::shipped;
+use crate::side_pool;
 use crate::site::Site;
 use crate::store;
 use crate::workers;
@@ -71,10 +73,30 @@ fn own_pools(site: &Site) -> impl Iterator<Item = (&String, &Pool)> {
     site.loaded.config.pools.iter().filter(move |(name, pool)| pool.url.is_none() && !lenders.contains(name))
 }
 
-/// All lanes: shared memory that outlives both of its sides.
-pub(crate) fn lanes(site: &Site) -> Vec<String> {
-    let groups = workers::groups(site).into_keys().map(|group| workers_lane(&group));
-    web_lanes(site).into_iter().chain(groups).collect()
+/// A lane that must be made before the programs start and outlives both of its sides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LaneRow {
+    /// Workers on the other side, where the configuration says how many at most.
+    pub(crate) workers: Option<u32>,
+    /// Requests that may wait for them.
+    pub(crate) waiting: u32,
+}
+
+/// All lanes by their names.
+pub(crate) fn lanes(site: &Site) -> BTreeMap<String, LaneRow> {
+    let waiting = site.loaded.config.gateway.queue_length;
+    let web = gateway_pools(site).filter(|(_, pool)| has_lane(pool)).map(|(name, pool)| {
+        let workers = match pool.workers {
+            Count::Auto => None,
+            Count::Exactly(most) | Count::Between(_, most) => Some(most),
+        };
+        (lane_name(name), LaneRow { workers, waiting })
+    });
+    // The runner has a job in the lane for each worker, and none that waits but at the change of a worker.
+    let groups = workers::groups(site)
+        .into_iter()
+        .map(|(name, group)| (workers_lane(&name), LaneRow { workers: Some(group.max), waiting: group.max }));
+    web.chain(groups).collect()
 }
 
 /// The lane between the runner and a group's workers.
@@ -82,15 +104,19 @@ pub(crate) fn workers_lane(group: &str) -> String {
     format!("{}.lane", workers::pool_name(group))
 }
 
-/// The lanes between the gateway and pools of ours.
-fn web_lanes(site: &Site) -> Vec<String> {
-    let pools = site.loaded.config.pools.iter();
-    pools.filter(|(name, pool)| has_lane(name, pool)).map(|(name, _)| lane_name(name)).collect()
+/// The pools that the gateway asks. Any other `[php.NAME]` is asked by foreign clients, over FastCGI.
+fn gateway_pools(site: &Site) -> impl Iterator<Item = (&String, &Pool)> {
+    site.loaded.config.pools.iter().filter(|(name, _)| [WEB, side_pool::NAME].contains(&name.as_str()))
 }
 
-/// Only the pool that serves the gateway has one: the others are asked over FastCGI.
-pub(crate) fn has_lane(name: &str, pool: &Pool) -> bool {
-    name == WEB && pool.lane && pool.url.is_none()
+/// The lanes between the gateway and pools of ours.
+fn web_lanes(site: &Site) -> Vec<String> {
+    gateway_pools(site).filter(|(_, pool)| has_lane(pool)).map(|(name, _)| lane_name(name)).collect()
+}
+
+/// Whether a pool that the gateway asks has a lane.
+pub(crate) fn has_lane(pool: &Pool) -> bool {
+    pool.lane && pool.url.is_none()
 }
 
 /// The application's store.
@@ -207,7 +233,7 @@ fn php(site: &Site, binaries: &Binaries, run_as: Option<&RunAs>, name: &str, poo
         group: "php",
         socket: pool_socket_name(name),
         status: status_socket_name(name),
-        lane: has_lane(name, pool).then(|| lane_name(name)),
+        lane: web_lanes(site).into_iter().find(|lane| *lane == lane_name(name)),
     };
     pool_program(site, binaries, run_as, &named, pool)
 }

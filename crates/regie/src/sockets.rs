@@ -11,11 +11,12 @@ use std::path::Path;
 use nix::unistd::{Uid, User, chown};
 use regie_config::shell::ports::holder_of;
 use regie_config::values::Listen;
+use regie_lane::wake::SLOTS_MAX;
 use regie_lane::{Lane, Shape};
 use regie_supervisor::RunAs;
 use socket2::{Domain, Protocol, Socket as RawSocket, Type};
 
-use crate::programs::Socket;
+use crate::programs::{LaneRow, Socket};
 
 /// Connections that wait to be accepted. The kernel caps it at `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
@@ -76,14 +77,29 @@ pub(crate) fn open(socket: &Socket, rules: Rules<'_>) -> Result<(OwnedFd, Listen
     }
 }
 
+/// Slots of a lane at least: a group can be scaled, and another `queue_length` be reloaded, while the lane stays.
+const SLOTS_MIN: u32 = 64;
+
 /// Makes a lane; returns its parts with their names.
-pub(crate) fn open_lane(name: &str) -> io::Result<Vec<(String, OwnedFd)>> {
-    let lane = Lane::create(Shape::default())?;
+pub(crate) fn open_lane(name: &str, row: LaneRow) -> io::Result<Vec<(String, OwnedFd)>> {
+    let lane = Lane::create(shape(row))?;
     Lane::names(name)
         .into_iter()
         .zip(lane.descriptors())
         .map(|(name, fd)| Ok((name, fd.try_clone_to_owned()?)))
         .collect()
+}
+
+/// A slot for each request that is in work or waits. What comes beyond waits in the gateway for a slot.
+fn shape(row: LaneRow) -> Shape {
+    // `auto` as `regie-php` understands it.
+    let workers = row.workers.unwrap_or_else(|| {
+        let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        u32::try_from((2 * processors).max(4)).unwrap_or(u32::MAX)
+    });
+    let slots =
+        workers.saturating_add(row.waiting).clamp(SLOTS_MIN, u32::try_from(SLOTS_MAX).unwrap_or(u32::MAX));
+    Shape { slots, ..Shape::default() }
 }
 
 fn open_next_free(wanted: SocketAddr) -> Result<(OwnedFd, Listen), Fault> {
@@ -161,6 +177,18 @@ mod tests {
 
     fn tcp(address: SocketAddr) -> Socket {
         Socket { name: "http".into(), listen: Listen::Tcp(address) }
+    }
+
+    #[test]
+    fn a_lane_has_a_slot_for_each_request_within_limits() {
+        let slots = |workers, waiting| shape(LaneRow { workers: Some(workers), waiting }).slots;
+        for ((workers, waiting), expected) in
+            [((4, 200), 204), ((1, 0), 64), ((512, 1024), 1024), ((4, u32::MAX), 1024)]
+        {
+            assert_eq!(slots(workers, waiting), expected, "{workers} workers, {waiting} waiting");
+        }
+        let auto = shape(LaneRow { workers: None, waiting: 100 });
+        assert!(auto.slots >= 104 && auto.check().is_ok(), "{auto:?}");
     }
 
     #[test]

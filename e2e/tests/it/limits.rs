@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use regie_e2e::wait::timed;
+use regie_e2e::wait::{timed, within};
 use regie_e2e::{App, Connection, Site, eventually};
 
 fn pages() -> App {
@@ -27,6 +27,47 @@ fn resident(pid: &serde_json::Value) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("the process lives");
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("a line of the kernel");
     line.split_whitespace().nth(1).and_then(|kb| kb.parse::<u64>().ok()).expect("a number of KB") * 1024
+}
+
+/// A process and all below it.
+fn family(pid: i32) -> Vec<i32> {
+    let below = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    let children = below.split_whitespace().filter_map(|child| child.parse().ok()).flat_map(family);
+    std::iter::once(pid).chain(children).collect()
+}
+
+/// Processor time of a process, in the kernel's ticks of 10 ms.
+fn ticks(pid: i32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // What follows the name in parentheses, which may hold anything.
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    [11, 12].iter().filter_map(|at| fields.get(*at)?.parse::<u64>().ok()).sum()
+}
+
+#[test]
+fn nobody_waits_busily_when_there_is_nothing_to_do() {
+    const WINDOW: Duration = Duration::from_secs(2);
+    let app = pages();
+    let site = Site::up(app.path(), "[php.web]\nworkers = 4\n");
+    // Everybody was awake once, and a connection stays open.
+    let mut kept = Connection::open(site.address()).unwrap();
+    for _ in 0..20 {
+        assert!(kept.ask("GET", "/", &[], b"").unwrap().text().starts_with("fine "));
+    }
+    let all = family(site.pid().as_raw());
+    assert!(all.len() >= 7, "supervisor, gateway, master and four workers: {all:?}");
+    // Who spins never has such a window; on a busy machine start-up's last work may fall into the first ones.
+    within(
+        Duration::from_secs(60),
+        "two seconds in which all together use at most 1 % of a processor",
+        || {
+            let before: u64 = all.iter().copied().map(ticks).sum();
+            std::thread::sleep(WINDOW);
+            let after: u64 = all.iter().copied().map(ticks).sum();
+            (before..=before + 2).contains(&after).then_some(())
+        },
+    );
+    assert!(kept.ask("GET", "/", &[], b"").unwrap().text().starts_with("fine "), "and all are there again");
 }
 
 #[test]

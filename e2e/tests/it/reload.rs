@@ -130,12 +130,21 @@ fn other_php_files_run_beside_a_worker_script() {
     assert_eq!(site.get("/").text(), "worker");
     let status = site.regie(&["status"]);
     assert!(String::from_utf8_lossy(&status.stdout).contains("php:web-classic"), "{status:?}");
+    assert_eq!(lanes_of(&site, "gateway"), 2, "both pools are asked through shared memory");
+    assert_eq!((lanes_of(&site, "php:web"), lanes_of(&site, "php:web-classic")), (1, 1));
     let opcache = site.regie(&["php", "opcache", "--json"]);
     let told = String::from_utf8_lossy(&opcache.stdout);
     assert!(told.contains("\"web\":{") && told.contains("\"web-classic\":{"), "{opcache:?}");
     let reset = site.regie(&["php", "opcache", "reset", "-p", "web"]);
     assert!(reset.status.success(), "{reset:?}");
     assert_eq!(site.get("/").text(), "worker");
+}
+
+/// Lanes that a program has in its memory.
+fn lanes_of(site: &Site, program: &str) -> usize {
+    let pid = site.status(program).unwrap()["pid"].as_i64().expect("it runs");
+    let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).expect("the tests may look at it");
+    maps.lines().filter(|line| line.contains("memfd:regie-lane")).count()
 }
 
 #[test]

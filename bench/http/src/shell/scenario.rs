@@ -8,6 +8,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use super::clock::{ms_since, now};
 use super::family::{Process, peak_mb, processor_ms, pss_mb, reset_peak, rss_mb};
@@ -396,14 +397,31 @@ fn send_file(address: SocketAddr, path: &Path, size: u64) -> Result<(), String> 
     }
 }
 
+/// How long a side is left alone before and while its rest is measured.
+const SETTLE: Duration = Duration::from_secs(1);
+const REST: Duration = Duration::from_secs(3);
+
+/// What counts as 0 %: looking once a second whether the others live.
+const REST_PERCENT: f64 = 0.5;
+
 /// Starts each side several times and lets it rest.
 fn idle(settings: &Settings, tell: Tell<'_>) -> Result<Vec<Row>, String> {
     let mut first: [Vec<f64>; 2] = [Vec::new(), Vec::new()];
     let mut whole: [Vec<f64>; 2] = [Vec::new(), Vec::new()];
     let mut rss = Vec::new();
     let mut pss = Vec::new();
+    let mut busy: [Vec<f64>; 2] = [Vec::new(), Vec::new()];
     for pair in 1..=settings.pairs {
         let both = Both::plain(4, "/hello.php", settings)?;
+        // What starting has left to do is done.
+        thread::sleep(SETTLE);
+        let spent = |server: &Server| processor_ms(&server.processes());
+        let (before, start) = (both.sides().map(|(_, server)| spent(server)), now());
+        thread::sleep(REST);
+        let rested_ms = ms_since(start);
+        for (at, (_, server)) in both.sides().into_iter().enumerate() {
+            busy[at].push((spent(server) - before[at]) / rested_ms * 100.0);
+        }
         for (at, (name, server)) in both.sides().into_iter().enumerate() {
             tell(&format!("  pair {pair} {name}: first answer after {:.0} ms", server.first_answer_ms));
             first[at].push(server.first_answer_ms);
@@ -423,6 +441,13 @@ fn idle(settings: &Settings, tell: Tell<'_>) -> Result<Vec<Row>, String> {
         ),
         Row::new("supervisor and gateway (RSS)", Unit::Megabytes, &[], &rss, Some(Goal::OursAtMost(30.0))),
         Row::new("supervisor and gateway (PSS)", Unit::Megabytes, &[], &pss, None),
+        Row::new(
+            "processor at rest, all processes",
+            Unit::Percent,
+            &busy[0],
+            &busy[1],
+            Some(Goal::OursAtMost(REST_PERCENT)),
+        ),
         Row::new("all processes (PSS)", Unit::Megabytes, &whole[0], &whole[1], None),
     ]
     .into_iter()

@@ -32,12 +32,12 @@ pub(crate) enum BodyError {
     Gone,
 }
 
-/// The body of a request.
+/// The body of a request. Boxed, since it is handed on through many hands, and most requests have none.
 #[derive(Debug)]
 pub(crate) enum InBody {
     Empty,
-    H1(H1Body),
-    H2(H2Body),
+    H1(Box<H1Body>),
+    H2(Box<H2Body>),
 }
 
 impl Body for InBody {
@@ -50,7 +50,7 @@ impl Body for InBody {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match self.get_mut() {
             Self::Empty => Poll::Ready(None),
-            Self::H1(body) => Pin::new(body).poll_frame(cx),
+            Self::H1(body) => Pin::new(&mut **body).poll_frame(cx),
             Self::H2(body) => body.poll_frame(cx),
         }
     }

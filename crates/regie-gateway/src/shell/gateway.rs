@@ -106,15 +106,15 @@ pub(crate) struct Ends {
 pub(crate) struct Visit<'a> {
     pub(crate) asked: &'a Asked,
     pub(crate) ends: Ends,
-    pub(crate) target: Target,
+    pub(crate) target: Target<'a>,
     pub(crate) client: Client,
     pub(crate) id: String,
     pub(crate) informational: Option<InformationalSink>,
 }
 
 /// What becomes of a request.
-enum Decision {
-    Route(Root, Route),
+enum Decision<'a> {
+    Route(Root, Route<'a>),
     Health,
     Refuse(StatusCode, String),
 }
@@ -193,7 +193,6 @@ impl Gateway {
         let client =
             proxies::client(ends.peer.ip(), ends.tls, &asked.headers, &self.settings.trusted_proxies);
         let mut record = Record::new(self, asked, client.address, &id);
-        let id_value = HeaderValue::from_str(&id);
         let (target, bad) = match Target::parse(&asked.target) {
             Ok(target) => (target, None),
             Err(bad) => (Target::default(), Some(bad)),
@@ -203,8 +202,8 @@ impl Gateway {
             Some(bad) => (self.error(StatusCode::BAD_REQUEST, &visit, &bad.to_string()), Duration::ZERO),
             None => self.answer_visit(&visit, body).await,
         };
-        if let Ok(value) = id_value {
-            reply.headers.insert("x-request-id", value);
+        if let Ok(value) = HeaderValue::from_maybe_shared(Bytes::from(visit.id)) {
+            reply.headers.insert(REQUEST_ID, value);
         }
         let status = reply.status.as_u16();
         self.counters.classes[usize::from(status / 100).min(5)].fetch_add(1, Ordering::Relaxed);
@@ -219,7 +218,7 @@ impl Gateway {
     async fn answer_visit(&self, visit: &Visit<'_>, body: InBody) -> (Reply, Duration) {
         match self.decide(visit) {
             Decision::Route(root, Route::Script { script, path_info }) => {
-                self.run(visit, &root, &script, &path_info, body).await
+                self.run(visit, &root, &script, path_info, body).await
             }
             Decision::Route(root, route) => (self.answer_without_php(visit, &root, &route), Duration::ZERO),
             Decision::Health => (self.health(), Duration::ZERO),
@@ -227,8 +226,8 @@ impl Gateway {
         }
     }
 
-    fn decide(&self, visit: &Visit<'_>) -> Decision {
-        if self.settings.health_path.as_deref() == Some(visit.target.path.as_str()) {
+    fn decide<'a>(&'a self, visit: &'a Visit<'_>) -> Decision<'a> {
+        if self.settings.health_path.as_deref() == Some(&*visit.target.path) {
             return Decision::Health;
         }
         if !self.serves_host(visit) {
@@ -260,7 +259,7 @@ impl Gateway {
         }
     }
 
-    fn answer_without_php(&self, visit: &Visit<'_>, root: &Root, route: &Route) -> Reply {
+    fn answer_without_php(&self, visit: &Visit<'_>, root: &Root, route: &Route<'_>) -> Reply {
         let nothing = |detail| self.error(StatusCode::NOT_FOUND, visit, detail);
         match route {
             Route::File(path) => send::from_root(&self.files, root, path, visit.asked)
@@ -300,11 +299,15 @@ impl Gateway {
 
     /// The client's id when it is a plain one, else one of ours.
     fn request_id(&self, headers: &HeaderMap) -> String {
-        let given = headers.get("x-request-id").and_then(|value| value.to_str().ok());
+        let given = headers.get(&REQUEST_ID).and_then(|value| value.to_str().ok());
         if let Some(given) = given.filter(|id| is_plain_id(id)) {
             return given.to_owned();
         }
-        format!("{}{:06x}", self.id_prefix, self.next_id.fetch_add(1, Ordering::Relaxed))
+        let number = self.next_id.fetch_add(1, Ordering::Relaxed);
+        let mut id = String::with_capacity(self.id_prefix.len() + ID_DIGITS);
+        id.push_str(&self.id_prefix);
+        (0..ID_DIGITS).rev().for_each(|at| id.push(char::from(HEX[(number >> (4 * at)) as usize & 15])));
+        id
     }
 
     pub(crate) fn error(&self, status: StatusCode, visit: &Visit<'_>, detail: &str) -> Reply {
@@ -313,6 +316,13 @@ impl Gateway {
     }
 }
 
+/// What the id of a request is told by, to the gateway and by it.
+const REQUEST_ID: header::HeaderName = header::HeaderName::from_static("x-request-id");
+
+/// Digits that count requests, after those of the time when the gateway began.
+const ID_DIGITS: usize = 10;
+const HEX: &[u8; 16] = b"0123456789abcdef";
+
 fn is_plain_id(id: &str) -> bool {
     (8..=64).contains(&id.len())
         && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
@@ -320,7 +330,7 @@ fn is_plain_id(id: &str) -> bool {
 
 /// A redirect to the same address with a slash. Only path and query, so that a proxy's scheme and port stay.
 fn add_slash(visit: &Visit<'_>) -> Reply {
-    let raw = &visit.target.raw;
+    let raw = visit.target.raw;
     let (path, query) = raw.split_at(raw.find('?').unwrap_or(raw.len()));
     // `//host` would lead to another site.
     let location = format!("/{}/{query}", path.trim_start_matches('/'));

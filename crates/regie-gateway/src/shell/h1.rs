@@ -121,21 +121,26 @@ struct Connection {
 }
 
 /// Informational heads (103) that PHP has sent before its answer.
-#[derive(Clone, Default)]
-struct Hints(Arc<Mutex<Vec<u8>>>);
+struct Hints {
+    waiting: Arc<Mutex<Vec<u8>>>,
+    /// Adds to them; the same for all requests of the connection.
+    sink: InformationalSink,
+}
 
 impl Hints {
-    fn sink(&self) -> InformationalSink {
-        let hints = self.clone();
-        Arc::new(move |status, headers| {
-            let mut waiting = hints.0.lock().unwrap_or_else(PoisonError::into_inner);
+    fn new() -> Self {
+        let waiting: Arc<Mutex<Vec<u8>>> = Arc::default();
+        let theirs = waiting.clone();
+        let sink = Arc::new(move |status, headers| {
+            let mut waiting = theirs.lock().unwrap_or_else(PoisonError::into_inner);
             response::put_informational(&mut waiting, status, &headers);
-        })
+        });
+        Self { waiting, sink }
     }
 
     /// Moves the heads that wait to `out`.
     fn put(&self, out: &mut Vec<u8>) {
-        let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         out.append(&mut waiting);
     }
 
@@ -161,7 +166,7 @@ pub(crate) async fn serve(gateway: Shared, stream: Stream, ends: Ends, drain: &D
         write,
         timer,
         out: Vec::new(),
-        hints: Hints::default(),
+        hints: Hints::new(),
     };
     let mut draining = std::pin::pin!(drain.notified());
     draining.as_mut().enable();
@@ -316,8 +321,9 @@ impl Connection {
             },
         });
         let gateway = self.gateway.clone();
-        let hints = (asked.version == Version::HTTP_11).then(|| self.hints.sink());
-        let answering = gateway.answer(&asked, body, self.ends, hints);
+        let hints = (asked.version == Version::HTTP_11).then(|| self.hints.sink.clone());
+        // Pinned where it is made: handed on by value it would take its room in this future twice more.
+        let answering = std::pin::pin!(gateway.answer(&asked, body, self.ends, hints));
         let Some(reply) = self.answer_or_abort(answering, home.as_deref()).await else { return Next::Close };
         // A body that was not read makes the connection useless: nobody knows where the next request begins.
         let read = self.read.is_some() || home.as_ref().is_none_or(|home| home.is_complete());
@@ -341,10 +347,9 @@ impl Connection {
     /// Runs `answering` while watching whether the client is still there.
     async fn answer_or_abort(
         &mut self,
-        answering: impl Future<Output = Reply>,
+        mut answering: Pin<&mut impl Future<Output = Reply>>,
         home: Option<&Home>,
     ) -> Option<Reply> {
-        let mut answering = std::pin::pin!(answering);
         let Self { read: side, write, out, hints, .. } = self;
         std::future::poll_fn(|cx| {
             if let Poll::Ready(reply) = answering.as_mut().poll(cx) {
@@ -385,7 +390,7 @@ impl Connection {
             timer: Box::pin(tokio::time::sleep_until(now() + limits.body_timeout)),
             home: home.clone(),
         };
-        (InBody::H1(body), Some(home))
+        (InBody::H1(Box::new(body)), Some(home))
     }
 
     /// Writes a response; false = the connection cannot be kept, because the body did not match its head.

@@ -75,7 +75,7 @@ async fn answer(gateway: &Shared, request: Request<hyper::body::Incoming>, ends:
     let body = if empty {
         InBody::Empty
     } else {
-        InBody::H2(H2Body::new(body, gateway.settings.limits.body_timeout))
+        InBody::H2(Box::new(H2Body::new(body, gateway.settings.limits.body_timeout)))
     };
     // hyper cannot send informational heads from a server, so 103 is heard by HTTP/1.1 clients only.
     let mut reply = gateway.answer(&asked, body, ends, None).await;

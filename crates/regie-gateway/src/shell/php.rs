@@ -94,7 +94,8 @@ impl Gateway {
             return Ok((Body::Stream(Box::pin(body.map_err(Into::into))), told));
         }
         let limits = &self.settings.limits;
-        let taken = spool::take_in(body, limits.body, limits.body_in_memory, &self.settings.spool_dir).await;
+        let taken = spool::take_in(body, limits.body, limits.body_in_memory, &self.settings.spool_dir);
+        let taken = Box::pin(taken).await;
         match taken {
             Ok(Taken::Memory(bytes)) => {
                 let length = bytes.len() as u64;

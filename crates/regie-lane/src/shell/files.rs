@@ -104,7 +104,7 @@ impl Lane {
     /// How many workers have a seat.
     #[must_use]
     pub fn seated(&self) -> usize {
-        let words = &self.header().seated.0;
+        let words = &self.header().seated.0[..self.header().sleepers.used()];
         words.iter().map(|w| w.load(std::sync::atomic::Ordering::Relaxed).count_ones() as usize).sum()
     }
 
@@ -142,6 +142,7 @@ impl Lane {
         let generation = entry.generation.load(Relaxed).wrapping_add(1);
         entry.generation.store(generation, Relaxed);
         entry.pid.store(std::process::id(), Relaxed);
+        self.header().sleepers.open(seat);
         self.header().seated.0[usize::from(seat) / 64].fetch_or(1 << (seat % 64), Relaxed);
         Holder { seat, generation: (generation & 0xffff) as u16 }
     }

@@ -52,7 +52,7 @@ impl<L: AsRef<Lane>> Janitor<L> {
     pub fn look_around(&self, taken_only: bool) -> usize {
         let lane = self.lane.as_ref();
         let mut dead = 0;
-        for (at, word) in (0u16..).zip(&lane.header().seated.0) {
+        for (at, word) in (0u16..).zip(&lane.header().seated.0[..lane.header().sleepers.used()]) {
             let mut bits = word.load(std::sync::atomic::Ordering::Relaxed);
             while bits != 0 {
                 let seat = at * 64 + u16::try_from(bits.trailing_zeros()).unwrap_or(0);

@@ -5,6 +5,8 @@ mod bodies;
 #[cfg(not(miri))]
 mod damage;
 #[cfg(not(miri))]
+mod deaths;
+#[cfg(not(miri))]
 mod estate;
 #[cfg(not(miri))]
 mod heirs;

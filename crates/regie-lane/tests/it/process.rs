@@ -20,6 +20,11 @@ impl Process {
         let _ = self.0.wait();
         self.0.id()
     }
+
+    /// Its process id, once it has ended by itself.
+    pub(crate) fn ended(&mut self) -> Option<u32> {
+        self.0.try_wait().unwrap().map(|_| self.0.id())
+    }
 }
 
 impl Drop for Process {

@@ -1,8 +1,11 @@
 //! Who comes, goes and dies.
 
+use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::FileExt as _;
 use std::process::Stdio;
 use std::sync::Arc;
 
+use regie_lane::header::VERSION;
 use regie_lane::{Broken, Gateway, Janitor, Lane, Shape, Wake, Worker};
 
 use crate::process::{answer, echo, eventually, gateway, role, runtime, start};
@@ -20,6 +23,36 @@ fn what_is_no_lane_is_refused() {
     let file = tempfile();
     assert!(Lane::open("x", |_| Some(std::os::fd::AsRawFd::as_raw_fd(&file))).is_err());
     assert!(Lane::create(Shape { slots: 0, ..SMALL }).is_err());
+}
+
+/// Programs of two releases may meet over one lane: after an update a worker of the new one is started beside a gateway
+/// of the old one.
+#[test]
+fn another_version_or_shape_is_refused_by_name() {
+    // Where the numbers lie is part of every version: magic, version, sizes of three parts, four numbers of the shape.
+    for (at, number, expected) in [
+        (0, 0, "no lane"),
+        (8, VERSION + 1, "of version"),
+        (8, VERSION - 1, "of version"),
+        (12, 0, "sizes"),
+        (20, 1, "sizes"),
+        (24, 0, "1 to 1024 slots"),
+        (24, u32::MAX, "1 to 1024 slots"),
+        (28, 5000, "whole pages"),
+        (32, 12 * 1024, "power of two"),
+        (36, 1 << 30, "power of two"),
+        (24, 8, "bytes"),
+    ] {
+        let lane = Lane::create(SMALL).unwrap();
+        let numbers: Vec<i32> = lane.descriptors().map(|fd| fd.as_raw_fd()).collect();
+        let file =
+            std::fs::File::options().write(true).open(format!("/proc/self/fd/{}", numbers[0])).unwrap();
+        file.write_all_at(&number.to_ne_bytes(), at).unwrap();
+        let named: Vec<(String, i32)> = Lane::names("l").into_iter().zip(numbers).collect();
+        let opened = Lane::open("l", |name| named.iter().find(|(n, _)| n == name).map(|(_, fd)| *fd));
+        let told = opened.expect_err("it was changed").to_string();
+        assert!(told.contains(expected), "{number} at {at}: {told}");
+    }
 }
 
 fn tempfile() -> std::fs::File {

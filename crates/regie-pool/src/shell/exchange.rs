@@ -397,6 +397,9 @@ impl Exchange {
     }
 }
 
+/// Headers that a gateway adds to an answer's own without a new map.
+const HEADERS_MORE: usize = 2;
+
 /// Cuts the head off the beginning of an answer, once it is there whole.
 pub(super) fn take_head(pending: &mut BytesMut) -> Result<Option<(StatusCode, HeaderMap)>, CallError> {
     let malformed = |error: cgi::BadHead| CallError::Malformed(error.to_string());
@@ -404,7 +407,8 @@ pub(super) fn take_head(pending: &mut BytesMut) -> Result<Option<(StatusCode, He
     let block = pending.split_to(end).freeze();
     let head = cgi::parse(&block).map_err(malformed)?;
     let status = StatusCode::from_u16(head.status).expect("the parser gives 100 to 999");
-    let mut headers = HeaderMap::with_capacity(head.headers.len());
+    // Whoever passes it on adds some of its own.
+    let mut headers = HeaderMap::with_capacity(head.headers.len() + HEADERS_MORE);
     for (name, value) in head.headers {
         let bad = || CallError::Malformed(format!("header \"{name}\" is not allowed"));
         let key = HeaderName::from_bytes(name.as_bytes()).map_err(|_| bad())?;

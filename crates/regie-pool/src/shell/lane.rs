@@ -154,7 +154,7 @@ impl LaneCarrier {
         drop(head);
         upload.advance(usize::try_from(slot.sent()).unwrap_or(usize::MAX));
         shared.served.fetch_add(1, Ordering::Relaxed);
-        let exchange = LaneExchange {
+        let mut exchange = LaneExchange {
             upload,
             slot,
             timer: shared.timer(asked + patience),
@@ -167,11 +167,11 @@ impl LaneCarrier {
             body_error: None,
             flight,
         };
-        let answered = exchange.answer().await;
-        if matches!(answered, Err(CallError::QueueTimeout(_))) {
+        let head = std::future::poll_fn(|cx| exchange.poll_head(cx)).await;
+        if matches!(head, Err(CallError::QueueTimeout(_))) {
             shared.refused.fetch_add(1, Ordering::Relaxed);
         }
-        Carried::Done(answered)
+        Carried::Done(head.map(|(status, headers)| exchange.into_answer(status, headers)))
     }
 
     /// Puts a message into the lane; it is given back when this carrier cannot carry it.
@@ -389,16 +389,15 @@ impl Drop for LaneExchange {
 }
 
 impl LaneExchange {
-    /// Runs until the head of the answer is there.
-    async fn answer(mut self) -> Result<Answer<AnswerBody>, CallError> {
-        let (status, headers) = std::future::poll_fn(|cx| self.poll_head(cx)).await?;
+    /// The answer whose head was read.
+    fn into_answer(mut self, status: StatusCode, headers: HeaderMap) -> Answer<AnswerBody> {
         let waited = self.slot.waited();
         let body = if self.ended {
             AnswerBody::whole(std::mem::take(&mut self.pending).freeze())
         } else {
             AnswerBody::lane(Box::new(self))
         };
-        Ok(Answer { status, headers, body, waited })
+        Answer { status, headers, body, waited }
     }
 
     fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<(StatusCode, HeaderMap), CallError>> {

@@ -268,7 +268,8 @@ impl Pool {
                 Carried::NotHere(call) => call,
             },
         };
-        self.call_over_fastcgi(call).await
+        // Boxed, so that a request through the lane, the usual one, has a small future.
+        Box::pin(self.call_over_fastcgi(call)).await
     }
 
     /// Sends a message. Waits for a place in the lane, not for a worker.

@@ -209,8 +209,8 @@ fn open_table(
         let (fd, _) = sockets::open(&socket, pool_rules(run_as)).map_err(refuse)?;
         table.descriptors.push((socket.name, fd));
     }
-    for name in programs::lanes(site) {
-        let parts = sockets::open_lane(&name).map_err(|fault| {
+    for (name, row) in programs::lanes(site) {
+        let parts = sockets::open_lane(&name, row).map_err(|fault| {
             output::error(format_args!("failed to make the lane {name}: {fault}"));
             Exit::Unavailable
         })?;
@@ -260,11 +260,11 @@ fn reread(place: &Place, binaries: Binaries, run_as: Option<RunAs>, mut open: BT
             }
         }
         let lanes = programs::lanes(&site);
-        for name in lanes.iter().filter(|name| !open.contains(*name)) {
-            table.descriptors.extend(sockets::open_lane(name).map_err(|fault| fault.to_string())?);
+        for (name, row) in lanes.iter().filter(|(name, _)| !open.contains(*name)) {
+            table.descriptors.extend(sockets::open_lane(name, *row).map_err(|fault| fault.to_string())?);
         }
         let names = sockets.into_iter().map(|(socket, _)| socket).chain(store::sockets(&site));
-        open = names.map(|socket| socket.name).chain(lanes).collect();
+        open = names.map(|socket| socket.name).chain(lanes.into_keys()).collect();
         Ok(table)
     })
 }

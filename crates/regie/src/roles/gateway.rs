@@ -3,6 +3,7 @@
 //! It reads the configuration itself, takes its listeners from the supervisor (or binds them when it runs alone),
 //! says `READY=1` once it accepts, and drains on SIGTERM or SIGINT or when the supervisor is gone.
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -27,11 +28,11 @@ use crate::site::Site;
 pub(super) fn run(site: &Site) -> std::io::Result<()> {
     let mut handed = Handed::take()?;
     let lifeline = handed.lifeline();
-    let lane = lane(site, &handed)?;
+    let lanes = lanes(site, &handed)?;
     let listeners = listeners(site, handed.with_prefix(names::HTTP_PREFIX))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let gateway = Arc::new(Gateway::new(settings(site, lane), logs()));
+        let gateway = Arc::new(Gateway::new(settings(site, &lanes), logs()));
         let stop = stop("gateway", lifeline)?;
         notify("READY=1\n")?;
         let report = serve(gateway, listeners, stop).await?;
@@ -79,12 +80,18 @@ fn logs() -> Logs {
     Logs::new(Arc::new(access), Arc::new(error))
 }
 
-/// The lane to the pool that serves us, when the configuration wants it and the supervisor has made it.
-fn lane(site: &Site, handed: &Handed) -> std::io::Result<Option<Arc<Lane>>> {
-    if !programs::has_lane("web", site.loaded.web()) {
-        return Ok(None);
+/// The lanes to pools that serve us, by the pools' names: those that the supervisor has made.
+type Lanes = BTreeMap<&'static str, Arc<Lane>>;
+
+fn lanes(site: &Site, handed: &Handed) -> std::io::Result<Lanes> {
+    let mut lanes = Lanes::new();
+    for name in ["web", side_pool::NAME] {
+        let wanted = site.loaded.config.pools.get(name).is_some_and(programs::has_lane);
+        if let Some(lane) = wanted.then(|| handed.lane(&programs::lane_name(name))).transpose()?.flatten() {
+            lanes.insert(name, lane);
+        }
     }
-    handed.lane(&programs::lane_name("web"))
+    Ok(lanes)
 }
 
 /// The script that all of a pool's requests run. In rewind mode and by a shipped worker script they are told what
@@ -100,7 +107,7 @@ fn worker_script(site: &Site, web: &Pool) -> Option<PathBuf> {
 }
 
 /// The gateway's own words for what the configuration says.
-fn settings(site: &Site, lane: Option<Arc<Lane>>) -> Settings {
+fn settings(site: &Site, lanes: &Lanes) -> Settings {
     let config = &site.loaded.config;
     let gateway = &config.gateway;
     let web = site.loaded.web();
@@ -115,8 +122,8 @@ fn settings(site: &Site, lane: Option<Arc<Lane>>) -> Settings {
         index: gateway.index.clone(),
         upload_folders: gateway.upload_folders.clone(),
         deny: Patterns::new(&gateway.deny),
-        pool: Some(PoolSettings { lane, ..pool(site, "web", web) }),
-        side_pool: side.map(|side| pool(site, side_pool::NAME, side)),
+        pool: Some(pool(site, lanes, "web", web)),
+        side_pool: side.map(|side| pool(site, lanes, side_pool::NAME, side)),
         hosts: gateway.hosts.clone(),
         trusted_proxies: TrustedProxies(gateway.trusted_proxies.clone()),
         compress: !gateway.compression.is_empty(),
@@ -157,7 +164,7 @@ fn limits(site: &Site) -> Limits {
     }
 }
 
-fn pool(site: &Site, name: &str, web: &Pool) -> PoolSettings {
+fn pool(site: &Site, lanes: &Lanes, name: &str, web: &Pool) -> PoolSettings {
     let gateway = &site.loaded.config.gateway;
     let address = match &web.url {
         None => Address::Unix(programs::pool_path(site, name)),
@@ -167,6 +174,7 @@ fn pool(site: &Site, name: &str, web: &Pool) -> PoolSettings {
     PoolSettings {
         queue: QueueLimits { len: gateway.queue_length as usize, timeout: gateway.queue_timeout.0 },
         request_timeout: web.request_timeout.0,
+        lane: lanes.get(name).cloned(),
         stderr: Some(Arc::new(|bytes| drop(std::io::stderr().lock().write_all(bytes)))),
         ..PoolSettings::new(address)
     }

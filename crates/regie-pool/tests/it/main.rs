@@ -1,0 +1,3 @@
+//! A pool whose workers sit at the other end of a lane, in threads of this process.
+
+mod lane;
