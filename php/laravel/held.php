@@ -28,6 +28,13 @@ trait HeldJob
     /** It has left the reserved jobs: what is done later finds it no more, as it would on the server. */
     public bool $settled = false;
 
+    public Handlers $handlers;
+
+    protected function resolve($class)
+    {
+        return $this->handlers->make($class);
+    }
+
     public function delete()
     {
         $this->settled = true;

@@ -40,6 +40,7 @@ defined('LARAVEL_START') || define('LARAVEL_START', microtime(true));
 require "$base/vendor/autoload.php";
 require_once __DIR__ . '/describe.php';
 require_once __DIR__ . '/held.php';
+require_once __DIR__ . '/scope.php';
 require_once __DIR__ . '/runner.php';
 require_once __DIR__ . '/signals.php';
 

@@ -30,8 +30,10 @@ final class Runner
     private readonly Worker $worker;
     private readonly Dispatcher $events;
 
+    private readonly Scope $resetScope;
+    private readonly Handlers $handlers;
+
     /** Parts of the worker that its loop uses and others cannot call. */
-    private readonly Closure $resetScope;
     private readonly Closure $runJob;
     private readonly Closure $mustQuit;
 
@@ -53,7 +55,9 @@ final class Runner
         $worker->setCache($app->make(Repository::class));
         method_exists($worker, 'setName') && $worker->setName('default');
         $inside = static fn (Closure $closure): Closure => Closure::bind($closure, $worker, Worker::class);
-        $this->resetScope = $inside(fn () => isset($this->resetScope) && ($this->resetScope)());
+        $reset = $inside(fn () => $this->resetScope ?? null)();
+        $this->resetScope = new Scope($app, $reset instanceof Closure ? $reset : static fn () => null);
+        $this->handlers = new Handlers($app);
         $this->runJob = $inside(function ($job, $connection, $options) {
             $this->runJob($job, $connection, $options);
         });
@@ -264,7 +268,10 @@ final class Runner
                 'attempts' => (int) $header['attempts'],
             ];
 
-            return new HeldDatabaseJob($this->app, $queue, $row, $connection, $header['queue']);
+            $job = new HeldDatabaseJob($this->app, $queue, $row, $connection, $header['queue']);
+            $job->handlers = $this->handlers;
+
+            return $job;
         }
         $reserved = $payload;
         if (is_a($queue, 'Laravel\Horizon\RedisQueue')) {
@@ -275,6 +282,7 @@ final class Runner
         HeldRedisJob::$next = $decoded;
         $job = new HeldRedisJob($this->app, $queue, $payload, $reserved, $connection, $header['queue']);
         HeldRedisJob::$next = null;
+        $job->handlers = $this->handlers;
 
         return $job;
     }

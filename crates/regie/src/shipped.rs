@@ -28,6 +28,7 @@ const FILES: &[(&str, &str)] = files![
     "laravel/jobs.php"
     "laravel/runner.php"
     "laravel/schedule.php"
+    "laravel/scope.php"
     "laravel/signals.php"
     "laravel/worker.php"
     "shared/loop.php"

@@ -245,7 +245,11 @@ fn with_friends(mode: Mode) {
     // What a job leaves behind, the next one does not meet.
     run(&take(&jobs.help(&["Soiling::dispatch();"])));
     run(&take(&jobs.help(&["Looking::dispatch();"])));
-    assert_eq!(jobs.notes(), r#"clean 14 UTC; [true,"cli",true,["artisan","queue:work"],false]"#);
+    assert_eq!(jobs.notes(), r#"clean 14 UTC[[],[]]; [true,"cli",true,["artisan","queue:work"],false]"#);
+    // What the application binds in place of Laravel's own class is used from the next job on.
+    run(&take(&jobs.help(&["Rebinding::dispatch();"])));
+    run(&take(&jobs.help(&["Fine::dispatch('after');"])));
+    assert_eq!(jobs.notes(), "own handler; fine after");
 }
 
 #[test]

@@ -197,6 +197,7 @@ class Soiling extends Job
     {
         app()->scoped('scoped-thing', fn () => new \ArrayObject(['made']));
         app('scoped-thing')['soiled'] = true;
+        \Illuminate\Support\Facades\Log::withContext(['left' => 'behind']);
         ini_set('precision', '3');
         date_default_timezone_set('Asia/Tokyo');
     }
@@ -207,10 +208,34 @@ class Looking extends Job
     public function handle(): void
     {
         $scoped = app()->bound('scoped-thing') && isset(app('scoped-thing')['soiled']) ? 'soiled' : 'clean';
-        note("$scoped " . ini_get('precision') . ' ' . date_default_timezone_get());
+        $context = \Closure::bind(fn () => $this->context, app('log')->driver(), \Illuminate\Log\Logger::class)();
+        $facades = \Closure::bind(fn () => static::$resolvedInstance, null, \Illuminate\Support\Facades\Facade::class)();
+        note("$scoped " . ini_get('precision') . ' ' . date_default_timezone_get() . json_encode([$context, $facades]));
         note(json_encode([
             app()->runningInConsole(), PHP_SAPI, defined('STDIN'), $_SERVER['argv'], isset($_SERVER['REQUEST_METHOD']),
         ]));
+    }
+}
+
+/** The application has its own class for what takes jobs apart. */
+class Rebinding extends Job
+{
+    public function handle(): void
+    {
+        app()->bind(\Illuminate\Queue\CallQueuedHandler::class, fn ($app) => new OwnHandler(
+            $app->make(\Illuminate\Contracts\Bus\Dispatcher::class),
+            $app,
+        ));
+    }
+}
+
+class OwnHandler extends \Illuminate\Queue\CallQueuedHandler
+{
+    public function call(\Illuminate\Contracts\Queue\Job $job, array $data)
+    {
+        note('own handler');
+
+        return parent::call($job, $data);
     }
 }
 
