@@ -11,6 +11,7 @@ use Symfony\Component\EventDispatcher\EventDispatcherInterface;
 use Symfony\Component\Messenger\Envelope;
 use Symfony\Component\Messenger\Event\WorkerMessageFailedEvent;
 use Symfony\Component\Messenger\Event\WorkerMessageReceivedEvent;
+use Symfony\Component\Messenger\Event\WorkerRunningEvent;
 use Symfony\Component\Messenger\EventListener\StopWorkerOnRestartSignalListener;
 use Symfony\Component\Messenger\Exception\HandlerFailedException;
 use Symfony\Component\Messenger\Exception\UnrecoverableMessageHandlingException;
@@ -49,6 +50,9 @@ final class Runner
     /** Seconds after which a message comes back whose failure could not be sent anywhere. */
     private const UNSENT_DELAY = 10;
 
+    /** Nanoseconds between two looks whether workers are to stop. Each asks a cache, a fifth of a short message's time. */
+    private const LOOK_EVERY = 100_000_000;
+
     private readonly EventDispatcherInterface $events;
     private readonly float $booted;
     private readonly ContainerInterface $receivers;
@@ -77,6 +81,26 @@ final class Runner
             $this->thrown = $event->getThrowable();
             $this->retried = $event->willRetry();
         }, -(1 << 20));
+        $this->lookSeldom();
+    }
+
+    /** Messenger looks after every message whether messenger:stop-workers was called. */
+    private function lookSeldom(): void
+    {
+        foreach ($this->events->getListeners(WorkerRunningEvent::class) as $listener) {
+            if (!is_array($listener) || !$listener[0] instanceof StopWorkerOnRestartSignalListener) {
+                continue;
+            }
+            $priority = $this->events->getListenerPriority(WorkerRunningEvent::class, $listener) ?? 0;
+            $this->events->removeListener(WorkerRunningEvent::class, $listener);
+            $next = 0;
+            $this->events->addListener(WorkerRunningEvent::class, static function (WorkerRunningEvent $event) use ($listener, &$next): void {
+                if (hrtime(true) >= $next) {
+                    $listener($event);
+                    $next = hrtime(true) + self::LOOK_EVERY;
+                }
+            }, $priority);
+        }
     }
 
     /** @param array<string, mixed> $header */
