@@ -10,6 +10,7 @@
 //! {"do":"ack","class":"App\\Jobs\\Mail"}
 //! ```
 
+use std::io::Write as _;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -94,6 +95,50 @@ pub fn encode(kind: Kind, about: About<'_>, options: &Options, payload: &[u8]) -
     out.push(b'\n');
     out.extend_from_slice(payload);
     out
+}
+
+/// The header of a queue's messages to run a job, of which all but the job's id and attempts is always the same.
+///
+/// Gives the bytes of [`encode`].
+#[derive(Debug, Clone)]
+pub struct Template {
+    /// Up to the id.
+    head: Vec<u8>,
+    /// Behind the attempts, with the line's end.
+    tail: Vec<u8>,
+}
+
+impl Template {
+    /// For the jobs of one queue.
+    #[must_use]
+    pub fn new(connection: &str, queue: &str, options: &Options) -> Self {
+        let about = About { connection, queue, id: "", attempts: 0 };
+        let whole = encode(Kind::Run, about, options, b"");
+        let middle = b"\"\",\"attempts\":0";
+        let place =
+            whole.windows(middle.len()).rposition(|part| part == middle).expect("it is in each header");
+        Self { head: whole[..place].to_vec(), tail: whole[place + middle.len()..].to_vec() }
+    }
+
+    /// The message to run the job `id`.
+    #[must_use]
+    pub fn run(&self, id: &str, attempts: u32, payload: &[u8]) -> Vec<u8> {
+        let mut out = Vec::with_capacity(self.head.len() + id.len() + 32 + self.tail.len() + payload.len());
+        out.extend_from_slice(&self.head);
+        if id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
+            out.push(b'"');
+            out.extend_from_slice(id.as_bytes());
+            out.push(b'"');
+        } else {
+            serde_json::to_writer(&mut out, id).expect("a string");
+        }
+        out.extend_from_slice(b",\"attempts\":");
+        // A Vec takes everything.
+        let _ = write!(out, "{attempts}");
+        out.extend_from_slice(&self.tail);
+        out.extend_from_slice(payload);
+        out
+    }
 }
 
 /// What is to be done with the job.
@@ -204,6 +249,21 @@ mod tests {
             "{\"kind\":\"died\",\"connection\":\"redis\",\"queue\":\"a\\\"b\",\"id\":\"6f\",\"attempts\":2,\
              \"reason\":\"timeout\",\"message\":\"the job ran longer than it may\"}\n{}\n",
         );
+    }
+
+    #[test]
+    fn a_template_gives_the_same_bytes() {
+        let some = Options { tries: Some(3), backoff: Some("1,2".into()), timeout: Some(60) };
+        for options in [Options::default(), some] {
+            for (connection, queue) in [("redis", "default"), ("a\"b", "\",\"attempts\":0")] {
+                let template = Template::new(connection, queue, &options);
+                for (id, attempts) in [("6f-1", 1), ("", 0), ("a\"b\\\n\u{e9}", u32::MAX)] {
+                    let about = About { connection, queue, id, attempts };
+                    let expected = encode(Kind::Run, about, &options, b"{}");
+                    assert_eq!(template.run(id, attempts, b"{}"), expected, "{about:?}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //!
 //! `attempts` counts the attempts that were begun: 0 when pushed, +1 with each lease.
 
+use std::fmt::Write as _;
 use std::ops::Range;
 
 /// What is read of a payload. Strings stay escaped as they are, which is enough to compare and show them.
@@ -65,7 +66,18 @@ pub fn read(json: &str) -> Option<Payload<'_>> {
 #[must_use]
 pub fn with_attempts(json: &str, attempts: u32) -> Option<String> {
     let (_, place) = read(json)?.attempts?;
-    Some(format!("{}{attempts}{}", &json[..place.start], &json[place.end..]))
+    Some(counted(json, place, attempts))
+}
+
+/// The same, where [`read`] has told the place.
+#[must_use]
+pub fn counted(json: &str, place: Range<usize>, attempts: u32) -> String {
+    let mut out = String::with_capacity(json.len() + 10);
+    out.push_str(&json[..place.start]);
+    // A String takes everything.
+    let _ = write!(out, "{attempts}");
+    out.push_str(&json[place.end..]);
+    out
 }
 
 /// The class without its escapes, for people.

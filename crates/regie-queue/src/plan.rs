@@ -14,6 +14,9 @@ use std::time::Duration;
 /// How much work is fetched ahead of the workers.
 pub const AHEAD: Duration = Duration::from_millis(2);
 
+/// How long the answers to short jobs may lie, so that many are dealt with at once.
+pub const NAP: Duration = Duration::from_micros(500);
+
 /// Jobs ahead of each worker at most, however short they are.
 pub const AHEAD_MAX: usize = 64;
 
@@ -63,6 +66,15 @@ pub struct Pace {
 }
 
 impl Pace {
+    /// These jobs of `workers` were found done at the same time, each begun so long ago.
+    ///
+    /// Some of them were done a while before. But in the time since the first of them was begun, all were done.
+    pub fn took_all(&mut self, workers: usize, runs: &[Duration]) {
+        let Some(longest) = runs.iter().max() else { return };
+        let share = longest.mul_f64((workers.max(1) as f64 / runs.len() as f64).min(1.0));
+        runs.iter().for_each(|run| self.took(share.min(*run)));
+    }
+
     /// A job took this long.
     pub fn took(&mut self, run: Duration) {
         let us = run.as_secs_f64() * 1e6;
@@ -86,6 +98,15 @@ impl Pace {
         let Some(mean) = self.mean_us else { return 0 };
         let each = (self.fetch_us * 1.5 / mean.max(1.0)) as usize;
         workers * each.min(AHEAD_MAX)
+    }
+
+    /// How long answers of `workers` may lie when `handed` jobs are at them: they have twice as much to do until then.
+    #[must_use]
+    pub fn nap(&self, workers: usize, handed: usize) -> Duration {
+        let each = handed.saturating_sub(workers) / workers.max(1);
+        let busy =
+            self.mean_us.map_or(Duration::ZERO, |mean| Duration::from_secs_f64(mean * each as f64 / 1e6));
+        if busy >= 2 * NAP { NAP } else { Duration::ZERO }
     }
 
     /// Jobs that may be held beyond one for each of `workers`. None before anything is known.
@@ -133,6 +154,23 @@ mod tests {
             pace.took(Duration::from_micros(1));
         }
         assert_eq!(pace.ahead(2), 2 * AHEAD_MAX, "short jobs have a bound");
+    }
+
+    #[test]
+    fn answers_that_were_found_together_were_not_done_together() {
+        let mut pace = Pace::default();
+        let ms = Duration::from_millis;
+        // Twenty jobs of two workers in half a millisecond: 50 microseconds each.
+        let runs: Vec<Duration> = (1..=20).map(|begun| Duration::from_micros(25 * begun)).collect();
+        (0..50).for_each(|_| pace.took_all(2, &runs));
+        assert!((38..=42).contains(&(pace.ahead(2) / 2)), "{}", pace.ahead(2));
+        pace.took_all(2, &[]);
+        assert_eq!(pace.nap(2, 2), Duration::ZERO, "nothing lies ahead");
+        assert_eq!(pace.nap(2, 20), Duration::ZERO, "not enough lies ahead");
+        assert_eq!(pace.nap(2, 60), NAP);
+        // A long one among short ones is believed, too.
+        pace.took_all(2, &[ms(2_000), Duration::from_micros(20), Duration::from_micros(20)]);
+        assert_eq!((pace.ahead(2), pace.nap(2, 3)), (0, Duration::ZERO));
     }
 
     #[test]

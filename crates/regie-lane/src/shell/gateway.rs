@@ -12,12 +12,15 @@
 //! not. (A limit of once the processors was tried: where other programs take the processors, a request then waits for
 //! a worker that is awake and does not get to run.)
 //!
+//! **Naps.** Who knows that the workers have enough to do for a while, as the runner of queued jobs does, can have the
+//! driver look only from time to time ([`Gateway::nap`]): for answers that nobody waits for, the workers ring no bell.
+//!
 //! What comes from shared memory is believed only as far as it is checked: see [`Broken`].
 
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -49,6 +52,9 @@ const AWAKE_MAX: usize = 2;
 /// A queue that does not move for so long gets more workers, when there are any that sleep.
 const STANDSTILL: Duration = Duration::from_millis(1);
 
+/// A nap is never longer.
+const NAP_MAX: Duration = Duration::from_millis(10);
+
 /// A gateway's seat in a lane. Clones are the same seat, which is free again when the last of them and the last
 /// exchange are gone.
 #[derive(Clone)]
@@ -70,6 +76,8 @@ pub(super) struct Shared {
     bells: AtomicU64,
     /// Workers that may be awake before a request wakes no more of them by itself.
     awake_max: usize,
+    /// How long the driver sleeps without listening to the bell, in microseconds.
+    nap_us: AtomicU64,
 }
 
 /// What this process knows of its slots, in memory that no worker can write.
@@ -194,6 +202,7 @@ impl Gateway {
             broken: AtomicBool::new(false),
             bells: AtomicU64::new(0),
             awake_max: AWAKE_MAX * std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+            nap_us: AtomicU64::new(0),
         };
         Ok(Self { shared: Arc::new(shared) })
     }
@@ -289,6 +298,13 @@ impl Gateway {
         self.shared.lock().on_free = Some(call);
     }
 
+    /// From now on, answers may lie for `span` before they are noticed, as long as any request is under way; zero, as
+    /// in the beginning, for at once. It holds from the driver's next turn on.
+    pub fn nap(&self, span: Duration) {
+        let us = u64::try_from(span.min(NAP_MAX).as_micros()).unwrap_or(0);
+        self.shared.nap_us.store(us, Ordering::Relaxed);
+    }
+
     /// The driver; see the module. It ends after [`Self::close`], when no exchange is left.
     ///
     /// # Errors
@@ -304,8 +320,13 @@ impl Gateway {
         let mut armed = false;
         let mut short = pin!(tokio::time::sleep(STANDSTILL));
         let mut watch = Watch::default();
+        // SAFETY: as above.
+        let alarm = unsafe { AsyncFd::register_with_interest(sys::alarm()?, Interest::READABLE) }?;
+        // Who has slept for nothing listens to the bell.
+        let mut napped = false;
         loop {
             if desk.drain(slots, |slot| shared.look_at(slot)) > 0 {
+                napped = false;
                 // Answers show that whoever was woken is awake.
                 shared.lock().woken = 0;
                 tokio::task::yield_now().await;
@@ -326,6 +347,19 @@ impl Gateway {
                 short.as_mut().reset(now() + STANDSTILL);
             } else {
                 watch = Watch::default();
+            }
+            let nap = Duration::from_micros(shared.nap_us.load(Ordering::Relaxed));
+            if !nap.is_zero() && !napped && !shared.lock().is_idle() {
+                napped = true;
+                sys::set_alarm(alarm.as_fd(), nap)?;
+                // Setting it anew takes back that it has rung, so it is never read.
+                alarm.readable().await?.clear_ready();
+                if armed && timer.as_ref().deadline() <= now() {
+                    armed = false;
+                    shared.janitor.look_around(true);
+                    shared.look_at_all();
+                }
+                continue;
             }
             if !desk.doze(slots) {
                 continue;

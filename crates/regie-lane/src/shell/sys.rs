@@ -60,6 +60,22 @@ pub(super) fn ring(fd: BorrowedFd<'_>) {
     let _ = unsafe { libc::write(fd.as_raw_fd(), (&raw const one).cast(), size_of::<u64>()) };
 }
 
+/// A clock that makes its descriptor readable at a moment, to the microsecond: the runtime's timers know milliseconds.
+pub(super) fn alarm() -> io::Result<OwnedFd> {
+    // SAFETY: plain values.
+    own(unsafe { libc::timerfd_create(libc::CLOCK_MONOTONIC, libc::TFD_CLOEXEC | libc::TFD_NONBLOCK) })
+}
+
+/// Has `alarm` ring once, after `span` (not zero).
+pub(super) fn set_alarm(alarm: BorrowedFd<'_>, span: Duration) -> io::Result<()> {
+    let second =
+        libc::time_t::try_from(span.as_secs()).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+    let value = libc::timespec { tv_sec: second, tv_nsec: libc::c_long::from(span.subsec_nanos()) };
+    let once = libc::itimerspec { it_interval: libc::timespec { tv_sec: 0, tv_nsec: 0 }, it_value: value };
+    // SAFETY: a live value that is only read; nobody asks for the old one.
+    check(unsafe { libc::timerfd_settime(alarm.as_raw_fd(), 0, &raw const once, ptr::null_mut()) }).map(drop)
+}
+
 /// A second descriptor of the same open file, closed on exec.
 pub(super) fn duplicate(raw: RawFd) -> io::Result<OwnedFd> {
     // SAFETY: plain values; a number that is no descriptor is an error.

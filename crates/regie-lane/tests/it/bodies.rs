@@ -48,7 +48,12 @@ fn bodies_of_every_size_come_back() {
     let thread = worker(&lane, echo);
     runtime().block_on(async {
         let gateway = gateway(&lane);
-        for len in [0, 1, 999, 4095, 4096, 4097, 10_000, 300_000] {
+        let naps = [Duration::ZERO, Duration::from_micros(500)];
+        for (len, nap) in [0, 1, 999, 4095, 4096, 4097, 10_000, 300_000]
+            .into_iter()
+            .flat_map(|len| naps.map(|nap| (len, nap)))
+        {
+            gateway.nap(nap);
             let body: Vec<u8> = (0..len).map(|n: u32| (n % 251) as u8).collect();
             for complete in [true, false] {
                 let exchange = gateway.submit(1, b"x", if complete { &body } else { &[] }, complete).unwrap();
@@ -57,6 +62,29 @@ fn bodies_of_every_size_come_back() {
         }
         answer(gateway.submit(1, b"last", &[], true).unwrap(), &[]).await.unwrap();
         assert_eq!(gateway.counts().free, 4);
+    });
+    thread.join().unwrap();
+}
+
+/// Who has napped for nothing listens to the bell: the second look finds the answer, however long the worker takes.
+#[test]
+fn an_answer_after_a_nap_is_heard() {
+    let lane = Arc::new(Lane::create(SMALL).unwrap());
+    let (go, goes) = mpsc::channel::<()>();
+    let thread = worker(&lane, move |worker, job| {
+        goes.recv().unwrap();
+        echo(worker, job)
+    });
+    runtime().block_on(async {
+        let gateway = gateway(&lane);
+        gateway.nap(Duration::from_micros(500));
+        for name in [&b"first"[..], b"last"] {
+            let exchange = gateway.submit(1, name, b"body", true).unwrap();
+            eventually("the worker has it", || gateway.counts().taken == 1);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            go.send(()).unwrap();
+            assert_eq!(answer(exchange, b"body").await, Ok(b"body".to_vec()));
+        }
     });
     thread.join().unwrap();
 }

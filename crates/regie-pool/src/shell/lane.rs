@@ -219,6 +219,11 @@ impl LaneCarrier {
         }))
     }
 
+    /// See [`Gateway::nap`].
+    pub(crate) fn nap(&self, span: Duration) {
+        self.shared.gateway.nap(span);
+    }
+
     /// What the carrier is doing.
     pub(crate) fn counts(&self) -> Counts {
         let shared = &self.shared;

@@ -336,6 +336,14 @@ impl Pool {
         Err(CallError::Died { begun: false })
     }
 
+    /// Answers may be noticed up to `span` later from now on, since the workers have enough to do until then; zero for
+    /// at once. Saves waking this process for each of many short messages. Means nothing over FastCGI.
+    pub fn nap(&self, span: Duration) {
+        if let Some(lane) = &self.lane {
+            lane.nap(span);
+        }
+    }
+
     /// What the pool is doing.
     #[must_use]
     pub fn counts(&self) -> Counts {

@@ -33,6 +33,8 @@ pub struct Report {
     pub told: Told,
     /// Why it ended badly, in the pool's or the script's words.
     pub evidence: Option<String>,
+    /// How long it lay at the pool before a worker took it.
+    pub waited: Duration,
     /// Keeps the outcome for a successor, until it is released.
     pub hold: Hold,
 }
@@ -61,6 +63,9 @@ pub trait Executor: Send + Sync {
 
     /// Workers that are there.
     fn workers(&self) -> usize;
+
+    /// The workers have enough to do for longer than this: what they answer may be noticed so much later.
+    fn nap(&self, _span: Duration) {}
 }
 
 /// A pool of ours.
@@ -108,11 +113,15 @@ impl Executor for PoolExecutor {
     fn workers(&self) -> usize {
         self.pool.counts().workers
     }
+
+    fn nap(&self, span: Duration) {
+        self.pool.nap(span);
+    }
 }
 
 fn report(delivered: Delivered) -> Report {
     let (ending, told, evidence) = read(delivered.outcome);
-    Report { ending, told, evidence, hold: delivered.hold }
+    Report { ending, told, evidence, waited: delivered.waited, hold: delivered.hold }
 }
 
 /// What the pool's word means for the job.

@@ -214,7 +214,8 @@ fn leased(original: Vec<u8>, told: &[u8]) -> Leased {
     let (receipt, broken) = match told {
         b"broken" => (None, Some("its payload is no job: it has no count of attempts")),
         b"" => {
-            let counted = text.ok().and_then(|text| payload::with_attempts(text, attempts));
+            let place = read.as_ref().and_then(|read| read.attempts.as_ref()).map(|(_, place)| place.clone());
+            let counted = text.ok().zip(place).map(|(text, place)| payload::counted(text, place, attempts));
             // The server has seen that it ends with its attempts; who reads it otherwise has found broken JSON.
             let broken = counted.is_none().then_some("its payload is no JSON");
             (

@@ -22,6 +22,7 @@
 //! Then the runner leaves; leases that are left carry its mark, for its successor.
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -104,6 +105,8 @@ struct Group {
     desk: Desk,
     turns: Turns,
     pace: Pace,
+    /// How long the jobs took whose ends were noticed together.
+    ran: Vec<Duration>,
     history: History,
     queues: Vec<QueueState>,
     connections: Vec<Connection>,
@@ -145,7 +148,7 @@ impl Group {
             }
         }
         let turns = Turns::new(settings.order.clone(), settings.queues.len());
-        let queues = settings.queues.iter().map(|queue| QueueState::new(queue.paused)).collect();
+        let queues = settings.queues.iter().map(|queue| QueueState::new(queue, &settings.options)).collect();
         let seed = u64::try_from(unix().as_nanos()).unwrap_or(u64::MAX) | 1;
         Self {
             turns,
@@ -158,6 +161,7 @@ impl Group {
             holds: HashMap::default(),
             desk: Desk::default(),
             pace: Pace::default(),
+            ran: Vec::new(),
             history: History::default(),
             workers: 0,
             leasing: false,
@@ -189,6 +193,8 @@ impl Group {
             for event in events.drain(..) {
                 self.take(at, event);
             }
+            self.pace.took_all(self.workers, &self.ran);
+            self.ran.clear();
         }
     }
 
@@ -214,6 +220,7 @@ impl Group {
         self.beat(at);
         self.reclaim(at);
         self.hand(at);
+        self.executor.nap(self.pace.nap(self.workers, self.desk.handed()));
         let fetches = self.lease(at);
         self.settle(at, fetches);
         self.wait(at);
@@ -236,15 +243,21 @@ impl Group {
     }
 
     fn name(&self, queue: usize) -> String {
-        let queue = &self.settings.queues[queue];
-        format!("{}:{}", queue.connection, queue.name)
+        self.queues[queue].name.clone()
     }
 
     /// What a lease is called at the pool.
     fn lease_id(&self, queue: usize, job: &Leased, kind: Kind) -> String {
-        let queue = &self.settings.queues[queue];
-        let died = if kind == Kind::Run { "" } else { DIED };
-        format!("{}/{}/{}/{}{died}", queue.connection, queue.name, job.id, job.attempts)
+        let prefix = &self.queues[queue].lease_prefix;
+        let mut id = String::with_capacity(prefix.len() + job.id.len() + 12 + DIED.len());
+        id.push_str(prefix);
+        id.push_str(&job.id);
+        // A String takes everything.
+        let _ = write!(id, "/{}", job.attempts);
+        if kind != Kind::Run {
+            id.push_str(DIED);
+        }
+        id
     }
 
     fn spawn(&self, step: impl Future<Output = Event> + Send + 'static) {

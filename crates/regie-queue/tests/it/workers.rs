@@ -95,7 +95,13 @@ impl Executor for Workers {
             if seen.kind == "run" && ending == Ending::Said(Verdict::Ack) {
                 *self.done.lock().unwrap().entry(seen.job).or_default() += 1;
             }
-            Report { ending, told: Told::default(), evidence: None, hold: Hold::default() }
+            Report {
+                ending,
+                told: Told::default(),
+                evidence: None,
+                waited: Duration::ZERO,
+                hold: Hold::default(),
+            }
         })
     }
 

@@ -200,7 +200,8 @@ impl Group {
             report.hold.release();
             return;
         };
-        let ran = lease.handed.map_or(Duration::ZERO, |handed| at.saturating_duration_since(handed));
+        let handed = lease.handed.map_or(Duration::ZERO, |handed| at.saturating_duration_since(handed));
+        let ran = handed.saturating_sub(report.waited);
         let queue = lease.queue;
         let limit = lease.job.timeout.unwrap_or(self.settings.timeout);
         self.queues[queue].running = self.queues[queue].running.saturating_sub(1);
@@ -230,7 +231,7 @@ impl Group {
         }
         self.pool_backoff.reset();
         if matches!(ending, Ending::Said(_)) {
-            self.pace.took(ran);
+            self.ran.push(ran);
         }
         self.record(key, ending, ran, report.told, report.evidence);
         let deaths = self.desk.ended(key, ending);

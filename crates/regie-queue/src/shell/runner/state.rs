@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::Queue;
 use crate::backoff::Backoff;
+use crate::message::{Options, Template};
 use crate::record::Meter;
 use crate::shell::driver::{Driver, Sizes};
 
@@ -16,6 +18,11 @@ pub(super) enum Marks {
 }
 
 pub(super) struct QueueState {
+    /// Connection and queue.
+    pub(super) name: String,
+    /// Begins what its leases are called at the pool.
+    pub(super) lease_prefix: String,
+    pub(super) template: Template,
     /// It may have work: nobody has found it empty since.
     pub(super) maybe: bool,
     /// Work was announced while a lease step was under way, which may have been too early for it.
@@ -37,14 +44,18 @@ pub(super) struct QueueState {
 }
 
 impl QueueState {
-    pub(super) fn new(paused: bool) -> Self {
+    pub(super) fn new(queue: &Queue, options: &Options) -> Self {
+        let Queue { connection, name, .. } = queue;
         Self {
+            name: format!("{connection}:{name}"),
+            lease_prefix: format!("{connection}/{name}/"),
+            template: Template::new(connection, name, options),
             maybe: true,
             again: false,
             settling: false,
             ticking: false,
             marks: Marks::Unread,
-            paused,
+            paused: queue.paused,
             held: false,
             sizes: Sizes::default(),
             meter: Meter::default(),

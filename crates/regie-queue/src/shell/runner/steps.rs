@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::state::Marks;
 use super::{BATCH_MAX, Event, GATHER, GATHER_MAX, Group, HANDED_MAX};
 use crate::desk::{Action, Key};
-use crate::message::{self, About};
+use crate::message::{self, About, Kind};
 use crate::record::End;
 use crate::shell::clock::unix;
 use crate::shell::driver::{Driver, Settlement};
@@ -85,8 +85,11 @@ impl Group {
                 attempts: job.attempts,
             };
             let timeout = job.timeout.unwrap_or(self.settings.timeout);
-            let body =
-                Bytes::from(message::encode(handing.kind, about, &self.settings.options, &job.payload));
+            let body = match handing.kind {
+                Kind::Run => self.queues[lease.queue].template.run(&job.id, job.attempts, &job.payload),
+                died @ Kind::Died(_) => message::encode(died, about, &self.settings.options, &job.payload),
+            };
+            let body = Bytes::from(body);
             let id = self.lease_id(lease.queue, job, handing.kind);
             self.queues[lease.queue].running += 1;
             let (executor, key) = (self.executor.clone(), handing.key);
