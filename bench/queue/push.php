@@ -3,8 +3,8 @@
 /*
  * Run in an application whose workers are up and idle.
  *
- *   php push.php rate N       pushes N no-op jobs as the framework does, many a pipeline, and prints the seconds until
- *                             all are done
+ *   php push.php rate N       pushes N no-op jobs as the framework does, many a pipeline or an insert, and prints the
+ *                             seconds until all are done
  *   php push.php latency N    dispatches N jobs, one after the other, and prints the milliseconds from each dispatch to
  *                             the start of its job
  */
@@ -13,8 +13,10 @@ require 'vendor/autoload.php';
 $app = require 'bootstrap/app.php';
 $app->make(Illuminate\Contracts\Console\Kernel::class)->bootstrap();
 [, $what, $count] = $argv;
-$redis = $app->make('redis')->connection();
-$waiting = fn () => $redis->llen('queues:default') + $redis->zcard('queues:default:reserved')
+$queue = $app->make('queue')->connection();
+$table = $queue instanceof Illuminate\Queue\DatabaseQueue ? $app->make('db')->table('jobs') : null;
+$redis = $table ? null : $app->make('redis')->connection();
+$waiting = fn () => $table ? $table->count() : $redis->llen('queues:default') + $redis->zcard('queues:default:reserved')
     + $redis->zcard('queues:default:delayed');
 
 if ($what === 'latency') {
@@ -26,11 +28,19 @@ if ($what === 'latency') {
     exit(0);
 }
 
-$queue = $app->make('queue')->connection();
 $payload = (new ReflectionMethod($queue, 'createPayload'))->invoke($queue, new App\Jobs\Noop(), 'default');
 $read = json_decode($payload, true);
 $started = microtime(true);
 for ($i = 0; $i < (int) $count; $i += 500) {
+    if ($table) {
+        $row = ['queue' => 'default', 'attempts' => 0, 'reserved_at' => null, 'available_at' => time(), 'created_at' => time()];
+        foreach (array_chunk(range($i, $i + 499), 100) as $some) {
+            $table->insert(array_map(fn (int $j) => $row + [
+                'payload' => str_replace($read['uuid'], sprintf('00000000-0000-4000-8000-%012d', $j), $payload),
+            ], $some));
+        }
+        continue;
+    }
     $redis->pipeline(function ($pipe) use ($payload, $read, $i) {
         for ($j = $i; $j < $i + 500; $j++) {
             $fresh = [sprintf('00000000-0000-4000-8000-%012d', $j), sprintf('%032d', $j)];
@@ -45,6 +55,7 @@ while ($waiting() > 0) {
         fwrite(STDERR, $waiting() . " jobs are left after two minutes\n");
         exit(1);
     }
-    usleep(2000);
+    // A table is locked while it is counted.
+    usleep($table ? 20000 : 2000);
 }
 echo round(microtime(true) - $started, 4), "\n";
