@@ -7,8 +7,8 @@
 //! ```
 //!
 //! A thread of its own writes, so that no job waits for the disk. Runs that come faster than the disk takes them are
-//! left out and counted. Files are begun anew at [`FILE_MAX`]; the oldest go when all of them together pass
-//! [`ALL_MAX`], or their last run is older than [`KEEP`]. Nothing is synced: this is a record, and not what jobs are
+//! left out and counted. Files are begun anew at `FILE_MAX`; the oldest go when all of them together pass
+//! `ALL_MAX`, or their last run is older than `KEEP`. Nothing is synced: this is a record, and not what jobs are
 //! lost or found by. A line that a kill has cut short is passed over.
 
 use std::fs::{self, File, OpenOptions};
@@ -150,6 +150,10 @@ impl Writer {
             let mut settled = Vec::new();
             let orders = std::iter::once(first).chain(inbox.try_iter().take(TOGETHER_MAX));
             for order in orders {
+                // No file becomes much longer than it may.
+                if lines.len() as u64 >= self.limits.0 / 4 {
+                    self.write_or_forget(&std::mem::take(&mut lines));
+                }
                 match order {
                     Order::Write(run) => {
                         // Plain data, into memory.
@@ -159,13 +163,17 @@ impl Writer {
                     Order::Settle(told) => settled.push(told),
                 }
             }
-            if self.write(&lines).is_err() {
-                // A full disk: what could not be written is lost to the record, and the next is tried anew.
-                self.file = None;
-            }
+            self.write_or_forget(&lines);
             for told in settled {
                 let _ = told.send(());
             }
+        }
+    }
+
+    fn write_or_forget(&mut self, lines: &[u8]) {
+        if self.write(lines).is_err() {
+            // A full disk: what could not be written is lost to the record, and the next is tried anew.
+            self.file = None;
         }
     }
 
