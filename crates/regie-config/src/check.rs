@@ -1,5 +1,6 @@
 //! What is wrong with an application, its configuration or its machine, and the fix for each.
 
+pub(crate) mod queues;
 mod rules;
 
 use std::fmt;

@@ -21,8 +21,21 @@ pub struct Facts {
     pub paths: Vec<PathFact>,
     /// The SQLite database that the application names.
     pub sqlite: Option<SqliteFacts>,
+    /// Laravel's queue connections.
+    pub queue_connections: Vec<QueueConnection>,
     /// Sockets of external FastCGI servers that are not there.
     pub missing_sockets: Vec<(String, PathBuf)>,
+}
+
+/// A queue connection of Laravel's configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct QueueConnection {
+    /// Its name.
+    pub name: String,
+    /// Whether jobs go there that name none.
+    pub is_default: bool,
+    /// How many seconds a lease lasts, where that could be read.
+    pub retry_after: Option<u64>,
 }
 
 /// A PHP.

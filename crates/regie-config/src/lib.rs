@@ -25,6 +25,7 @@ pub mod facts;
 pub mod first_steps;
 pub mod htaccess;
 pub mod load;
+pub mod php_config;
 pub mod shell;
 pub mod store;
 

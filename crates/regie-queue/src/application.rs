@@ -35,12 +35,28 @@ pub struct Application {
     /// Symfony's failure transport.
     #[serde(default)]
     pub failure_transport: Option<String>,
+    /// Where Laravel keeps the jobs that have failed.
+    #[serde(default)]
+    pub failed: Option<Failed>,
     /// Horizon, where Laravel has it.
     #[serde(default)]
     pub horizon: Option<Horizon>,
     /// PHP's time zone.
     #[serde(default)]
     pub timezone: Option<String>,
+}
+
+/// Where failed jobs are kept.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Failed {
+    /// `database-uuids`, `database`, `file`, `dynamodb`, `null`.
+    pub driver: String,
+    /// The table of the first two.
+    #[serde(default)]
+    pub table: Option<String>,
+    /// The database of it.
+    #[serde(default)]
+    pub database: Option<Database>,
 }
 
 /// Horizon.

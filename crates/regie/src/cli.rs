@@ -67,6 +67,9 @@ pub(crate) enum Command {
     /// Queues: numbers, jobs, failures; pause, retry, clear
     #[command(subcommand)]
     Queue(Queue),
+    /// Move in and back: jobs, sessions and cached values between the application's own connections
+    #[command(subcommand)]
+    Move(Move),
     /// The application's store: ask it, look at its data, copy it
     #[command(subcommand)]
     Store(StoreCommand),
@@ -226,6 +229,12 @@ pub(crate) struct Check {
     /// Show every effective value and where it comes from
     #[arg(long)]
     pub(crate) show: bool,
+    /// Also boot the application and try its Redis, cache and queue, with a job that runs and is gone
+    #[arg(long, conflicts_with = "show")]
+    pub(crate) probe: bool,
+    /// How many seconds that job may take to be run: workers may be in the middle of others
+    #[arg(long, value_name = "SECONDS", default_value_t = 20, requires = "probe")]
+    pub(crate) probe_wait: u64,
     /// For machines
     #[arg(long)]
     pub(crate) json: bool,
@@ -298,6 +307,42 @@ pub(crate) struct StoreImport {
     /// Only this database; may be repeated
     #[arg(long = "db", value_name = "N")]
     pub(crate) databases: Vec<u32>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Move {
+    /// Waiting, delayed and failed jobs, while both sides are in use
+    Queue {
+        #[command(flatten)]
+        ends: Ends,
+        /// Only this queue; may be repeated
+        #[arg(long = "queue", value_name = "NAME", conflicts_with = "rollback")]
+        queues: Vec<String>,
+    },
+    /// Visitors' sessions, with their lifetimes: nobody is logged out
+    Sessions(Ends),
+    /// Cached values and locks, with their lifetimes
+    Cache(Ends),
+}
+
+/// From where to where, and what else is to be done.
+#[derive(Debug, Args)]
+pub(crate) struct Ends {
+    /// The connection, session driver or cache store to leave, as the application names it
+    #[arg(long, value_name = "NAME", required_unless_present = "rollback", requires = "to")]
+    pub(crate) from: Option<String>,
+    /// The one to move to
+    #[arg(long, value_name = "NAME", required_unless_present = "rollback", requires = "from")]
+    pub(crate) to: Option<String>,
+    /// Change .env to the new one too, with a copy of the file as it was, and reload what runs
+    #[arg(long)]
+    pub(crate) write_env: bool,
+    /// Go back: undo the last such move, and its change of .env
+    #[arg(long, conflicts_with_all = ["from", "to", "write_env"])]
+    pub(crate) rollback: bool,
+    /// For machines
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// Any option of its own runs the store alone, with redis-server's defaults, instead of the application's.

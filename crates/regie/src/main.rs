@@ -76,6 +76,7 @@ fn run(cli: Cli) -> Exit {
         Command::Check(check) => commands::check::check(&place, &check),
         Command::Init(init) => commands::init::init(&place, &init),
         Command::Queue(asked) => commands::queue::queue(&place, &asked),
+        Command::Move(asked) => commands::moving::moving(&place, &asked),
         Command::Store(store) => commands::store::store(&place, store),
         Command::Version => commands::version(),
         Command::Role(role) => roles::start(&place, &role),

@@ -63,9 +63,20 @@ impl Place {
 
     /// Loads the configuration.
     pub(crate) fn read(&self, env: Option<AppEnv>) -> Result<Site, Faults> {
+        self.read_as_if(env, &[])
+    }
+
+    /// Loads the configuration as it would be with these variables in the environment.
+    pub(crate) fn read_as_if(
+        &self,
+        env: Option<AppEnv>,
+        variables: &[(String, String)],
+    ) -> Result<Site, Faults> {
         let folder = self.folder();
         let options = Options { config: self.config_name(), env, ..Options::default() };
-        let loaded = load(&folder, &options, &environment())?;
+        let mut environment = environment();
+        environment.extend(variables.iter().cloned());
+        let loaded = load(&folder, &options, &environment)?;
         let mut site = Site { folder, config_name: self.config_name(), loaded };
         side_pool::add(&mut site);
         Ok(site)

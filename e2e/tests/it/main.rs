@@ -6,6 +6,7 @@
 //! - [`faults`]: what may break, and what must not break with it.
 //! - [`reload`]: new code and configuration under load.
 //! - [`limits`]: slow clients, many connections, full disks.
+//! - [`moving`]: jobs, sessions and cached values from one connection to another.
 //! - [`queue_faults`]: jobs under kills at random moments, and jobs that misbehave, each one counted.
 //! - [`takeover`]: the frameworks' own workers beside ours, before them and after them.
 //! - [`schedule`]: scheduled tasks, of regie.toml and of Laravel.
@@ -20,6 +21,7 @@ mod first_hours;
 mod frameworks;
 mod limits;
 mod load;
+mod moving;
 mod queue_app;
 mod queue_faults;
 mod queues;

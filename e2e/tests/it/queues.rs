@@ -9,7 +9,7 @@ use regie_e2e::app::App;
 use regie_e2e::site::Site;
 use regie_e2e::wait::eventually;
 
-const JOB: &str = r"<?php
+pub(crate) const JOB: &str = r"<?php
 
 namespace App\Jobs;
 

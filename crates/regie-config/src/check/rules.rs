@@ -2,7 +2,7 @@
 
 use regie_core::ByteSize;
 
-use super::{Finding, Severity};
+use super::{Finding, Severity, queues};
 use crate::application::below;
 use crate::facts::{Facts, PhpFacts, UserFacts};
 use crate::load::Loaded;
@@ -21,6 +21,7 @@ pub fn check(loaded: &Loaded, facts: &Facts) -> Vec<Finding> {
     ports(loaded, facts, &mut out);
     paths(loaded, facts, &mut out);
     sqlite(loaded, facts, &mut out);
+    queues::leases(loaded, facts, &mut out);
     for (pool, socket) in &facts.missing_sockets {
         let what = format!("there is no socket at {}", socket.display());
         out.push(Finding::new(

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use super::php::{self, Installed};
 use super::ports;
 use super::users::{self, Account};
-use crate::facts::{Facts, PathFact, SqliteFacts, UserFacts};
+use crate::check::queues::connections;
+use crate::facts::{Facts, PathFact, QueueConnection, SqliteFacts, UserFacts};
 use crate::load::Loaded;
 use crate::values::{Framework, Upstream};
 
@@ -31,6 +32,7 @@ pub fn gather(folder: &Path, loaded: &Loaded, path: &str) -> Facts {
         first_free_port: first_free_port(),
         paths: paths(&root, loaded, &account),
         sqlite: loaded.first_steps.sqlite.as_deref().map(|path| sqlite(&root, path, &account)),
+        queue_connections: queue_connections(&root, loaded),
         missing_sockets: missing_sockets(loaded),
     }
 }
@@ -88,6 +90,14 @@ fn migrated(file: &Path) -> Option<bool> {
         ["\"", "'", "`", ""].iter().any(|quote| text.contains(&format!("create table {quote}{name}{quote}")))
     };
     Some(declared("migrations") || declared("doctrine_migration_versions"))
+}
+
+fn queue_connections(root: &Path, loaded: &Loaded) -> Vec<QueueConnection> {
+    if loaded.application.framework != Framework::Laravel {
+        return Vec::new();
+    }
+    let text = std::fs::read_to_string(root.join("config/queue.php")).unwrap_or_default();
+    connections(&text, &loaded.dotenv)
 }
 
 fn missing_sockets(loaded: &Loaded) -> Vec<(String, PathBuf)> {

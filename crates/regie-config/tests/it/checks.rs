@@ -79,6 +79,58 @@ fn the_client_of_a_redis_is_looked_for() {
 }
 
 #[test]
+fn a_lease_that_ends_before_the_job_is_named() {
+    const QUEUE: &str = "<?php return ['default' => env('QUEUE_CONNECTION', 'redis'), 'connections' => [
+        'database' => ['driver' => 'database', 'retry_after' => 90],
+        'redis' => ['driver' => 'redis', 'retry_after' => env('REDIS_RETRY', 60)], 'sync' => ['driver' => 'sync']]];";
+    let worker =
+        |options: &str| format!("[program.worker]\ncommand = \"php artisan queue:work {options}\"\n");
+    let twice = |runs: &str, name: &str, after: u64, less: u64| {
+        vec![format!(
+            "warning: [program.worker]: a job may run {runs}, but on {name} it is started a second time after \
+             retry_after, {after} s\n  fix: --timeout={less}, or a retry_after in config/queue.php that is longer"
+        )]
+    };
+    for (toml, env, expected) in [
+        (worker(""), "", twice("for 60 s", "redis", 60, 50)),
+        (worker("--timeout=59"), "", vec![]),
+        (worker("--timeout=0 --tries=3"), "", twice("for ever", "redis", 60, 50)),
+        (worker("database --timeout=90"), "", twice("for 90 s", "database", 90, 80)),
+        (worker("database"), "", vec![]),
+        (worker(""), "REDIS_RETRY=120", vec![]),
+        (worker(""), "QUEUE_CONNECTION=database", vec![]),
+        ("[workers.default]\ntimeout = \"50s\"\n".to_owned(), "", vec![]),
+        (
+            "[workers.default]\nqueues = [\"database:mail\"]\ntimeout = \"90s\"\n".to_owned(),
+            "",
+            vec![
+                "note: [workers.default]: jobs of database may run longer than its retry_after, 90 s: Régie keeps \
+                 their lease, but a queue:work or Horizon beside it would start them a second time\n  \
+                 fix: a retry_after in config/queue.php above 90, or leave it"
+                    .to_owned(),
+            ],
+        ),
+    ] {
+        let env = format!("APP_KEY=base64:x\n{env}\n");
+        let files = [
+            ("artisan", ""),
+            ("bootstrap/app.php", ""),
+            ("public/index.php", "<?php"),
+            (".env", env.as_str()),
+            ("config/queue.php", QUEUE),
+            ("regie.toml", toml.as_str()),
+        ];
+        let folder = Folder::new(&files);
+        let loaded = folder.load(&[]).unwrap();
+        let mut facts = sound();
+        facts.queue_connections = shell::gather(folder.path(), &loaded, "").queue_connections;
+        let found = lines(&check(&loaded, &facts));
+        let told: Vec<String> = found.into_iter().filter(|line| line.contains("retry_after")).collect();
+        assert_eq!(told, expected, "{toml}{env}");
+    }
+}
+
+#[test]
 fn a_sound_machine_has_nothing_to_say() {
     assert_eq!(lines(&check(&plain(), &sound())), [""; 0]);
 }

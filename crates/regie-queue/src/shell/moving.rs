@@ -9,17 +9,25 @@
 //! staged again, over itself; what only the target has was confirmed. So none is lost and none is doubled, and one
 //! batch at a time is all that lies outside of the queues. One mover at a time: the caller sees to that.
 //!
+//! What a mover had sent when it was killed may arrive after the next one has begun, and a batch that is staged once more
+//! after it was published would be doubled. So each mover claims a Redis with a word of its own, without which its
+//! scripts do nothing. In a table, staging waits until an old transaction has ended, and other steps name their rows.
+//!
 //! | | taken | staged |
 //! |---|---|---|
 //! | Redis | hash `queues:NAME:regie-moving` | hash `queues:NAME:regie-arriving:FROM` |
 //! | `jobs` table | queue `regie:moving:NAME` | queue `regie:arriving:FROM:NAME` |
 //!
 //! Jobs that a worker has in hand stay where they are and end there; leases that have ended are moved.
+//!
+//! Failed jobs stay in the framework's own list, whatever connection they are of; what changes in it is the connection
+//! that a retry leads to ([`readdress`]).
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use regie_resp::Frame;
+use tokio::sync::OnceCell;
 
 use super::clock::unix;
 use super::driver::Fault;
@@ -29,11 +37,15 @@ use super::table::{list, parked_queue, seconds};
 use crate::parcel::{Parcel, for_redis, is_job};
 use crate::payload;
 
+/// A claim is forgotten after so many seconds: no move takes a week.
+const CLAIM_S: &[u8] = b"604800";
+
 /// So many jobs are on their way at once.
 const BATCH: usize = 200;
 
 /// Held jobs come first; else those whose lease has ended, then those that wait, then the delayed.
 const TAKE: &str = "\
+if redis.call('get', KEYS[6]) ~= ARGV[5] then return redis.error_reply('ERR another regie move has begun') end
 local held = redis.call('hgetall', KEYS[5])
 if #held > 0 then return held end
 local count = tonumber(ARGV[2])
@@ -65,7 +77,20 @@ if n < count then
 end
 return redis.call('hgetall', KEYS[5])";
 
+/// What is held is the truth: what is staged follows it.
+const STAGE: &str = "\
+if redis.call('get', KEYS[2]) ~= ARGV[1] then return redis.error_reply('ERR another regie move has begun') end
+redis.call('del', KEYS[1])
+for i = 2, #ARGV, 2 do redis.call('hset', KEYS[1], ARGV[i], ARGV[i + 1]) end
+return 1";
+
+const CONFIRM: &str = "\
+if redis.call('get', KEYS[2]) ~= ARGV[1] then return redis.error_reply('ERR another regie move has begun') end
+for i = 2, #ARGV do redis.call('hdel', KEYS[1], ARGV[i]) end
+return 1";
+
 const PUBLISH: &str = "\
+if redis.call('get', KEYS[5]) ~= ARGV[1] then return redis.error_reply('ERR another regie move has begun') end
 local ids = redis.call('hkeys', KEYS[4])
 table.sort(ids)
 for _, id in ipairs(ids) do
@@ -94,8 +119,16 @@ pub struct Depot {
 
 #[derive(Debug)]
 enum Place {
-    Redis { client: Client, prefix: String },
-    Table { server: Server, name: String },
+    Redis {
+        client: Client,
+        prefix: String,
+        /// The word with which it was claimed, once it was.
+        claimed: OnceCell<String>,
+    },
+    Table {
+        server: Server,
+        name: String,
+    },
 }
 
 /// What a move has done.
@@ -117,7 +150,11 @@ impl Depot {
             connection: connection.to_owned(),
             retry_after,
             identity: format!("{:?} {} {prefix}", endpoint.address, endpoint.database),
-            place: Place::Redis { client: Client::new(endpoint), prefix: prefix.to_owned() },
+            place: Place::Redis {
+                client: Client::new(endpoint),
+                prefix: prefix.to_owned(),
+                claimed: OnceCell::new(),
+            },
         }
     }
 
@@ -151,28 +188,9 @@ impl Depot {
     /// When the server is away or refuses.
     pub async fn queues(&self) -> Result<BTreeSet<String>, Fault> {
         match &self.place {
-            Place::Redis { client, prefix } => {
-                let mut found = BTreeSet::new();
-                let start = format!("{prefix}queues:");
-                let pattern = format!("{}queues:*", escaped(prefix));
-                let mut cursor = b"0".to_vec();
-                loop {
-                    let answer = ask(client, |batch| {
-                        batch.command(&[b"SCAN", &cursor, b"MATCH", pattern.as_bytes(), b"COUNT", b"1000"]);
-                    })
-                    .await?;
-                    let Frame::Array(parts) = answer else { return Ok(found) };
-                    let mut parts = parts.into_iter();
-                    cursor = bytes(parts.next());
-                    for key in frames(parts.next()) {
-                        let key = text(key);
-                        let Some(name) = key.strip_prefix(&start) else { continue };
-                        found.insert(without_shelf(name).to_owned());
-                    }
-                    if cursor == b"0" || cursor.is_empty() {
-                        return Ok(found);
-                    }
-                }
+            Place::Redis { client, prefix, .. } => {
+                let names = keys(client, prefix).await?;
+                Ok(names.iter().map(|name| without_shelf(name).to_owned()).collect())
             }
             Place::Table { server, name } => {
                 let rows = server.rows(&format!("SELECT DISTINCT queue FROM {name}"), &[]).await?;
@@ -187,13 +205,33 @@ impl Depot {
         }
     }
 
+    /// The queues here in which a move that `from` began has left something that is not in its queue yet.
+    ///
+    /// # Errors
+    /// When the server is away or refuses.
+    pub async fn unfinished(&self, from: &Self) -> Result<BTreeSet<String>, Fault> {
+        match &self.place {
+            Place::Redis { client, prefix, .. } => {
+                let tail = format!(":regie-arriving:{}", from.connection);
+                let names = keys(client, prefix).await?;
+                Ok(names.iter().filter_map(|name| name.strip_suffix(&tail)).map(str::to_owned).collect())
+            }
+            Place::Table { server, name } => {
+                let rows = server.rows(&format!("SELECT DISTINCT queue FROM {name}"), &[]).await?;
+                let names = rows.into_iter().flatten().map(Value::into_text);
+                let head = arriving(&from.connection, "");
+                Ok(names.filter_map(|queue| queue.strip_prefix(&head).map(str::to_owned)).collect())
+            }
+        }
+    }
+
     /// How many jobs could be moved now, and how many are leased.
     ///
     /// # Errors
     /// When the server is away or refuses.
     pub async fn counts(&self, queue: &str) -> Result<(u64, u64), Fault> {
         match &self.place {
-            Place::Redis { client, prefix } => {
+            Place::Redis { client, prefix, .. } => {
                 let key = |tail: &str| format!("{prefix}queues:{queue}{tail}");
                 let mut batch = Batch::new();
                 batch.command(&[b"LLEN", key("").as_bytes()]);
@@ -223,10 +261,25 @@ impl Depot {
         }
     }
 
+    /// The key of the claim and the word in it; older movers can do nothing here any more.
+    async fn claim(&self) -> Result<(String, &str), Fault> {
+        let Place::Redis { client, prefix, claimed } = &self.place else { return Ok((String::new(), "")) };
+        let key = format!("{prefix}regie:mover");
+        let claim = async || {
+            let word = format!("{:x}-{}", unix().as_nanos(), std::process::id());
+            let set = ask(client, |batch| {
+                batch.command(&[b"SET", key.as_bytes(), word.as_bytes(), b"EX", CLAIM_S]);
+            });
+            set.await.map(|_| word)
+        };
+        let word = claimed.get_or_try_init(claim).await?;
+        Ok((key, word))
+    }
+
     /// What was taken and not confirmed.
     async fn held(&self, queue: &str) -> Result<Vec<Parcel>, Fault> {
         match &self.place {
-            Place::Redis { client, prefix } => {
+            Place::Redis { client, prefix, .. } => {
                 let key = format!("{prefix}queues:{queue}:regie-moving");
                 let answer = ask(client, |batch| {
                     batch.command(&[b"HGETALL", key.as_bytes()]);
@@ -246,16 +299,28 @@ impl Depot {
     async fn take(&self, queue: &str) -> Result<(Vec<Parcel>, u64), Fault> {
         let at = unix();
         match &self.place {
-            Place::Redis { client, prefix } => {
+            Place::Redis { client, prefix, .. } => {
                 let token = format!("{:x}", at.as_nanos());
                 let second = at.as_secs().to_string();
                 let ends = if self.retry_after.is_some() { "1" } else { "0" };
                 let shelves = ["", ":delayed", ":reserved", ":notify", ":regie-moving"];
                 let keys = shelves.map(|shelf| format!("{prefix}queues:{queue}{shelf}"));
+                let (claim, word) = self.claim().await?;
                 let answer = ask(client, |batch| {
                     let count = BATCH.to_string();
-                    batch.begin(3 + keys.len() + 4).word("EVAL").word(TAKE).word(keys.len().to_string());
-                    batch.words(&keys).word(&second).word(&count).word(&token).word(ends);
+                    batch
+                        .begin(3 + keys.len() + 6)
+                        .word("EVAL")
+                        .word(TAKE)
+                        .word((keys.len() + 1).to_string());
+                    batch
+                        .words(&keys)
+                        .word(&claim)
+                        .word(&second)
+                        .word(&count)
+                        .word(&token)
+                        .word(ends)
+                        .word(word);
                 });
                 Ok((parcels(answer.await?), 0))
             }
@@ -288,10 +353,12 @@ impl Depot {
 
     async fn stage(&self, from: &str, queue: &str, parcels: &[Parcel]) -> Result<(), Fault> {
         match &self.place {
-            Place::Redis { client, prefix } => {
+            Place::Redis { client, prefix, .. } => {
                 let key = format!("{prefix}queues:{queue}:regie-arriving:{from}");
+                let (claim, word) = self.claim().await?;
                 ask(client, |batch| {
-                    batch.begin(2 + 2 * parcels.len()).word("HSET").word(&key);
+                    batch.begin(6 + 2 * parcels.len()).word("EVAL").word(STAGE).word("2");
+                    batch.word(&key).word(&claim).word(word);
                     for parcel in parcels {
                         let at = parcel.at.map_or_else(|| "-".to_owned(), |at| at.to_string());
                         // Sorted as text, rows keep their order.
@@ -305,12 +372,12 @@ impl Depot {
             Place::Table { server, name } => {
                 let staged = arriving(from, queue);
                 let mut begun = server.begin().await?;
-                let select = format!("SELECT {} FROM {name} WHERE queue = ?", server.number("COUNT(*)"));
-                let found = server.rows_in(&mut begun, &select, &[(&*staged).into()]).await?;
-                if found.first().and_then(|row| row.first()).is_some_and(|count| count.number() > 0) {
-                    // One write: all of them are there.
-                    return Ok(());
+                if let Some(wait) = server.turn() {
+                    server.rows_in(&mut begun, wait, &[(&*staged).into()]).await?;
                 }
+                // What is held is the truth: what is staged follows it.
+                let delete = format!("DELETE FROM {name} WHERE queue = ?");
+                server.run_in(&mut begun, &delete, &[(&*staged).into()]).await?;
                 let at = seconds(unix());
                 let insert = format!(
                     "INSERT INTO {name} (queue, payload, attempts, reserved_at, available_at, created_at) \
@@ -335,10 +402,12 @@ impl Depot {
     /// Drops what is staged at the target.
     async fn confirm(&self, queue: &str, parcels: &[Parcel]) -> Result<(), Fault> {
         match &self.place {
-            Place::Redis { client, prefix } => {
+            Place::Redis { client, prefix, .. } => {
                 let key = format!("{prefix}queues:{queue}:regie-moving");
+                let (claim, word) = self.claim().await?;
                 ask(client, |batch| {
-                    batch.begin(2 + parcels.len()).word("HDEL").word(&key);
+                    batch.begin(6 + parcels.len()).word("EVAL").word(CONFIRM).word("2");
+                    batch.word(&key).word(&claim).word(word);
                     batch.words(parcels.iter().map(|parcel| &parcel.id));
                 })
                 .await?;
@@ -355,19 +424,29 @@ impl Depot {
     /// Puts what is staged into the queue.
     async fn publish(&self, from: &str, queue: &str) -> Result<u64, Fault> {
         match &self.place {
-            Place::Redis { client, prefix } => {
+            Place::Redis { client, prefix, .. } => {
                 let staged = format!(":regie-arriving:{from}");
                 let keys = ["", ":delayed", ":notify", &*staged]
                     .map(|shelf| format!("{prefix}queues:{queue}{shelf}"));
+                let (claim, word) = self.claim().await?;
                 let answer = ask(client, |batch| {
-                    batch.begin(3 + keys.len()).word("EVAL").word(PUBLISH).word(keys.len().to_string());
-                    batch.words(&keys);
+                    batch.begin(5 + keys.len()).word("EVAL").word(PUBLISH).word((keys.len() + 1).to_string());
+                    batch.words(&keys).word(&claim).word(word);
                 });
                 Ok(number(&answer.await?))
             }
             Place::Table { server, name } => {
-                let update = format!("UPDATE {name} SET queue = ? WHERE queue = ?");
-                server.run(&update, &[queue.into(), (&*arriving(from, queue)).into()]).await
+                let staged = arriving(from, queue);
+                let select = format!("SELECT {} FROM {name} WHERE queue = ?", server.number("id"));
+                let rows = server.rows(&select, &[(&*staged).into()]).await?;
+                let ids: Vec<i64> = rows.iter().flatten().map(Value::number).collect();
+                if ids.is_empty() {
+                    return Ok(0);
+                }
+                // By number: one that comes late must not touch the batch after it.
+                let update =
+                    format!("UPDATE {name} SET queue = ? WHERE queue = ? AND id IN ({})", list(&ids));
+                server.run(&update, &[queue.into(), (&*staged).into()]).await
             }
         }
     }
@@ -378,6 +457,8 @@ impl Depot {
 /// # Errors
 /// When a server is away or refuses. Nothing is lost then; it can be asked again.
 pub async fn finish(source: &Depot, target: &Depot, queues: (&str, &str)) -> Result<u64, Fault> {
+    source.claim().await?;
+    target.claim().await?;
     let held = source.held(queues.0).await?;
     if !held.is_empty() {
         target.stage(&source.connection, queues.1, &held).await?;
@@ -411,6 +492,81 @@ pub async fn run(
     }
     moved.reserved = source.counts(queues.0).await?.1;
     Ok(moved)
+}
+
+/// How the framework's list of failed jobs is changed.
+#[derive(Debug)]
+pub struct Readdressing<'a> {
+    /// The database of the list.
+    pub target: &'a Target,
+    /// Its table.
+    pub table: &'a str,
+    /// The connection that jobs were of.
+    pub from: &'a str,
+    /// The connection that a retry is to lead to.
+    pub to: &'a str,
+    /// Whether that one is a Redis, whose pop script wants more of a payload.
+    pub to_redis: bool,
+}
+
+/// Lets failed jobs lead to another connection, those of `queues` or without any all. How many have changed.
+///
+/// Each row is one write and one that has changed is not met again, so it may be asked again after a kill.
+///
+/// # Errors
+/// When the server is away or refuses.
+pub async fn readdress(asked: &Readdressing<'_>, queues: &[String]) -> Result<u64, Fault> {
+    let server = Server::new(asked.target);
+    let table = server.table(asked.table);
+    let id = server.number("id");
+    let select = format!(
+        "SELECT {id}, queue, payload FROM {table} WHERE connection = ? AND id > ? ORDER BY id LIMIT {BATCH}"
+    );
+    let update = format!("UPDATE {table} SET connection = ?, payload = ? WHERE id = ? AND connection = ?");
+    let (mut changed, mut last) = (0, -1);
+    loop {
+        let rows = server.rows(&select, &[asked.from.into(), last.into()]).await?;
+        let is_last = rows.len() < BATCH;
+        for row in rows {
+            let mut row = row.into_iter();
+            let mut next = || row.next().unwrap_or(Value::Null);
+            last = next().number();
+            let (queue, payload) = (next().into_text(), next().into_text());
+            if !queues.is_empty() && !queues.contains(&queue) {
+                continue;
+            }
+            let attempts =
+                payload::read(&payload).and_then(|read| read.attempts).map_or(0, |(count, _)| count);
+            let parcel = Parcel { id: last.to_string(), payload, attempts, at: None };
+            let payload = if asked.to_redis { for_redis(&parcel) } else { parcel.payload };
+            let values = [asked.to.into(), (&*payload).into(), last.into(), asked.from.into()];
+            changed += server.run(&update, &values).await?;
+        }
+        if is_last {
+            return Ok(changed);
+        }
+    }
+}
+
+/// The names of what lies under `queues:`, shelves too.
+async fn keys(client: &Client, prefix: &str) -> Result<BTreeSet<String>, Fault> {
+    let mut found = BTreeSet::new();
+    let start = format!("{prefix}queues:");
+    let pattern = format!("{}queues:*", escaped(prefix));
+    let mut cursor = b"0".to_vec();
+    loop {
+        let answer = ask(client, |batch| {
+            batch.command(&[b"SCAN", &cursor, b"MATCH", pattern.as_bytes(), b"COUNT", b"1000"]);
+        });
+        let Frame::Array(parts) = answer.await? else { return Ok(found) };
+        let mut parts = parts.into_iter();
+        cursor = bytes(parts.next());
+        let names = frames(parts.next()).into_iter().map(text);
+        found.extend(names.filter_map(|key| key.strip_prefix(&start).map(str::to_owned)));
+        if cursor == b"0" || cursor.is_empty() {
+            return Ok(found);
+        }
+    }
 }
 
 async fn ask(client: &Client, write: impl FnOnce(&mut Batch)) -> Result<Frame, Fault> {

@@ -243,6 +243,18 @@ impl Server {
         })
     }
 
+    /// What a transaction asks first so that no other that asks for the same word goes on before it has ended; none where
+    /// writing waits by itself. In MySQL, deleting waits for rows that another has inserted.
+    #[must_use]
+    pub const fn turn(&self) -> Option<&'static str> {
+        match self.pool {
+            Pool::Postgres(_) => {
+                Some("SELECT CAST(1 AS BIGINT) FROM (SELECT pg_advisory_xact_lock(hashtext(?))) AS turn")
+            }
+            Pool::Sqlite(_) | Pool::Mysql(_) => None,
+        }
+    }
+
     /// What `sql` finds.
     ///
     /// # Errors

@@ -1,16 +1,18 @@
 //! `regie check`: the checklist, with the fix for each fault.
 
 use regie_config::check::check as check_all;
-use regie_config::values::AppEnv;
+use regie_config::values::{AppEnv, Framework};
 use regie_config::{Finding, Severity};
 use regie_core::Exit;
 
 use crate::cli::Check;
+use crate::commands::moving::script;
 use crate::commands::rewind;
+use crate::commands::run;
 use crate::output::{self, Paint, Table, Tone};
 use crate::site::{Place, Site, plural};
 
-/// `regie check [--production] [--show] [--json]`.
+/// `regie check [--production] [--show | --probe] [--json]`.
 pub(crate) fn check(place: &Place, asked: &Check) -> Exit {
     let env = asked.production.then_some(AppEnv::Production);
     if asked.show {
@@ -33,12 +35,49 @@ pub(crate) fn check(place: &Place, asked: &Check) -> Exit {
     };
     let mut findings = check_all(&site.loaded, &site.facts());
     findings.extend(rewind::check(&site));
+    if asked.probe {
+        findings.extend(probe(&site, asked.probe_wait));
+    }
     if asked.json {
         output::line(serde_json::to_string_pretty(&findings).expect("plain data"));
     } else {
         report(&findings, Paint::stdout());
     }
     if findings.iter().any(|finding| finding.severity == Severity::Error) { Exit::Failed } else { Exit::Done }
+}
+
+/// What only the application itself can tell: it is booted, and uses what it is configured for.
+fn probe(site: &Site, wait_s: u64) -> Vec<Finding> {
+    let one = |severity, what: String, fix: &str| vec![Finding::new(severity, "probe", what, fix)];
+    if site.loaded.application.framework != Framework::Laravel {
+        let what = "only a Laravel application can be tried so".to_owned();
+        return one(Severity::Warning, what, "try it by hand, or leave --probe out");
+    }
+    let ready = site.make_folders().and_then(|()| run::become_user(site));
+    let lines = ready.map_err(|fault| fault.to_string()).and_then(|()| script::probe(site, wait_s));
+    match lines {
+        Ok(lines) => lines.as_array().map_or_else(Vec::new, |lines| lines.iter().map(probed).collect()),
+        Err(fault) => one(Severity::Error, fault, "regie artisan about, for what keeps it from booting"),
+    }
+}
+
+/// A line of the probe. That dispatching is slow keeps nothing from working.
+fn probed(line: &serde_json::Value) -> Finding {
+    let of = |name: &str| line[name].as_str().unwrap_or_default().to_owned();
+    let (severity, fix) = match (line["well"].as_bool(), of("what").as_str()) {
+        (Some(true) | None, _) => (Severity::Note, ""),
+        (Some(false), "dispatch") => {
+            (Severity::Warning, "look at the machine's load, or move jobs to Redis: regie move queue")
+        }
+        (Some(false), "job") => {
+            (Severity::Error, "regie up, and regie queue stats: does a worker serve this queue?")
+        }
+        (Some(false), "extension") => (Severity::Error, "install it, or set REDIS_CLIENT=predis"),
+        (Some(false), _) => {
+            (Severity::Error, "regie up, and regie check --show for where its addresses lead")
+        }
+    };
+    Finding::new(severity, format!("probe {}", of("what")), of("said"), fix)
 }
 
 fn report(findings: &[Finding], paint: Paint) {

@@ -3,6 +3,7 @@
 pub(crate) mod check;
 pub(crate) mod control;
 pub(crate) mod init;
+pub(crate) mod moving;
 pub(crate) mod opcache;
 pub(crate) mod php;
 pub(crate) mod queue;
