@@ -487,26 +487,8 @@ impl Engine {
     }
 
     /// Runs the commands of a log's frame; an error says what is wrong with them.
-    pub fn replay(&mut self, client: ClientId, mut commands: &[u8]) -> Result<(), String> {
-        let mut parser = regie_resp::RequestParser::default();
-        let mut out = Encoder::default();
-        while !commands.is_empty() {
-            match parser.parse(commands, &regie_resp::Limits::DEFAULT) {
-                Ok(regie_resp::Parsed::Command { consumed }) => {
-                    let arguments: Vec<&[u8]> = parser.arguments(commands).collect();
-                    let _ = self.execute(client, &arguments, &mut out);
-                    if out.bytes.first() == Some(&b'-') {
-                        return Err(String::from_utf8_lossy(&out.bytes).trim_end().to_owned());
-                    }
-                    out.bytes.clear();
-                    parser.next();
-                    commands = &commands[consumed..];
-                }
-                Ok(regie_resp::Parsed::Incomplete { .. }) => return Err("a command is cut short".into()),
-                Err(error) => return Err(error.to_string()),
-            }
-        }
-        Ok(())
+    pub fn replay(&mut self, client: ClientId, commands: &[u8]) -> Result<(), String> {
+        crate::replay::Replay::default().run(self, client, commands)
     }
 
     /// Counts of changes since the start.

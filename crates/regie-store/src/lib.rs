@@ -33,6 +33,7 @@ mod pubsub;
 mod random;
 mod rdb;
 mod reference;
+mod replay;
 mod replication;
 mod script;
 mod session;

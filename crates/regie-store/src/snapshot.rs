@@ -162,6 +162,19 @@ impl Engine {
         Ok(keys)
     }
 
+    /// Makes room for `times` as many keys as there are, but for no more than `most`: they are to be restored.
+    pub(crate) fn expect_keys(&mut self, times: usize, most: usize) {
+        for database in &mut self.databases {
+            while database.table.is_moving() {
+                database.table.step();
+            }
+            let more = database.len().saturating_mul(times.saturating_sub(1)).min(most);
+            if more > 0 {
+                database.table.reserve(more);
+            }
+        }
+    }
+
     fn restore_one(&mut self, reader: &mut rdb::Reader<'_>) -> Option<()> {
         let first = reader.byte()?;
         if first == LIBRARY {

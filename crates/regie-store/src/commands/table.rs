@@ -4,7 +4,7 @@
 use super::{
     acl, bits, clients, connection, debug, functions, geo, hashes, hyperloglog, info, introspection, keys,
     latency, lists, memory, pubsub, replication, scripting, server, sets, sorted_set_algebra, sorted_sets,
-    stream_groups, streams, strings, transactions,
+    stream_claims, stream_groups, stream_info, streams, strings, transactions,
 };
 use crate::command::{Command, Flags, Run};
 use crate::command_keys::{Access, Begin, Find, KeySpec};
@@ -378,8 +378,8 @@ pub(crate) static COMMANDS: &[Command] = &[
     row("function|stats", 2, flags(&[NOSC, BUSY]), &[], ("scripting", "scripting"), "7.0.0", "Tells which function runs, and how many there are.", functions::stats).tips("nondeterministic_output request_policy:all_shards response_policy:special"),
     row("xack", -4, flags(&[W, F]), &[at(UPDATE, 1)], ("stream", "stream"), "5.0.0", "Acknowledges entries for a group.", stream_groups::xack),
     row("xadd", -5, flags(&[W, OOM, F]), &[at(UPDATE, 1)], ("stream", "stream"), "5.0.0", "Appends an entry.", streams::xadd).tips("nondeterministic_output"),
-    row("xautoclaim", -6, flags(&[W, F]), &[at(TRIM, 1)], ("stream", "stream"), "6.2.0", "Takes over entries that others have held too long.", stream_groups::xautoclaim).tips("nondeterministic_output"),
-    row("xclaim", -6, flags(&[W, F]), &[at(UPDATE, 1)], ("stream", "stream"), "5.0.0", "Takes over entries that others have had.", stream_groups::xclaim).tips("nondeterministic_output"),
+    row("xautoclaim", -6, flags(&[W, F]), &[at(TRIM, 1)], ("stream", "stream"), "6.2.0", "Takes over entries that others have held too long.", stream_claims::xautoclaim).tips("nondeterministic_output"),
+    row("xclaim", -6, flags(&[W, F]), &[at(UPDATE, 1)], ("stream", "stream"), "5.0.0", "Takes over entries that others have had.", stream_claims::xclaim).tips("nondeterministic_output"),
     row("xdel", -3, flags(&[W, F]), &[at(TRIM, 1)], ("stream", "stream"), "5.0.0", "Deletes entries.", streams::xdel),
     container("xgroup", "stream", "5.0.0", "Manages groups of readers."),
     row("xgroup|create", -5, flags(&[W, OOM]), &[at(INSERT, 2)], ("stream", "stream"), "5.0.0", "Makes a group.", stream_groups::create),
@@ -388,9 +388,9 @@ pub(crate) static COMMANDS: &[Command] = &[
     row("xgroup|destroy", 4, W, &[at(TRIM, 2)], ("stream", "stream"), "5.0.0", "Deletes a group.", stream_groups::destroy),
     row("xgroup|setid", -5, W, &[at(UPDATE, 2)], ("stream", "stream"), "5.0.0", "Says what a group has read.", stream_groups::setid),
     container("xinfo", "stream", "5.0.0", "Tells about streams."),
-    row("xinfo|consumers", 4, R, &[at(READ, 2)], ("stream", "stream"), "5.0.0", "Tells about a group's consumers.", stream_groups::info_consumers).tips("nondeterministic_output"),
-    row("xinfo|groups", 3, R, &[at(READ, 2)], ("stream", "stream"), "5.0.0", "Tells about a stream's groups.", stream_groups::info_groups),
-    row("xinfo|stream", -3, R, &[at(READ, 2)], ("stream", "stream"), "5.0.0", "Tells about a stream.", stream_groups::info_stream),
+    row("xinfo|consumers", 4, R, &[at(READ, 2)], ("stream", "stream"), "5.0.0", "Tells about a group's consumers.", stream_info::info_consumers).tips("nondeterministic_output"),
+    row("xinfo|groups", 3, R, &[at(READ, 2)], ("stream", "stream"), "5.0.0", "Tells about a stream's groups.", stream_info::info_groups),
+    row("xinfo|stream", -3, R, &[at(READ, 2)], ("stream", "stream"), "5.0.0", "Tells about a stream.", stream_info::info_stream),
     row("xlen", 2, flags(&[R, F]), &[at(LOOK, 1)], ("stream", "stream"), "5.0.0", "Answers with the number of entries.", streams::xlen),
     row("xpending", -3, R, &[at(READ, 1)], ("stream", "stream"), "5.0.0", "Tells what is not yet acknowledged.", stream_groups::xpending).tips("nondeterministic_output"),
     row("xrange", -4, R, &[at(READ, 1)], ("stream", "stream"), "5.0.0", "Reads a range of entries.", streams::xrange),

@@ -26,6 +26,7 @@ use crate::shell::clock;
 use crate::shell::recover::{
     self, Loading, Recovered, RecoveryError, delete_leftovers, file_error, lock, write_manifest,
 };
+use crate::shell::snapshot_file::SnapshotFile;
 use nix::fcntl::Flock;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -96,8 +97,7 @@ struct Log {
 struct Snapshot {
     number: u64,
     path: PathBuf,
-    file: io::BufWriter<File>,
-    fault: Option<io::Error>,
+    file: SnapshotFile,
     /// Changes when it began.
     changes: u64,
     done: bool,
@@ -216,11 +216,10 @@ impl Disk {
         }
         if let Some(snapshot) = &mut self.snapshot
             && !records.is_empty()
-            && snapshot.fault.is_none()
         {
             let mut framed = Vec::with_capacity(records.len() + 8);
             journal::frame(&mut framed, records);
-            snapshot.fault = snapshot.file.write_all(&framed).err();
+            snapshot.file.write(&framed);
         }
     }
 
@@ -242,7 +241,7 @@ impl Disk {
         if !self.turn.is_empty() || !self.unwritten.is_empty() {
             kept = self.write_turn(engine, report);
         }
-        if self.snapshot.as_ref().is_some_and(|snapshot| snapshot.done) {
+        if self.snapshot.as_mut().is_some_and(|snapshot| snapshot.done && snapshot.file.is_complete()) {
             self.finish_snapshot(engine, report);
         }
         kept
@@ -394,8 +393,14 @@ impl Disk {
             | DiskRequest::LoadUsers(_)
             | DiskRequest::SaveUsers(_) => Ok(()),
         };
-        if let Err(error) = result {
-            self.snapshot_failed(engine, report, &error);
+        match result {
+            Ok(()) => {
+                // Who asks at once must not take it for ended.
+                self.state.is_writing = self.snapshot.is_some();
+                self.state.changes_since_save = engine.changes() - self.saved_changes;
+                self.tell(engine);
+            }
+            Err(error) => self.snapshot_failed(engine, report, &error),
         }
     }
 
@@ -415,19 +420,11 @@ impl Disk {
         let folder = dir.join(BACKUPS).join(name);
         fs::create_dir_all(&folder)?;
         let path = folder.join(format!("{}.new", snapshot_name(1)));
-        let mut file = io::BufWriter::with_capacity(1 << 18, File::create(&path)?);
-        file.write_all(journal::SNAPSHOT)?;
+        let file = SnapshotFile::create(&path)?;
         engine.begin_walk();
         self.state.backup = Some(name.to_owned());
-        self.snapshot = Some(Snapshot {
-            number: 1,
-            path,
-            file,
-            fault: None,
-            changes: 0,
-            done: false,
-            backup: Some(folder),
-        });
+        self.snapshot =
+            Some(Snapshot { number: 1, path, file, changes: 0, done: false, backup: Some(folder) });
         Ok(())
     }
 
@@ -454,18 +451,10 @@ impl Disk {
         }
         let number = self.manifest.highest() + u64::from(self.log.is_none());
         let path = dir.join(format!("{}.new", snapshot_name(number)));
-        let mut file = io::BufWriter::with_capacity(1 << 18, File::create(&path)?);
-        file.write_all(journal::SNAPSHOT)?;
+        let file = SnapshotFile::create(&path)?;
         engine.begin_walk();
-        self.snapshot = Some(Snapshot {
-            number,
-            path,
-            file,
-            fault: None,
-            changes: engine.changes(),
-            done: false,
-            backup: None,
-        });
+        self.snapshot =
+            Some(Snapshot { number, path, file, changes: engine.changes(), done: false, backup: None });
         Ok(())
     }
 
@@ -556,12 +545,14 @@ impl Disk {
             }
             Err(error) => self.snapshot_failed(engine, report, &error),
         }
-        delete_leftovers(&dir, &self.manifest);
+        let gone = delete_leftovers(&dir, &self.manifest);
+        // The system gives the room of a big file back when it is closed, which takes its time.
+        drop(std::thread::Builder::new().name("store-close".into()).spawn(move || drop(gone)));
     }
 
     fn install(&mut self, snapshot: Snapshot, dir: &Path) -> io::Result<()> {
         let (number, path) = (snapshot.number, snapshot.path.clone());
-        let size = complete(snapshot)?;
+        let size = snapshot.file.complete()?;
         fs::rename(&path, dir.join(snapshot_name(number)))?;
         let before = self.manifest.clone();
         self.manifest.snapshot = Some(Part { number, size: Some(size) });
@@ -580,19 +571,9 @@ impl Disk {
     }
 }
 
-/// Writes and syncs the last of a snapshot's file; how long it is.
-fn complete(snapshot: Snapshot) -> io::Result<u64> {
-    if let Some(fault) = snapshot.fault {
-        return Err(fault);
-    }
-    let file = snapshot.file.into_inner().map_err(io::IntoInnerError::into_error)?;
-    file.sync_all()?;
-    Ok(file.metadata()?.len())
-}
-
 fn install_backup(snapshot: Snapshot, folder: &Path) -> io::Result<()> {
     let path = snapshot.path.clone();
-    let part = Part { number: snapshot.number, size: Some(complete(snapshot)?) };
+    let part = Part { number: snapshot.number, size: Some(snapshot.file.complete()?) };
     fs::rename(&path, folder.join(snapshot_name(part.number)))?;
     write_manifest(folder, &Manifest { snapshot: Some(part), logs: Vec::new() })
 }

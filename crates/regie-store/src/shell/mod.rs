@@ -10,6 +10,7 @@ mod recover;
 mod redis_files;
 mod server;
 mod settings;
+mod snapshot_file;
 pub mod tools;
 mod users;
 

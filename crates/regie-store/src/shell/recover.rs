@@ -9,6 +9,7 @@
 use crate::engine::Engine;
 use crate::journal::{self, Broken, Frames};
 use crate::manifest::{self, Manifest, ManifestError, log_name, snapshot_name};
+use crate::replay::Replay;
 use crate::session::{ClientId, Peer};
 use crate::shell::{clock, redis_files};
 use nix::fcntl::{Flock, FlockArg};
@@ -118,14 +119,18 @@ pub(crate) fn write_manifest(dir: &Path, manifest: &Manifest) -> io::Result<()> 
     File::open(dir)?.sync_all()
 }
 
-/// Deletes what a crash or a rewrite has left.
-pub(crate) fn delete_leftovers(dir: &Path, manifest: &Manifest) {
+/// Deletes what a crash or a rewrite has left. The files are given back open: their room is free when they are closed.
+pub(crate) fn delete_leftovers(dir: &Path, manifest: &Manifest) -> Vec<File> {
     let used = manifest.names();
+    let mut gone = Vec::new();
     for name in our_files(dir).unwrap_or_default() {
         if !used.contains(&name) {
-            let _ = fs::remove_file(dir.join(name));
+            let path = dir.join(name);
+            gone.extend(File::open(&path));
+            let _ = fs::remove_file(path);
         }
     }
+    gone
 }
 
 /// How far the reading is, for who waits for it.
@@ -243,6 +248,9 @@ fn broken(path: &Path, broken: &Broken) -> RecoveryError {
     }
 }
 
+/// Bytes of a small record, about: room is made for no more keys than there can be of these.
+const SMALL_RECORD: usize = 32;
+
 fn read_snapshot(
     path: &Path,
     bytes: &[u8],
@@ -250,9 +258,14 @@ fn read_snapshot(
     loading: &mut Loading,
 ) -> Result<(), RecoveryError> {
     let mut frames = Frames::open(bytes, journal::SNAPSHOT).map_err(|error| broken(path, &error))?;
+    let mut is_first = true;
     while let Some(body) = frames.next().map_err(|error| broken(path, &error))? {
         engine.restore(body).map_err(|why| RecoveryError::Damaged { path: path.to_owned(), why })?;
         loading.add(body.len());
+        // The first part shows how many keys the whole will have, about.
+        if std::mem::take(&mut is_first) {
+            engine.expect_keys(bytes.len() / body.len(), bytes.len() / SMALL_RECORD);
+        }
     }
     Ok(())
 }
@@ -281,12 +294,13 @@ fn read_log(
         Err(error) => return Err(broken(path, &error)),
     };
     engine.begin_log_part();
+    let mut replay = Replay::default();
     loop {
         match frames.next() {
             Ok(None) => return Ok(bytes.len() as u64),
             Ok(Some(body)) => {
-                engine
-                    .replay(client, body)
+                replay
+                    .run(engine, client, body)
                     .map_err(|why| RecoveryError::Damaged { path: path.to_owned(), why })?;
                 loading.add(body.len());
             }
