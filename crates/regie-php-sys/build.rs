@@ -39,6 +39,8 @@ fn main() {
 
     let mut build = cc::Build::new();
     build.std("gnu11").opt_level(2).warnings(true).extra_warnings(false).flag("-Wno-unused-parameter");
+    // Before any header: PHP 8.4's own use what it declares, and define it themselves too late for some orders.
+    build.define("_GNU_SOURCE", None);
     for include in ask(&php_config, "--includes").split_whitespace() {
         // As system headers, so that their warnings stay theirs.
         build.flag("-isystem").flag(include.trim_start_matches("-I"));

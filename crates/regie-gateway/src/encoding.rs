@@ -5,11 +5,11 @@ use http::{HeaderMap, header};
 /// A coding that we know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Coding {
-    /// Brotli; files only.
+    /// Brotli.
     Brotli,
-    /// Zstandard; files only.
+    /// Zstandard.
     Zstd,
-    /// Gzip; files, and what PHP answers.
+    /// Gzip.
     Gzip,
 }
 
@@ -38,7 +38,7 @@ impl Coding {
     }
 }
 
-/// How much the client likes each coding, in thousandths; 0 = not at all.
+/// How much the client likes each coding, in thousandths and in the order of [`Coding::ALL`]; 0 = not at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Accepted([u16; 3]);
 
@@ -64,12 +64,14 @@ impl Accepted {
         Self(named.map(|weight| weight.unwrap_or(any)))
     }
 
-    /// The coding that the client likes best among those that `has` says are there; the most compact of equals.
-    pub fn best(self, mut has: impl FnMut(Coding) -> bool) -> Option<Coding> {
+    /// The coding of `offered` that the client likes best; of equals the one that stands first.
+    #[must_use]
+    pub fn best(self, offered: &[Coding]) -> Option<Coding> {
         let mut best: Option<(u16, Coding)> = None;
-        for (weight, coding) in self.0.into_iter().zip(Coding::ALL) {
-            if weight > 0 && best.is_none_or(|(least, _)| weight > least) && has(coding) {
-                best = Some((weight, coding));
+        for coding in offered {
+            let weight = self.0[*coding as usize];
+            if weight > 0 && best.is_none_or(|(least, _)| weight > least) {
+                best = Some((weight, *coding));
             }
         }
         best.map(|(_, coding)| coding)
@@ -104,7 +106,10 @@ mod tests {
         use Coding::{Brotli, Gzip, Zstd};
         for (accept, there, expected) in [
             ("gzip, deflate, br, zstd", &[Brotli, Zstd, Gzip][..], Some(Brotli)),
+            ("gzip, deflate, br, zstd", &[Zstd, Brotli, Gzip], Some(Zstd)),
+            ("gzip, zstd;q=0.9", &[Zstd, Gzip], Some(Gzip)),
             ("gzip, deflate, br", &[Gzip], Some(Gzip)),
+            ("br", &[], None),
             ("gzip;q=1.0, br;q=0.5", &[Brotli, Gzip], Some(Gzip)),
             ("gzip;q=0", &[Gzip], None),
             ("*", &[Gzip], Some(Gzip)),
@@ -117,7 +122,7 @@ mod tests {
         ] {
             let mut headers = HeaderMap::new();
             headers.insert(header::ACCEPT_ENCODING, accept.parse().unwrap());
-            assert_eq!(Accepted::read(&headers).best(|coding| there.contains(&coding)), expected, "{accept}");
+            assert_eq!(Accepted::read(&headers).best(there), expected, "{accept}");
         }
         assert!(Accepted::read(&HeaderMap::new()).is_plain());
     }

@@ -24,6 +24,7 @@ pub mod shell;
 pub mod target;
 
 pub use access_log::LogFormat;
+pub use encoding::Coding;
 pub use proxies::TrustedProxies;
 pub use settings::{Limits, Settings};
 pub use shell::{Gateway, Listener, Logs, Report, Sink, Stats, serve};

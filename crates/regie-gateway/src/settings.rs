@@ -7,6 +7,7 @@ use regie_core::Patterns;
 use regie_pool::PoolSettings;
 
 use crate::access_log::LogFormat;
+use crate::encoding::Coding;
 use crate::proxies::TrustedProxies;
 
 /// Everything that a gateway is told.
@@ -45,8 +46,9 @@ pub struct Settings {
     pub accel: Vec<(String, PathBuf)>,
     /// Folders, beside the application's own, whose files `X-Sendfile` may send.
     pub sendfile_roots: Vec<PathBuf>,
-    /// Compression of PHP's answers; files beside which `.br`, `.zst` or `.gz` lies are sent in that form either way.
-    pub compress: bool,
+    /// Codings of PHP's answers, best first; none = they are not compressed. Files beside which `.br`, `.zst` or `.gz`
+    /// lies are sent in that form either way.
+    pub compression: Vec<Coding>,
     /// Whether uploads are taken in completely before a worker gets the request. Off, a slow client holds a worker.
     pub buffer_requests: bool,
     /// Where bodies that do not fit in memory wait.
@@ -82,7 +84,7 @@ impl Settings {
             params: Vec::new(),
             accel: Vec::new(),
             sendfile_roots: Vec::new(),
-            compress: true,
+            compression: vec![Coding::Zstd, Coding::Brotli, Coding::Gzip],
             buffer_requests: true,
             spool_dir: std::env::temp_dir(),
             access_log: None,

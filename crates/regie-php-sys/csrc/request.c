@@ -1,5 +1,4 @@
 /* Classic mode: a full PHP request for each request, as php-fpm does it. */
-#define _GNU_SOURCE
 #include "internal.h"
 
 #include <string.h>

@@ -3,7 +3,6 @@
  * frankenphp_handle_request(): what the boot has set stays. Each can be left out (`--reset`).
  *
  * Sessions are closed always: an open one would meet the next visitor. */
-#define _GNU_SOURCE
 #include "internal.h"
 
 #include <ext/date/php_date.h>

@@ -11,7 +11,6 @@
  *
  * The template runs nothing more: what it holds (opcache's lock, the snapshot) must stay as it is. The worker's loop
  * keeps nothing on the heap and nothing in thread-local storage that it would miss. */
-#define _GNU_SOURCE
 #include "rewind.h"
 
 #include <sched.h>

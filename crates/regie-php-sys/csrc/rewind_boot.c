@@ -7,7 +7,6 @@
  *
  * $_SERVER is made anew for each request. What the boot has added to it (Dotenv) is added again, where the request says
  * nothing of that name. */
-#define _GNU_SOURCE
 #include "rewind.h"
 
 #include <ext/pcre/php_pcre.h>

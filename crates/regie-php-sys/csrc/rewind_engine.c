@@ -7,7 +7,6 @@
  * Randomness: whatever keeps a state in memory would give the same numbers after each rewind. The engine's generators
  * count as unseeded at the checkpoint, so that each request seeds them from the kernel; OpenSSL is made to ask the
  * kernel for every number; SQLite's generator is reset. random_bytes() asks the kernel anyway. */
-#define _GNU_SOURCE
 #include "rewind.h"
 
 #include <dlfcn.h>
@@ -62,6 +61,9 @@ static void renew_randomness(void) {
 #if PHP_VERSION_ID >= 80200
     RANDOM_G(mt19937_seeded) = false;
     RANDOM_G(combined_lcg_seeded) = false;
+#if PHP_VERSION_ID >= 80400
+    RANDOM_G(fallback_seed_state).initialized = false;
+#endif
 #else
     BG(mt_rand_is_seeded) = 0;
     LCG(seeded) = 0;
@@ -78,7 +80,7 @@ void regie_engine_begin_request(void) {
     if (!kernel_bytes((unsigned char *)seeds, sizeof seeds)) return;
     for (int i = 0; i < 2; i++) seeds[i] = (int32_t)((uint32_t)seeds[i] % 2147483398u) + 1;
 #if PHP_VERSION_ID >= 80400
-    memcpy(RANDOM_G(combined_lcg).state, seeds, sizeof seeds);
+    memcpy(RANDOM_G(combined_lcg), seeds, sizeof seeds);
     RANDOM_G(combined_lcg_seeded) = true;
 #elif PHP_VERSION_ID >= 80200
     memcpy(RANDOM_G(combined_lcg)->state, seeds, sizeof seeds);

@@ -8,7 +8,6 @@
  *
  * What a request opens is closed. For that, no number below the highest of ours is free, so that whatever is opened
  * gets a higher one, and one system call closes them all. */
-#define _GNU_SOURCE
 #include "rewind.h"
 
 #include <dirent.h>

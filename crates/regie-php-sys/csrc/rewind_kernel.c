@@ -15,7 +15,6 @@
  *
  * libc calls its own mmap unseen by us (stacks of threads, loaded libraries, locales). The process's size tells: where
  * it is not what it was, the mappings are read and compared. malloc is told to use nothing but the heap. */
-#define _GNU_SOURCE
 #include "rewind.h"
 
 #include <dlfcn.h>

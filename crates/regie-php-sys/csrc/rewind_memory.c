@@ -16,7 +16,6 @@
  *
  * Pages that many requests write are hot: they are left unprotected, so that writing them costs no fault, and are
  * compared and copied back each time. One that several requests in a row have left alone is protected again. */
-#define _GNU_SOURCE
 #include "rewind.h"
 
 #include <fcntl.h>

@@ -11,7 +11,6 @@
  *
  * None needs a privilege. Only the first needs userfaultfd, which profiles of containers deny. The other two need
  * memfd_create and /proc/self/pagemap. Writes by the kernel (a read() into a buffer) are seen by all of them. */
-#define _GNU_SOURCE
 #include "rewind.h"
 
 #include <fcntl.h>

@@ -8,6 +8,9 @@
 #include <sys/mman.h>
 #include <ucontext.h>
 #include <unistd.h>
+#if PHP_VERSION_ID >= 80300
+#include <zend_call_stack.h>
+#endif
 
 static ucontext_t outside, inside;
 static int32_t ended;
@@ -32,9 +35,14 @@ int32_t regie_php_run(int32_t *exit_status) {
     inside.uc_link = &outside;
     makecontext(&inside, run_inside, 0);
 #ifdef ZEND_CHECK_STACK_LIMIT
-    /* PHP 8.3 and later measure the depth of recursion against these. */
+    /* PHP 8.3 and later measure the depth of recursion against these, as zend.max_allowed_stack_size says: 0 is all of
+     * the stack, -1 no measuring. */
+    zend_long allowed = EG(max_allowed_stack_size);
     EG(stack_base) = stack + page + size;
-    EG(stack_limit) = stack + page + EG(reserved_stack_protection);
+    EG(stack_limit) = allowed < 0 ? NULL
+                                  : zend_call_stack_limit(EG(stack_base),
+                                                          allowed > 0 && (size_t)allowed < size ? (size_t)allowed : size,
+                                                          EG(reserved_stack_size));
 #endif
     swapcontext(&outside, &inside);
     return ended;

@@ -1,7 +1,6 @@
 /* `.user.ini`: settings of a folder and of those below it, as php-fpm reads them in classic mode. From the document root
  * down to the script's folder, each file wins over the one above. What was read is kept for `user_ini.cache_ttl` seconds,
  * per worker; a folder without such a file is remembered too, so a request costs no system call. */
-#define _GNU_SOURCE
 #include "internal.h"
 
 #include <string.h>

@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 use tokio::time::Sleep;
 
 use super::clock::now;
+use super::compress::CodedBody;
 use super::files::FileBody;
 use super::h1::H1Body;
 
@@ -94,8 +95,11 @@ impl H2Body {
 /// The body of a response.
 pub(crate) enum OutBody {
     Empty,
+    /// Not sent, and of a length that is not known: the answer to `HEAD`.
+    Untold,
     Full(Bytes),
     Pool(Box<PoolBody>),
+    Coded(Box<CodedBody>),
     File(FileBody),
     Boxed(Pin<Box<dyn Body<Data = Bytes, Error = BoxError> + Send>>),
 }
@@ -104,8 +108,10 @@ impl fmt::Debug for OutBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Empty => "Empty",
+            Self::Untold => "Untold",
             Self::Full(_) => "Full",
             Self::Pool(_) => "Pool",
+            Self::Coded(_) => "Coded",
             Self::File(_) => "File",
             Self::Boxed(_) => "Boxed",
         })
@@ -215,7 +221,15 @@ impl OutBody {
     /// streams ahead. It ends with the body, when nobody wants that any more, or when the client takes nothing for
     /// `patience`: a client may answer pings for ever and take nothing, and the worker is not there for it alone.
     pub(crate) fn pumped(self, patience: Duration) -> Self {
-        let Self::Pool(mut body) = self else { return self };
+        let mut body = match self {
+            Self::Pool(body) => body,
+            Self::Coded(mut body) => {
+                let plain = std::mem::replace(body.plain(), Self::Empty);
+                *body.plain() = plain.pumped(patience);
+                return Self::Coded(body);
+            }
+            other => return other,
+        };
         let (sender, pieces) = mpsc::channel((body.ahead_max / PUMP_PIECE).max(1));
         let is_cut = Arc::new(AtomicBool::new(false));
         let cut = is_cut.clone();
@@ -251,8 +265,10 @@ impl OutBody {
 
     /// Called while the client does not take more: whoever makes the body may go on, within bounds.
     pub(crate) fn prefetch(&mut self, cx: &mut Context<'_>) {
-        if let Self::Pool(body) = self {
-            body.prefetch(cx);
+        match self {
+            Self::Pool(body) => body.prefetch(cx),
+            Self::Coded(body) => body.plain().prefetch(cx),
+            _ => {}
         }
     }
 
@@ -271,10 +287,11 @@ impl Body for OutBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match self.get_mut() {
-            Self::Empty => Poll::Ready(None),
+            Self::Empty | Self::Untold => Poll::Ready(None),
             Self::Full(bytes) if bytes.is_empty() => Poll::Ready(None),
             Self::Full(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
             Self::Pool(body) => body.poll_data(cx).map(|data| data.map(|data| data.map(Frame::data))),
+            Self::Coded(body) => body.poll_piece(cx).map(|data| data.map(|data| data.map(Frame::data))),
             Self::File(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
             Self::Boxed(body) => body.as_mut().poll_frame(cx),
         }
@@ -282,9 +299,10 @@ impl Body for OutBody {
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::Empty => true,
+            Self::Empty | Self::Untold => true,
             Self::Full(bytes) => bytes.is_empty(),
             Self::Pool(body) => body.is_done(),
+            Self::Coded(body) => body.is_done(),
             Self::File(body) => body.is_end_stream(),
             Self::Boxed(body) => body.is_end_stream(),
         }
@@ -294,7 +312,7 @@ impl Body for OutBody {
         match self {
             Self::Empty => SizeHint::with_exact(0),
             Self::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Self::Pool(_) => SizeHint::default(),
+            Self::Untold | Self::Pool(_) | Self::Coded(_) => SizeHint::default(),
             Self::File(body) => body.size_hint(),
             Self::Boxed(body) => body.size_hint(),
         }

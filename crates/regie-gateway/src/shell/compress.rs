@@ -1,18 +1,20 @@
-//! Gzip for what PHP answers. A flush in PHP is a flush here: whenever the application pauses, what it has written so
-//! far leaves in a form that the client can unpack.
+//! Compression of what PHP answers. A flush in PHP is a flush here: whenever the application pauses, what it has written
+//! so far leaves in a form that the client can unpack.
+//!
+//! Which form is sent depends on `Accept-Encoding`, so `Vary` names it wherever a compressed form may exist: with the
+//! plain form, and with 304, too. A compressed form is another sequence of bytes, so its `ETag` is made a weak one (RFC
+//! 9110, 8.8.1); the application still recognises it, as conditions on `GET` are compared weakly.
 
-use std::io::{self, Write};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
-use http_body::{Body, Frame};
+use http_body::Body;
 use regie_pool::BoxError;
 
 use super::body::OutBody;
+use super::coder::{self, Coder};
 use super::reply::Reply;
 use crate::encoding::{Accepted, Coding};
 use crate::media;
@@ -23,28 +25,62 @@ const WORTH_IT: u64 = 1_024;
 /// Compressed bytes that are gathered before they are sent on.
 const PIECE: usize = 16 * 1024;
 
-/// Fast and nearly as good as the slow levels on pages of text.
-const LEVEL: Compression = Compression::new(4);
-
-/// Compresses `reply` when the client takes it and there is something to gain.
-pub(crate) fn compress(reply: Reply, method: &Method, asked: &HeaderMap) -> Reply {
+/// Compresses `reply` when the client takes one of the codings `offered` and there is something to gain.
+pub(crate) fn compress(mut reply: Reply, method: &Method, asked: &HeaderMap, offered: &[Coding]) -> Reply {
+    if offered.is_empty() {
+        return reply;
+    }
+    if reply.status == StatusCode::NOT_MODIFIED {
+        not_modified(&mut reply.headers, asked);
+        return reply;
+    }
     if !is_eligible(&reply) {
         return reply;
     }
-    let mut reply = reply;
     add_vary(&mut reply.headers);
-    let wanted = Accepted::read(asked).best(|coding| coding == Coding::Gzip).is_some();
-    if !wanted || *method == Method::HEAD {
+    let Some(coding) = Accepted::read(asked).best(offered) else { return reply };
+    // Whether the body would be worth it is known only where its length is.
+    if *method == Method::HEAD && !reply.headers.contains_key(header::CONTENT_LENGTH) {
         return reply;
     }
-    reply.headers.remove(header::CONTENT_LENGTH);
-    reply.headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(Coding::Gzip.name()));
-    weaken_etag(&mut reply.headers);
-    reply.body = match reply.body {
-        OutBody::Full(bytes) => whole(&bytes),
-        body => OutBody::Boxed(Box::pin(Gzip::new(body))),
+    let coded = match reply.body {
+        OutBody::Full(_) if *method == Method::HEAD => Ok(OutBody::Untold),
+        body if *method == Method::HEAD => Ok(body),
+        OutBody::Full(bytes) => coder::whole(coding, &bytes)
+            .map(|coded| OutBody::Full(coded.into()))
+            .map_err(|_| OutBody::Full(bytes)),
+        body => match Coder::new(coding) {
+            Ok(coder) => Ok(OutBody::Coded(Box::new(CodedBody { body, coder: Some(coder), holds: false }))),
+            Err(_) => Err(body),
+        },
     };
+    match coded {
+        Ok(body) => reply.body = body,
+        // There was no memory for it.
+        Err(plain) => {
+            reply.body = plain;
+            return reply;
+        }
+    }
+    reply.headers.remove(header::CONTENT_LENGTH);
+    reply.headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(coding.name()));
+    weaken_etag(&mut reply.headers);
     reply
+}
+
+/// The answer that the client keeps was compressed when the tag that it sends is our weak form of the application's.
+fn not_modified(headers: &mut HeaderMap, asked: &HeaderMap) {
+    let media = headers.get(header::CONTENT_TYPE).and_then(|media| media.to_str().ok());
+    if !media.is_none_or(media::is_compressible) {
+        return;
+    }
+    add_vary(headers);
+    let Some(etag) = headers.get(header::ETAG).and_then(|etag| etag.to_str().ok()) else { return };
+    let weak = format!("W/{etag}");
+    let kept = asked.get_all(header::IF_NONE_MATCH).iter().filter_map(|tags| tags.to_str().ok());
+    if kept.into_iter().any(|tags| tags.contains(&weak)) {
+        weaken_etag(headers);
+    }
 }
 
 fn is_eligible(reply: &Reply) -> bool {
@@ -54,10 +90,7 @@ fn is_eligible(reply: &Reply) -> bool {
     let told = text(header::CONTENT_LENGTH).parse().ok();
     let large_enough = reply.body.known_length().or(told).is_none_or(|length| length >= WORTH_IT);
     large_enough
-        && !matches!(
-            reply.status,
-            StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED | StatusCode::PARTIAL_CONTENT
-        )
+        && !matches!(reply.status, StatusCode::NO_CONTENT | StatusCode::PARTIAL_CONTENT)
         && !headers.contains_key(header::CONTENT_ENCODING)
         && !text(header::CACHE_CONTROL).contains("no-transform")
         && media::is_compressible(text(header::CONTENT_TYPE))
@@ -82,67 +115,52 @@ fn weaken_etag(headers: &mut HeaderMap) {
     }
 }
 
-fn whole(bytes: &[u8]) -> OutBody {
-    let mut encoder = GzEncoder::new(Vec::with_capacity(bytes.len() / 3), LEVEL);
-    let written = encoder.write_all(bytes).and_then(|()| encoder.finish());
-    OutBody::Full(written.expect("writing to memory does not fail").into())
-}
-
-struct Gzip {
+/// A body that is compressed as it comes.
+#[derive(Debug)]
+pub(crate) struct CodedBody {
     body: OutBody,
     /// None once the end was written.
-    encoder: Option<GzEncoder<Vec<u8>>>,
-    /// Whether the encoder holds bytes that were not flushed.
+    coder: Option<Coder>,
+    /// Whether the coder holds bytes that were not flushed.
     holds: bool,
 }
 
-impl Gzip {
-    fn new(body: OutBody) -> Self {
-        Self { body, encoder: Some(GzEncoder::new(Vec::new(), LEVEL)), holds: false }
+impl CodedBody {
+    /// The body as it comes from the application.
+    pub(crate) const fn plain(&mut self) -> &mut OutBody {
+        &mut self.body
     }
-}
 
-impl Body for Gzip {
-    type Data = Bytes;
-    type Error = BoxError;
+    pub(crate) const fn is_done(&self) -> bool {
+        self.coder.is_none()
+    }
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let this = self.get_mut();
+    pub(crate) fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BoxError>>> {
         loop {
-            let Some(encoder) = &mut this.encoder else { return Poll::Ready(None) };
-            match Pin::new(&mut this.body).poll_frame(cx) {
+            let Some(coder) = &mut self.coder else { return Poll::Ready(None) };
+            match Pin::new(&mut self.body).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
-                    let data = frame.into_data().unwrap_or_default();
-                    encoder.write_all(&data)?;
-                    this.holds = true;
-                    if encoder.get_ref().len() >= PIECE {
-                        return piece(encoder);
+                    coder.write(&frame.into_data().unwrap_or_default())?;
+                    self.holds = true;
+                    if coder.ready() >= PIECE {
+                        return Poll::Ready(Some(Ok(coder.take().into())));
                     }
                 }
                 Poll::Ready(Some(Err(error))) => {
-                    this.encoder = None;
+                    self.coder = None;
                     return Poll::Ready(Some(Err(error)));
                 }
                 Poll::Ready(None) => {
-                    let Some(encoder) = this.encoder.take() else { return Poll::Ready(None) };
-                    let rest = encoder.finish()?;
-                    return Poll::Ready(Some(Ok(Frame::data(rest.into()))));
+                    let rest = self.coder.take().map(Coder::finish).transpose()?.unwrap_or_default();
+                    return Poll::Ready(Some(Ok(rest.into())));
                 }
-                Poll::Pending if this.holds => {
-                    this.holds = false;
-                    encoder.flush()?;
-                    return piece(encoder);
+                Poll::Pending if self.holds => {
+                    self.holds = false;
+                    coder.flush()?;
+                    return Poll::Ready(Some(Ok(coder.take().into())));
                 }
                 Poll::Pending => return Poll::Pending,
             }
         }
     }
-}
-
-fn piece(encoder: &mut GzEncoder<Vec<u8>>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-    let bytes = std::mem::take(encoder.get_mut());
-    Poll::Ready(Some(io::Result::Ok(Frame::data(bytes.into())).map_err(Into::into)))
 }

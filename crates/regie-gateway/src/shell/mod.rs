@@ -2,6 +2,7 @@
 
 mod body;
 mod clock;
+mod coder;
 mod compress;
 mod files;
 mod gateway;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use http_body_util::BodyExt;
 use regie_pool::{Answer, AnswerBody, Body, Call, CallError, Head};
 
@@ -126,17 +126,15 @@ impl Gateway {
             return self.leave_file(visit, root, status, headers, sendfile.as_ref(), redirect.as_ref());
         }
         let body = match body.into_whole() {
+            // PHP itself keeps the body back, and how long it would be.
+            Ok(bytes) if bytes.is_empty() && visit.asked.method == Method::HEAD => OutBody::Untold,
             Ok(bytes) => OutBody::Full(bytes),
             Err(streamed) => {
                 OutBody::Pool(Box::new(PoolBody::new(streamed, self.settings.limits.read_ahead)))
             }
         };
         let reply = Reply { headers, ..Reply::new(status, body) };
-        if self.settings.compress {
-            compress::compress(reply, &visit.asked.method, &visit.asked.headers)
-        } else {
-            reply
-        }
+        compress::compress(reply, &visit.asked.method, &visit.asked.headers, &self.settings.compression)
     }
 
     fn leave_file(

@@ -24,10 +24,10 @@ pub(crate) fn from_root(files: &Files, root: &Root, path: &str, asked: &Asked) -
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
     if media::is_compressible(media) {
         let has = |coding: Coding| files.probe(root, &[path, coding.ending()].concat()) == Found::File;
-        let there = Coding::ALL.map(has);
-        if there.contains(&true) {
+        let there: Vec<Coding> = Coding::ALL.into_iter().filter(|coding| has(*coding)).collect();
+        if !there.is_empty() {
             add_vary(&mut headers);
-            let best = Accepted::read(&asked.headers).best(|coding| there[coding as usize]);
+            let best = Accepted::read(&asked.headers).best(&there);
             let form = best.and_then(|coding| {
                 let file = files.open(root, &[path, coding.ending()].concat(), coding.name()).ok()?;
                 Some((coding, file))

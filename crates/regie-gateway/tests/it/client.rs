@@ -43,7 +43,7 @@ impl Connection {
     }
 
     /// Reads more; false at the end.
-    fn fill(&mut self) -> bool {
+    pub(crate) fn fill(&mut self) -> bool {
         let mut piece = [0; 65_536];
         match self.stream.read(&mut piece) {
             Ok(0) => false,

@@ -85,23 +85,37 @@ fn answers_stream_and_flushes_arrive() {
     connection.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n").until("\r\n\r\n2\r\nHe\r\n");
     go.send(()).unwrap();
     connection.until("3\r\nllo\r\n0\r\n\r\n");
-    connection.send("GET / HTTP/1.1\r\nHost: h\r\nAccept-Encoding: gzip\r\n\r\n").until("\r\n\r\n");
-    let length = usize::from_str_radix(connection.until("\r\n").trim_end(), 16).unwrap();
-    while connection.read.len() < length {
-        let mut piece = [0; 1_024];
-        let read = connection.stream.read(&mut piece).unwrap();
-        connection.read.extend_from_slice(&piece[..read]);
+    for coding in CODINGS {
+        let request = format!("GET / HTTP/1.1\r\nHost: h\r\nAccept-Encoding: {coding}\r\n\r\n");
+        connection.send(&request).until("\r\n\r\n");
+        let length = usize::from_str_radix(connection.until("\r\n").trim_end(), 16).unwrap();
+        while connection.read.len() < length {
+            assert!(connection.fill(), "the answer broke off");
+        }
+        let flushed = unpack(coding, &connection.read[..length]);
+        assert_eq!(flushed, "He", "{coding}: what was flushed can be unpacked before the rest has come");
+        go.send(()).unwrap();
+        while !connection.read.ends_with(b"\r\n0\r\n\r\n") {
+            assert!(connection.fill(), "the answer broke off");
+        }
+        connection.read.clear();
     }
-    let mut text = [0; 2];
-    flate2::read::GzDecoder::new(&connection.read[..length]).read_exact(&mut text).unwrap();
-    assert_eq!(&text, b"He", "what was flushed can be unpacked before the rest has come");
-    go.send(()).unwrap();
-    while !connection.read.ends_with(b"\r\n0\r\n\r\n") {
-        let mut piece = [0; 1_024];
-        let read = connection.stream.read(&mut piece).unwrap();
-        assert!(read > 0, "the end did not come");
-        connection.read.extend_from_slice(&piece[..read]);
+}
+
+const CODINGS: [&str; 3] = ["zstd", "br", "gzip"];
+
+/// Unpacks what has come so far, whether or not it is complete.
+fn unpack(coding: &str, body: &[u8]) -> String {
+    let mut reader: Box<dyn Read + '_> = match coding {
+        "br" => Box::new(brotli::Decompressor::new(body, 4_096)),
+        "zstd" => Box::new(zstd::stream::read::Decoder::new(body).unwrap()),
+        _ => Box::new(flate2::read::GzDecoder::new(body)),
+    };
+    let (mut text, mut piece) = (Vec::new(), [0; 4_096]);
+    while let Ok(read @ 1..) = reader.read(&mut piece) {
+        text.extend_from_slice(&piece[..read]);
     }
+    String::from_utf8(text).unwrap()
 }
 
 #[test]
@@ -128,33 +142,71 @@ fn text_is_compressed_and_the_rest_is_not() {
             "/image" => "Content-Type: image/png",
             "/done" => "Content-Type: text/html\r\nContent-Encoding: br",
             "/tagged" => "Content-Type: text/html\r\nETag: \"a\"\r\nContent-Length: 5000",
+            "/kept" => "Status: 304 Not Modified\r\nETag: \"a\"",
+            "/kept/image" => "Status: 304 Not Modified\r\nContent-Type: image/png\r\nETag: \"a\"",
+            "/events" => "Content-Type: text/event-stream",
             _ => "Content-Type: application/json",
         };
-        let length = if request.param("REQUEST_URI") == "/small" { 20 } else { 5_000 };
+        let length = match (request.param("REQUEST_METHOD"), request.param("REQUEST_URI")) {
+            ("HEAD", _) | (_, "/kept" | "/kept/image") => 0,
+            (_, "/small") => 20,
+            _ => 5_000,
+        };
         request.say(format!("{head}\r\n\r\n{}", "x".repeat(length)));
         After::Stay
     });
     let running = before(&pool, |_| {});
     let ask = |path, accept| get(running.address, path, &format!("Accept-Encoding: {accept}\r\n"));
-    let answer = ask("/", "br, gzip");
-    assert_eq!(
-        (answer.header("content-encoding"), answer.header("vary")),
-        (Some("gzip"), Some("Accept-Encoding"))
-    );
-    let mut text = String::new();
-    flate2::read::GzDecoder::new(&answer.body[..]).read_to_string(&mut text).unwrap();
-    assert_eq!(text, "x".repeat(5_000));
-    let tagged = ask("/tagged", "gzip");
-    assert_eq!((tagged.header("content-encoding"), tagged.header("etag")), (Some("gzip"), Some("W/\"a\"")));
-    assert!(tagged.body.len() < 200);
-    for (path, accept, coding) in [
-        ("/", "identity", None),
-        ("/image", "gzip", None),
-        ("/done", "gzip", Some("br")),
-        ("/small", "gzip", None),
-    ] {
-        assert_eq!(ask(path, accept).header("content-encoding"), coding, "{path} {accept}");
+    let vary = Some("Accept-Encoding");
+    for coding in CODINGS {
+        let answer = ask("/", coding);
+        assert_eq!((answer.header("content-encoding"), answer.header("vary")), (Some(coding), vary));
+        assert_eq!(unpack(coding, &answer.body), "x".repeat(5_000));
+        let tagged = ask("/tagged", coding);
+        assert_eq!(
+            (tagged.header("content-encoding"), tagged.header("etag")),
+            (Some(coding), Some("W/\"a\""))
+        );
+        assert!(tagged.body.len() < 200);
     }
+    for (path, accept, coding, vary) in [
+        ("/", "gzip, deflate, br, zstd", Some("zstd"), vary),
+        ("/", "gzip, deflate, br", Some("br"), vary),
+        ("/", "gzip, zstd;q=0.5", Some("gzip"), vary),
+        ("/", "identity", None, vary),
+        ("/tagged", "identity", None, vary),
+        ("/image", "gzip", None, None),
+        ("/done", "gzip", Some("br"), None),
+        ("/small", "gzip", None, None),
+        ("/events", "gzip", None, None),
+    ] {
+        let answer = ask(path, accept);
+        let seen = (answer.header("content-encoding"), answer.header("vary"));
+        assert_eq!(seen, (coding, vary), "{path} {accept}");
+    }
+    assert_eq!(ask("/tagged", "identity").header("etag"), Some("\"a\""), "the plain form keeps its tag");
+    for (path, kept, etag, varies) in [
+        ("/kept", "W/\"a\"", "W/\"a\"", vary),
+        ("/kept", "\"a\"", "\"a\"", vary),
+        ("/kept/image", "\"a\"", "\"a\"", None),
+    ] {
+        let answer =
+            get(running.address, path, &format!("Accept-Encoding: gzip\r\nIf-None-Match: {kept}\r\n"));
+        let seen = (answer.status, answer.header("etag"), answer.header("vary"));
+        assert_eq!(seen, (304, Some(etag), varies), "{path} {kept}");
+    }
+    // As GET would answer, as far as that is known without a body.
+    for (path, coding, length) in [("/tagged", Some("zstd"), None), ("/", None, None), ("/image", None, None)]
+    {
+        let request = format!("HEAD {path} HTTP/1.1\r\nHost: h\r\nAccept-Encoding: zstd\r\n\r\n");
+        let answer = Connection::open(running.address).ask(&request);
+        let seen = (answer.status, answer.header("content-encoding"), answer.header("content-length"));
+        assert_eq!(seen, (200, coding, length), "{path}");
+    }
+    drop(running);
+    let plain = before(&pool, |settings| settings.compression.clear());
+    let answer = get(plain.address, "/", "Accept-Encoding: gzip\r\n");
+    assert_eq!((answer.header("content-encoding"), answer.header("vary")), (None, None));
 }
 
 #[test]

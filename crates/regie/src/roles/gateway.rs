@@ -10,10 +10,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use regie_config::Pool;
-use regie_config::values::{AccessLog, Listen, Mode, Upstream};
+use regie_config::values::{self, AccessLog, Listen, Mode, Upstream};
 use regie_core::Patterns;
 use regie_core::handoff::names;
-use regie_gateway::{Gateway, Limits, Listener, LogFormat, Logs, Settings, TrustedProxies, serve};
+use regie_gateway::{Coding, Gateway, Limits, Listener, LogFormat, Logs, Settings, TrustedProxies, serve};
 use regie_lane::Lane;
 use regie_pool::{Address, PoolSettings, QueueLimits};
 use tokio::signal::unix::{SignalKind, signal};
@@ -126,7 +126,7 @@ fn settings(site: &Site, lanes: &Lanes) -> Settings {
         side_pool: side.map(|side| pool(site, lanes, side_pool::NAME, side)),
         hosts: gateway.hosts.clone(),
         trusted_proxies: TrustedProxies(gateway.trusted_proxies.clone()),
-        compress: !gateway.compression.is_empty(),
+        compression: gateway.compression.iter().map(|coding| coding_of(*coding)).collect(),
         spool_dir: site.spool_dir(),
         access_log: match gateway.access_log {
             AccessLog::Off => None,
@@ -136,6 +136,14 @@ fn settings(site: &Site, lanes: &Lanes) -> Settings {
         explain_errors: !site.is_production(),
         limits: limits(site),
         ..Settings::new(root)
+    }
+}
+
+const fn coding_of(coding: values::Coding) -> Coding {
+    match coding {
+        values::Coding::Zstd => Coding::Zstd,
+        values::Coding::Br => Coding::Brotli,
+        values::Coding::Gzip => Coding::Gzip,
     }
 }
 
