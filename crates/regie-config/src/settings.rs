@@ -61,6 +61,9 @@ section! {
         access_log: AccessLog = "\"combined\"", "\"json\"";
         /// Codings in which dynamic responses are compressed, best first; none when the list is empty.
         compression: Vec<Coding> = "[\"zstd\", \"br\", \"gzip\"]", "[\"gzip\"]";
+        /// How much of a response is kept in a file for a client that reads slowly, so that its worker is free; `"0"` for
+        /// none. All such files together take four times that at most.
+        response_spool: ByteSize = "\"1gb\"", "\"100mb\"";
         /// How many connections may be open; a further one waits to be accepted.
         max_connections: u32 = "16384", "2000";
         /// How many requests may wait for a free worker; past it the answer is 503 with `Retry-After`.

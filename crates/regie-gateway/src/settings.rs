@@ -51,7 +51,7 @@ pub struct Settings {
     pub compression: Vec<Coding>,
     /// Whether uploads are taken in completely before a worker gets the request. Off, a slow client holds a worker.
     pub buffer_requests: bool,
-    /// Where bodies that do not fit in memory wait.
+    /// Where bodies that do not fit in memory wait, those of requests and those of answers.
     pub spool_dir: PathBuf,
     /// The access log; none = no log.
     pub access_log: Option<LogFormat>,
@@ -120,8 +120,12 @@ pub struct Limits {
     pub requests_per_connection: u64,
     /// For a graceful stop; what is left is cut.
     pub drain: Duration,
-    /// Bytes of an answer that are read ahead of a slow client, so that its worker is free again.
+    /// Bytes of an answer that are read ahead of a slow client and kept in memory, so that its worker is free again.
     pub read_ahead: usize,
+    /// Bytes of an answer that are kept in a file past those: the worker waits for the client. 0 = no file.
+    pub answer_spool: u64,
+    /// Bytes of all such files together: as above.
+    pub answer_spools: u64,
 }
 
 impl Default for Limits {
@@ -139,6 +143,8 @@ impl Default for Limits {
             requests_per_connection: 100_000,
             drain: Duration::from_secs(30),
             read_ahead: 1024 * 1024,
+            answer_spool: 1024 * 1024 * 1024,
+            answer_spools: 4 * 1024 * 1024 * 1024,
         }
     }
 }

@@ -1,6 +1,5 @@
 //! Bodies as they come in and go out, whichever protocol carries them.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,10 +10,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
-use regie_pool::{AnswerBody, BoxError, CallError};
+use regie_pool::{AnswerBody, BoxError};
 use tokio::sync::mpsc;
 use tokio::time::Sleep;
 
+use super::ahead::PoolBody;
 use super::clock::now;
 use super::compress::CodedBody;
 use super::files::FileBody;
@@ -118,66 +118,6 @@ impl fmt::Debug for OutBody {
     }
 }
 
-/// What a worker streams, read ahead of a slow client so that the worker is free again early.
-#[derive(Debug)]
-pub(crate) struct PoolBody {
-    /// None once it has ended.
-    body: Option<AnswerBody>,
-    ahead: VecDeque<Bytes>,
-    ahead_len: usize,
-    ahead_max: usize,
-    /// Told after what was read before it.
-    failed: Option<CallError>,
-}
-
-impl PoolBody {
-    pub(crate) fn new(body: AnswerBody, ahead_max: usize) -> Self {
-        Self { body: Some(body), ahead: VecDeque::new(), ahead_len: 0, ahead_max, failed: None }
-    }
-
-    /// Reads ahead as far as the worker has written and the bound allows.
-    fn prefetch(&mut self, cx: &mut Context<'_>) {
-        while self.ahead_len < self.ahead_max {
-            let Some(body) = &mut self.body else { return };
-            match Pin::new(body).poll_frame(cx) {
-                Poll::Pending => return,
-                Poll::Ready(Some(Ok(frame))) => {
-                    let data = frame.into_data().unwrap_or_default();
-                    self.ahead_len += data.len();
-                    self.ahead.push_back(data);
-                }
-                Poll::Ready(Some(Err(error))) => {
-                    self.failed = Some(error);
-                    self.body = None;
-                }
-                Poll::Ready(None) => self.body = None,
-            }
-        }
-    }
-
-    fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BoxError>>> {
-        if let Some(data) = self.ahead.pop_front() {
-            self.ahead_len -= data.len();
-            return Poll::Ready(Some(Ok(data)));
-        }
-        if let Some(error) = self.failed.take() {
-            return Poll::Ready(Some(Err(error.into())));
-        }
-        let Some(body) = &mut self.body else { return Poll::Ready(None) };
-        let polled = ready!(Pin::new(body).poll_frame(cx));
-        if !matches!(polled, Some(Ok(_))) {
-            self.body = None;
-        }
-        Poll::Ready(
-            polled.map(|frame| frame.map(|frame| frame.into_data().unwrap_or_default()).map_err(Into::into)),
-        )
-    }
-
-    fn is_done(&self) -> bool {
-        self.body.is_none() && self.ahead.is_empty() && self.failed.is_none()
-    }
-}
-
 /// Reads an answer to its end and drops it.
 pub(crate) fn hear_out(mut rest: AnswerBody) {
     if rest.is_end_stream() {
@@ -186,8 +126,8 @@ pub(crate) fn hear_out(mut rest: AnswerBody) {
     tokio::spawn(async move { while let Some(Ok(_)) = rest.frame().await {} });
 }
 
-/// What a worker gives at once, at most.
-const PUMP_PIECE: usize = 64 * 1024;
+/// Pieces between the task that reads what a worker streams and the stream of HTTP/2.
+const PUMPED: usize = 4;
 
 /// The receiving end of [`OutBody::pumped`].
 struct Pumped {
@@ -230,7 +170,7 @@ impl OutBody {
             }
             other => return other,
         };
-        let (sender, pieces) = mpsc::channel((body.ahead_max / PUMP_PIECE).max(1));
+        let (sender, pieces) = mpsc::channel(PUMPED);
         let is_cut = Arc::new(AtomicBool::new(false));
         let cut = is_cut.clone();
         tokio::spawn(async move {
@@ -240,8 +180,16 @@ impl OutBody {
                     piece = std::future::poll_fn(|cx| body.poll_data(cx)) => piece,
                 };
                 let Some(piece) = piece else { return };
-                match tokio::time::timeout(patience, sender.send(piece)).await {
-                    Ok(Ok(())) => {}
+                let mut place = std::pin::pin!(sender.reserve());
+                let place = std::future::poll_fn(|cx| {
+                    let polled = place.as_mut().poll(cx);
+                    if polled.is_pending() {
+                        body.prefetch(cx);
+                    }
+                    polled
+                });
+                match tokio::time::timeout(patience, place).await {
+                    Ok(Ok(place)) => place.send(piece),
                     Ok(Err(_)) => return,
                     Err(_) => {
                         cut.store(true, Ordering::Relaxed);
@@ -257,7 +205,7 @@ impl OutBody {
     /// is not sent. It is heard out, since closing would tell PHP that the client had left.
     pub(crate) fn hear_out(self) {
         if let Self::Pool(body) = self
-            && let Some(rest) = body.body
+            && let Some(rest) = body.into_rest()
         {
             hear_out(rest);
         }

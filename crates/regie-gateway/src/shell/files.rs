@@ -305,7 +305,8 @@ impl FileBody {
     }
 }
 
-fn read_at(file: &File, at: u64, len: u64) -> io::Result<Bytes> {
+/// Reads `len` bytes, all of which must be there.
+pub(crate) fn read_at(file: &File, at: u64, len: u64) -> io::Result<Bytes> {
     let len = usize::try_from(len).map_err(io::Error::other)?;
     let mut piece = vec![0; len];
     file.read_exact_at(&mut piece, at)?;

@@ -32,6 +32,8 @@ pub struct Gateway {
     files: Files,
     pool: Option<Pool>,
     side_pool: Option<Pool>,
+    /// Bytes of answers that wait in files for slow clients.
+    pub(crate) spooled: Arc<AtomicU64>,
     next_id: AtomicU64,
     id_prefix: String,
 }
@@ -143,6 +145,7 @@ impl Gateway {
             side_pool: settings.side_pool.clone().map(Pool::start),
             counters: Counters::default(),
             site,
+            spooled: Arc::default(),
             next_id: AtomicU64::new(0),
             id_prefix: format!("{:x}{:05x}", seed.as_secs(), seed.subsec_micros()),
             settings,

@@ -1,5 +1,6 @@
 //! What touches sockets, files and the clock.
 
+mod ahead;
 mod body;
 mod clock;
 mod coder;
@@ -9,6 +10,7 @@ mod gateway;
 mod h1;
 mod h2;
 mod log;
+mod overflow;
 mod php;
 mod record;
 mod reply;

@@ -7,10 +7,12 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use http_body_util::BodyExt;
 use regie_pool::{Answer, AnswerBody, Body, Call, CallError, Head};
 
-use super::body::{BodyError, InBody, OutBody, PoolBody, hear_out};
+use super::ahead::PoolBody;
+use super::body::{BodyError, InBody, OutBody, hear_out};
 use super::compress;
 use super::files::{FileBody, Root, Sendable};
 use super::gateway::{Gateway, Visit};
+use super::overflow::Room;
 use super::reply::Reply;
 use super::send;
 use super::spool::{self, SpoolError, Taken};
@@ -19,6 +21,7 @@ use crate::media;
 use crate::params::{self, Script};
 
 const X_SENDFILE: &str = "x-sendfile";
+const X_ACCEL_BUFFERING: &str = "x-accel-buffering";
 const X_ACCEL_REDIRECT: &str = "x-accel-redirect";
 
 impl Gateway {
@@ -130,11 +133,27 @@ impl Gateway {
             Ok(bytes) if bytes.is_empty() && visit.asked.method == Method::HEAD => OutBody::Untold,
             Ok(bytes) => OutBody::Full(bytes),
             Err(streamed) => {
-                OutBody::Pool(Box::new(PoolBody::new(streamed, self.settings.limits.read_ahead)))
+                let (ahead, room) = (self.settings.limits.read_ahead, self.room_for(&headers));
+                OutBody::Pool(Box::new(PoolBody::new(streamed, ahead, room, self.logs.clone())))
             }
         };
+        headers.remove(X_ACCEL_BUFFERING);
         let reply = Reply { headers, ..Reply::new(status, body) };
         compress::compress(reply, &visit.asked.method, &visit.asked.headers, &self.settings.compression)
+    }
+
+    /// Where an answer waits for a slow client past what is kept in memory. Live streams do not wait.
+    fn room_for(&self, headers: &HeaderMap) -> Option<Room> {
+        let limits = &self.settings.limits;
+        let value = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("");
+        let is_live = value("content-type").trim_start().starts_with("text/event-stream")
+            || value(X_ACCEL_BUFFERING).eq_ignore_ascii_case("no");
+        (limits.answer_spool > 0 && !is_live).then(|| Room {
+            dir: self.settings.spool_dir.as_path().into(),
+            each: limits.answer_spool,
+            all: limits.answer_spools,
+            taken: self.spooled.clone(),
+        })
     }
 
     fn leave_file(
@@ -169,7 +188,7 @@ impl Gateway {
             return self.error(StatusCode::NOT_FOUND, visit, "the file that PHP names cannot be opened");
         };
         headers.remove(header::CONTENT_LENGTH);
-        headers.remove("x-accel-buffering");
+        headers.remove(X_ACCEL_BUFFERING);
         let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
         // PHP sets text/html where the application said nothing.
         if !headers.contains_key(header::CONTENT_TYPE) {

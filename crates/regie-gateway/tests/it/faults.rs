@@ -1,5 +1,6 @@
 //! What happens when something goes wrong behind the gateway.
 
+use std::io::Read;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
@@ -181,27 +182,97 @@ fn symlink_socket(address: &str, path: &std::path::Path) {
     std::os::unix::fs::symlink(address.strip_prefix("unix:").unwrap(), path).unwrap();
 }
 
-#[test]
-fn a_slow_reader_frees_the_worker_early() {
-    let pool = FakePool::start(1, |request| {
-        if request.param("REQUEST_URI") == "/large" {
-            request.say("Content-Type: application/x\r\n\r\n");
-            for _ in 0..80 {
-                if !request.say(vec![b'x'; 100_000]) {
-                    return After::Die;
-                }
-            }
+const PIECES: usize = 100;
+
+/// 100,000 bytes that no coding makes shorter.
+fn noise(piece: usize) -> Vec<u8> {
+    let mut state = piece as u64 + 1;
+    let mut bytes = vec![0; 100_000];
+    for chunk in bytes.chunks_exact_mut(8) {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        chunk.copy_from_slice(&state.to_le_bytes());
+    }
+    bytes
+}
+
+fn is_all(body: &[u8]) -> bool {
+    body.len() == PIECES * 100_000
+        && body.chunks(100_000).enumerate().all(|(piece, part)| part == noise(piece))
+}
+
+/// A pool of one worker that says 10 MB on `/large`, with the header that the query string is.
+fn large() -> FakePool {
+    FakePool::start(1, |request| {
+        if !request.param("REQUEST_URI").starts_with("/large") {
+            request.say("X: y\r\n\r\nfine");
             return After::Stay;
         }
-        request.say("X: y\r\n\r\nfine");
-        After::Stay
-    });
-    let running = before(&pool, |settings| settings.limits.read_ahead = 8_100_000);
-    let mut slow = Connection::open(running.address);
-    slow.send("GET /large HTTP/1.1\r\nHost: h\r\n\r\n");
-    wait_for("the worker to be busy", || (running.stats().pool.served == 1).then_some(()));
-    assert_eq!(get(running.address, "/", "").text(), "fine", "the reader has not read a byte");
-    assert_eq!(slow.response(false).unwrap().body.len(), 8_000_000);
+        request.say(format!("{}\r\n\r\n", request.param("QUERY_STRING")));
+        let all = (0..PIECES).all(|piece| request.say(noise(piece)));
+        if all { After::Stay } else { After::Die }
+    })
+}
+
+#[test]
+fn a_slow_reader_frees_the_worker_early() {
+    for (memory, file) in [(11_000_000, 0), (100_000, 11_000_000)] {
+        for accept in ["identity", "gzip"] {
+            let pool = large();
+            let running = before(&pool, |settings| {
+                (settings.limits.read_ahead, settings.limits.answer_spool) = (memory, file);
+            });
+            let mut slow = Connection::open(running.address);
+            let target = "/large?Content-Type:text/plain";
+            slow.send(format!("GET {target} HTTP/1.1\r\nHost: h\r\nAccept-Encoding: {accept}\r\n\r\n"));
+            wait_for("the worker to be busy", || (running.stats().pool.served == 1).then_some(()));
+            assert_eq!(get(running.address, "/", "").text(), "fine", "the reader has not read a byte");
+            let answer = slow.response(false).unwrap();
+            let body = match answer.header("content-encoding") {
+                Some(_) => {
+                    let mut plain = Vec::new();
+                    flate2::read::GzDecoder::new(&answer.body[..]).read_to_end(&mut plain).unwrap();
+                    plain
+                }
+                None => answer.body,
+            };
+            assert!(is_all(&body), "{memory} {accept}");
+        }
+    }
+}
+
+/// Where an answer may not be kept, its worker waits for its client, and others wait for the worker.
+#[test]
+fn what_is_not_kept_holds_its_worker() {
+    for (header, file, folder_is_there) in [
+        ("Content-Type:text/event-stream", 11_000_000, true),
+        ("X-Accel-Buffering:no", 11_000_000, true),
+        ("X:y", 500_000, true),
+        ("X:y", 0, true),
+        ("X:y", 11_000_000, false),
+    ] {
+        let pool = large();
+        let running = before(&pool, |settings| {
+            (settings.limits.read_ahead, settings.limits.answer_spool) = (100_000, file);
+            settings.pool.as_mut().unwrap().queue.timeout = Duration::from_millis(300);
+            if !folder_is_there {
+                settings.spool_dir = "/nowhere/at-all".into();
+            }
+        });
+        let mut slow = Connection::open(running.address);
+        slow.send(format!("GET /large?{header} HTTP/1.1\r\nHost: h\r\n\r\n"));
+        wait_for("the worker to be busy", || (running.stats().pool.served == 1).then_some(()));
+        assert_eq!(get(running.address, "/", "").status, 503, "{header}");
+        let is_told = || running.error_log().contains("cannot be kept for a slow client");
+        if !folder_is_there {
+            wait_for("the log to tell", || is_told().then_some(()));
+        }
+        let answer = slow.response(false).unwrap();
+        assert!(answer.header("x-accel-buffering").is_none());
+        assert!(is_all(&answer.body), "{header}: nothing is lost");
+        assert_eq!(is_told(), !folder_is_there, "{header}");
+    }
 }
 
 #[test]

@@ -138,16 +138,25 @@ fn a_slow_stream_frees_the_worker_early() {
         }
         After::Stay
     });
-    let running = before(&pool, |settings| settings.limits.read_ahead = 16_000_000);
-    let address = running.address;
-    run(async move {
-        let sender = connect(address).await;
-        let request = hyper::Request::builder().uri(format!("http://{address}/large"));
-        let large = sender.clone().send_request(request.body(Full::default()).unwrap()).await.unwrap();
-        let other = connect(address).await;
-        assert_eq!(ask(&other, address, "/", b"").await.1.len(), 100_000, "nobody has read the large answer");
-        assert_eq!(large.into_body().collect().await.unwrap().to_bytes().len(), 8_000_000);
-    });
+    // In memory, and in a file.
+    for (memory, file) in [(16_000_000, 0), (100_000, 16_000_000)] {
+        let running = before(&pool, |settings| {
+            (settings.limits.read_ahead, settings.limits.answer_spool) = (memory, file);
+        });
+        let address = running.address;
+        run(async move {
+            let sender = connect(address).await;
+            let request = hyper::Request::builder().uri(format!("http://{address}/large"));
+            let large = sender.clone().send_request(request.body(Full::default()).unwrap()).await.unwrap();
+            let other = connect(address).await;
+            assert_eq!(
+                ask(&other, address, "/", b"").await.1.len(),
+                100_000,
+                "nobody has read the large answer"
+            );
+            assert_eq!(large.into_body().collect().await.unwrap().to_bytes().len(), 8_000_000);
+        });
+    }
 }
 
 /// The client reads its socket and answers pings, but opens no window for more: the worker is not there for it alone.
@@ -162,7 +171,10 @@ fn a_stream_that_nobody_takes_frees_its_worker() {
         said.lock().unwrap().send(all).unwrap();
         After::Die
     });
-    let running = before(&pool, |settings| settings.limits.write_timeout = Duration::from_millis(200));
+    let running = before(&pool, |settings| {
+        (settings.limits.write_timeout, settings.limits.answer_spool) =
+            (Duration::from_millis(200), 2_000_000);
+    });
     let address = running.address;
     run(async move {
         let sender = connect(address).await;
