@@ -182,7 +182,7 @@ fn symlink_socket(address: &str, path: &std::path::Path) {
     std::os::unix::fs::symlink(address.strip_prefix("unix:").unwrap(), path).unwrap();
 }
 
-const PIECES: usize = 100;
+const PIECES: usize = 80;
 
 /// 100,000 bytes that no coding makes shorter.
 fn noise(piece: usize) -> Vec<u8> {
@@ -202,7 +202,7 @@ fn is_all(body: &[u8]) -> bool {
         && body.chunks(100_000).enumerate().all(|(piece, part)| part == noise(piece))
 }
 
-/// A pool of one worker that says 10 MB on `/large`, with the header that the query string is.
+/// A pool of one worker that says 8 MB on `/large`, with the header that the query string is.
 fn large() -> FakePool {
     FakePool::start(1, |request| {
         if !request.param("REQUEST_URI").starts_with("/large") {
