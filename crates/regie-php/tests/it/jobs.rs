@@ -246,10 +246,11 @@ fn with_friends(mode: Mode) {
     run(&take(&jobs.help(&["Soiling::dispatch();"])));
     run(&take(&jobs.help(&["Looking::dispatch();"])));
     assert_eq!(jobs.notes(), r#"clean 14 UTC[[],[]]; [true,"cli",true,["artisan","queue:work"],false]"#);
-    // What the application binds in place of Laravel's own class is used from the next job on.
+    // What a job binds in place of Laravel's own class is used from the next job on; in rewind mode no job meets it.
     run(&take(&jobs.help(&["Rebinding::dispatch();"])));
     run(&take(&jobs.help(&["Fine::dispatch('after');"])));
-    assert_eq!(jobs.notes(), "own handler; fine after");
+    let rebound = if mode == Mode::Rewind { "fine after" } else { "own handler; fine after" };
+    assert_eq!(jobs.notes(), rebound);
 }
 
 #[test]
