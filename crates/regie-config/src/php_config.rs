@@ -20,11 +20,8 @@ pub enum Value {
 #[must_use]
 pub fn values(text: &str) -> Vec<(String, Value)> {
     let mut scan = Scan { rest: text, out: Vec::new() };
-    if let Some((_, after)) = text.split_once("return") {
-        scan.rest = after;
-        if scan.opens() {
-            scan.array("");
-        }
+    if scan.reaches("return") && scan.opens() {
+        scan.array("");
     }
     scan.out
 }
@@ -63,6 +60,25 @@ impl<'a> Scan<'a> {
         true
     }
 
+    /// Goes past the first `word` that is neither in a comment nor in a string.
+    fn reaches(&mut self, word: &str) -> bool {
+        let mut inside_another = false;
+        loop {
+            self.space();
+            let Some(c) = self.rest.chars().next() else { return false };
+            let after = self.rest.strip_prefix(word).filter(|rest| !rest.starts_with(is_of_a_word));
+            match (c, after) {
+                (_, Some(rest)) if !inside_another => {
+                    self.rest = rest;
+                    return true;
+                }
+                ('\'' | '"', _) => self.string(c),
+                _ => self.rest = &self.rest[c.len_utf8()..],
+            }
+            inside_another = is_of_a_word(c) && self.rest.starts_with(is_of_a_word);
+        }
+    }
+
     /// Whether an array begins here.
     fn opens(&mut self) -> bool {
         if self.takes("[") {
@@ -82,14 +98,14 @@ impl<'a> Scan<'a> {
             if self.rest.is_empty() || self.takes("]") || self.takes(")") {
                 return;
             }
-            let first = self.expression();
+            let first = self.expression(true);
             if self.takes("=>") {
                 let key = literal(first).unwrap_or_default();
                 let path = if path.is_empty() { key } else { format!("{path}.{key}") };
                 if self.opens() {
                     self.array(&path);
                 } else {
-                    let value = read(self.expression());
+                    let value = read(self.expression(false));
                     self.out.push((path, value));
                 }
             }
@@ -100,8 +116,8 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// The text up to the comma, arrow or bracket that ends it.
-    fn expression(&mut self) -> &'a str {
+    /// The text up to the comma or bracket that ends it; a key ends at its arrow, too.
+    fn expression(&mut self, is_key: bool) -> &'a str {
         let start = self.rest;
         let mut depth = 0_usize;
         loop {
@@ -116,7 +132,7 @@ impl<'a> Scan<'a> {
                 ']' | ')' | '}' if depth == 0 => break,
                 ']' | ')' | '}' => depth -= 1,
                 ',' if depth == 0 => break,
-                '=' if depth == 0 && self.rest.starts_with("=>") => break,
+                '=' if is_key && depth == 0 && self.rest.starts_with("=>") => break,
                 _ => {}
             }
             self.rest = &self.rest[c.len_utf8()..];
@@ -141,6 +157,10 @@ impl<'a> Scan<'a> {
     }
 }
 
+fn is_of_a_word(c: char) -> bool {
+    c.is_alphanumeric() || c == '_' || c == '$'
+}
+
 fn read(expression: &str) -> Value {
     let mut expression = expression;
     for cast in ["(int)", "(integer)", "(float)", "(bool)", "(string)"] {
@@ -153,8 +173,8 @@ fn read(expression: &str) -> Value {
     let inside = inside.and_then(|call| call.strip_prefix('(')?.trim_end().strip_suffix(')'));
     let Some(inside) = inside else { return Value::Code };
     let mut scan = Scan { rest: inside, out: Vec::new() };
-    let name = literal(scan.expression());
-    let default = if scan.takes(",") { literal(scan.expression()) } else { None };
+    let name = literal(scan.expression(false));
+    let default = if scan.takes(",") { literal(scan.expression(false)) } else { None };
     scan.space();
     match name {
         Some(name) if scan.rest.trim_start_matches([',', ' ']).is_empty() => Value::Env(name, default),
@@ -183,6 +203,7 @@ mod tests {
 
     const QUEUE: &str = r#"<?php
 use Illuminate\Support\Str;
+$returned = 'return [5]'; // "return" and so on
 /* return [ 'no' => 1 ] */
 return [
     // 'default' => 'commented, out',
