@@ -46,9 +46,22 @@ enum Victim {
     Supervisor,
 }
 
-/// `REGIE_JOBS=10000 REGIE_SEED=1` makes it longer and the same each time.
 #[test]
 fn kills_at_random_moments_lose_no_job() {
+    kill_at_random(&[Victim::Worker, Victim::Runner, Victim::Store], 0);
+}
+
+/// With the supervisor everything dies, the memory too that holds what has become of the last jobs: of those that are done,
+/// the ones that nobody has settled yet begin again. They are no more than are leased at a time, 64 for each worker.
+#[test]
+fn a_supervisor_killed_at_random_moments_loses_no_job() {
+    kill_at_random(&[Victim::Supervisor], 2 * 64);
+}
+
+/// Kills each of `kinds` twice, in any order, while 2,000 jobs run; each ends, and only those whose worker died begin
+/// again, and for each death of the supervisor at most so many others. `REGIE_JOBS=10000 REGIE_SEED=1` makes it longer and
+/// the same each time.
+fn kill_at_random(kinds: &[Victim], unsettled: usize) {
     let number = std::env::var("REGIE_JOBS").ok().and_then(|text| text.parse().ok());
     let jobs: usize = number.unwrap_or(2_000);
     let app = laravel();
@@ -63,8 +76,8 @@ fn kills_at_random_moments_lose_no_job() {
         ended.extend(ledger.times("failed"));
         ended.len()
     };
-    let mut victims =
-        [[Victim::Worker; 2], [Victim::Runner; 2], [Victim::Store; 2], [Victim::Supervisor; 2]].concat();
+    let mut victims = [kinds, kinds].concat();
+    let may_begin_again = victims.len() * unsettled;
     let (mut killed_workers, mut goal) = (0, 0);
     while !victims.is_empty() {
         let victim = victims.swap_remove(random.below(victims.len()));
@@ -99,11 +112,15 @@ fn kills_at_random_moments_lose_no_job() {
     let ledger = Ledger::read(&app);
     let (begun, done, failed) = (ledger.times("begun"), ledger.times("done"), ledger.times("failed"));
     let never: Vec<_> = failed.keys().filter(|job| !begun.contains_key(job)).collect();
-    assert_eq!(never, [&0; 0], "failed and never begun");
+    // A worker may die with a job in its hands before the job's own first line.
+    assert!(
+        never.len() <= killed_workers,
+        "{killed_workers} workers died; failed and never begun: {never:?}"
+    );
     let again: usize = begun.values().map(|times| times - 1).sum();
     let both = failed.keys().filter(|job| done.contains_key(job)).count();
     assert!(
-        again + both <= killed_workers && failed.len() <= killed_workers,
+        again + both <= killed_workers + may_begin_again && failed.len() <= killed_workers,
         "{killed_workers} workers died; {again} jobs began again, {both} are done and failed, {} failed",
         failed.len()
     );
