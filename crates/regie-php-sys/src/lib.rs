@@ -15,6 +15,8 @@ use std::ffi::{c_char, c_int};
 
 /// Version of PHP that this was built against.
 pub const BUILT_FOR: &str = env!("REGIE_PHP_BUILT_FOR");
+/// What `--version` says: ours, and PHP's.
+pub const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (PHP ", env!("REGIE_PHP_BUILT_FOR"), ")");
 /// Its minor version, as Debian names its packages and folders: `8.2`.
 pub const MINOR: &str = env!("REGIE_PHP_MINOR");
 /// The command line PHP of that version.

@@ -10,7 +10,7 @@ use regie_core::units::{ByteSize, Span};
 
 /// A pool of PHP workers, speaking FastCGI.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "regie-php", version, about, long_about = None)]
+#[command(name = "regie-php", version = regie_php_sys::VERSION, about, long_about = None)]
 pub(crate) struct Options {
     /// Name of the pool, shown in logs, process titles and status.
     #[arg(long, default_value = "web")]

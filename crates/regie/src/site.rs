@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::{Gid, Uid, User, chown};
 use regie_config::facts::Facts;
-use regie_config::shell::php::{choose, installed};
+use regie_config::shell::php::{Installed, choose, installed};
 use regie_config::shell::{environment, gather, load};
 use regie_config::values::{AppEnv, Framework};
 use regie_config::{Faults, Loaded, Options};
@@ -117,8 +117,17 @@ impl Site {
 
     /// The PHP of the command line, of the version that serves.
     pub(crate) fn php(&self) -> Option<PathBuf> {
+        self.chosen_php().map(|php| self.folder.join(php.bin))
+    }
+
+    /// Major and minor version of the PHP that serves.
+    pub(crate) fn php_version(&self) -> Option<(u32, u32)> {
+        self.chosen_php().map(|php| php.version)
+    }
+
+    fn chosen_php(&self) -> Option<Installed> {
         let path = std::env::var("PATH").unwrap_or_default();
-        choose(&self.loaded, &installed(&path)).map(|php| self.folder.join(php.bin))
+        choose(&self.loaded, &installed(&path))
     }
 
     /// Where sockets, logs and stored data are kept.

@@ -29,7 +29,7 @@ fn up_says_what_it_serves_and_ctrl_c_stops_it() {
     let site = Site::up(app.path(), "[php.web]\nworkers = 2\n");
     assert_eq!(site.get("/").text(), "hi");
     let printed = site.printed();
-    for part in ["development", "PHP files", "classic mode", "http://127.0.0.1:"] {
+    for part in ["development", "PHP files", "PHP 8.", "classic mode", "http://127.0.0.1:"] {
         assert!(printed.contains(part), "{part} in:\n{printed}");
     }
     assert_eq!(site.stop().code(), Some(0));

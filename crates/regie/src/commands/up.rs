@@ -106,8 +106,9 @@ fn introduce(site: &Site, paint: Paint) {
     }
     let root = if script.is_empty() { ".".to_owned() } else { script };
     output::line(format_args!("  {:<10}{}, {root}", "app", loaded.application.title()));
+    let php = site.php_version().map(|(major, minor)| format!("PHP {major}.{minor}, ")).unwrap_or_default();
     for (name, pool) in &loaded.config.pools {
-        output::line(format_args!("  {:<9} {}", format!("php:{name}"), describe_pool(pool)));
+        output::line(format_args!("  {:<9} {}", format!("php:{name}"), describe_pool(pool, &php)));
     }
     if let Some(what) = store::describe(site) {
         output::line(format_args!("  {:<10}{what}", "store"));
@@ -120,12 +121,12 @@ fn introduce(site: &Site, paint: Paint) {
     }
 }
 
-fn describe_pool(pool: &regie_config::Pool) -> String {
+fn describe_pool(pool: &regie_config::Pool, php: &str) -> String {
     if let Some(url) = &pool.url {
         return format!("external, {url}");
     }
     let script = pool.script.as_ref().map(|script| format!(" {}", script.display())).unwrap_or_default();
-    format!("{} mode{script}, {} workers", pool.mode(), pool.workers)
+    format!("{php}{} mode{script}, {} workers", pool.mode(), pool.workers)
 }
 
 /// What a person should know, each with its fix. Served is whatever can be: only what [`refusals`] names keeps it
