@@ -248,7 +248,13 @@ mod tests {
     }
 
     fn plain_client() -> Client {
-        Client { address: "192.0.2.7".parse().unwrap(), https: false, host: None, port: None }
+        Client {
+            address: "192.0.2.7".parse().unwrap(),
+            https: false,
+            is_scheme_told: false,
+            host: None,
+            port: None,
+        }
     }
 
     fn get(head: &Head, name: &str) -> Option<String> {

@@ -29,6 +29,8 @@ pub struct Client {
     pub address: IpAddr,
     /// Whether it spoke TLS to the outermost trusted proxy, or to us.
     pub https: bool,
+    /// Whether that was told by one who knows: the end of the TLS connection, or a trusted proxy.
+    pub is_scheme_told: bool,
     /// The host that it asked for, when a trusted proxy tells another than `Host`.
     pub host: Option<String>,
     /// The port that it asked for, when a trusted proxy tells it.
@@ -38,7 +40,8 @@ pub struct Client {
 /// Finds the client behind `peer`. `tls` = whether the peer spoke TLS to us.
 #[must_use]
 pub fn client(peer: IpAddr, tls: bool, headers: &HeaderMap, trusted: &TrustedProxies) -> Client {
-    let direct = Client { address: peer.to_canonical(), https: tls, host: None, port: None };
+    let direct =
+        Client { address: peer.to_canonical(), https: tls, is_scheme_told: tls, host: None, port: None };
     if trusted.0.is_empty() || !trusted.contains(peer) {
         return direct;
     }
@@ -49,9 +52,11 @@ pub fn client(peer: IpAddr, tls: bool, headers: &HeaderMap, trusted: &TrustedPro
     let hops = all(headers, "x-forwarded-for");
     let address = nearest_untrusted(hops.iter().map(String::as_str), trusted).unwrap_or(direct.address);
     let last = |name| all(headers, name).pop();
+    let proto = last("x-forwarded-proto");
     Client {
         address,
-        https: last("x-forwarded-proto").map_or(tls, |proto| proto.eq_ignore_ascii_case("https")),
+        https: proto.as_ref().map_or(tls, |proto| proto.eq_ignore_ascii_case("https")),
+        is_scheme_told: tls || proto.is_some(),
         host: last("x-forwarded-host").filter(|host| is_plain_host(host)),
         port: last("x-forwarded-port").and_then(|port| port.parse().ok()),
     }
@@ -106,9 +111,11 @@ fn from_forwarded(elements: &[String], direct: &Client, trusted: &TrustedProxies
     let hops: Vec<String> = elements.iter().map(|e| parameter(e, "for").unwrap_or_default()).collect();
     let address = nearest_untrusted(hops.iter().map(String::as_str), trusted).unwrap_or(direct.address);
     let last = |name| elements.iter().rev().find_map(|element| parameter(element, name));
+    let proto = last("proto");
     Client {
         address,
-        https: last("proto").map_or(direct.https, |proto| proto.eq_ignore_ascii_case("https")),
+        https: proto.as_ref().map_or(direct.https, |proto| proto.eq_ignore_ascii_case("https")),
+        is_scheme_told: direct.is_scheme_told || proto.is_some(),
         host: last("host").filter(|host| is_plain_host(host)),
         port: None,
     }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use regie_core::Patterns;
+use regie_core::{Patterns, Rules};
 use regie_pool::PoolSettings;
 
 use crate::access_log::LogFormat;
@@ -30,6 +30,8 @@ pub struct Settings {
     pub upload_folders: Vec<String>,
     /// Paths below the document root that are never served: to the rules of routing they do not exist.
     pub deny: Patterns,
+    /// Requests that are sent elsewhere, and headers of answers.
+    pub rules: Rules,
     /// The pool that runs PHP; none = files only, and PHP answers 503.
     pub pool: Option<PoolSettings>,
     /// Worker mode: the pool that runs the PHP files which are not the worker's; none = they do not exist.
@@ -76,6 +78,7 @@ impl Settings {
             index: vec!["index.php".into(), "index.html".into()],
             upload_folders: Vec::new(),
             deny: Patterns::default(),
+            rules: Rules::default(),
             pool: None,
             side_pool: None,
             hosts: Vec::new(),

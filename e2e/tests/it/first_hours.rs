@@ -87,6 +87,15 @@ fn a_wordpress_like_site_has_its_permalinks_and_calls_itself() {
         assert!(!reply.text().to_lowercase().contains("never be served"), "{path}: {}", reply.text());
         assert!(!reply.text().contains("must-never-be-served"), "{path}: {}", reply.text());
     }
+    // What its .htaccess asks for.
+    let moved = site.get("/shop/a?b");
+    assert_eq!((moved.status, moved.header("location")), (301, "/store/a?b"));
+    let closed = site.get("/dump.sql.gz");
+    assert!(closed.status == 404 && closed.text().contains("nothing at this address"), "{}", closed.text());
+    let style = site.get("/wp-content/themes/quiet/style.css");
+    assert_eq!(style.header("cache-control"), "max-age=31536000, public");
+    let home = site.get("/");
+    assert_eq!((home.header("x-frame-options"), home.header("cache-control")), ("SAMEORIGIN", ""));
     // With one of two workers busy asking the site itself, the other one answers.
     let health = site.get("/wp-admin/site-health.php");
     assert!(health.text().contains("loopback ok"), "{}", health.text());

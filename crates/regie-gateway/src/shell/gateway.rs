@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
+use regie_core::rules;
 use regie_pool::Pool;
 use regie_pool::call::InformationalSink;
 
@@ -16,6 +17,7 @@ use super::log::Logs;
 use super::record::Record;
 use super::reply::Reply;
 use super::send;
+use crate::headers::Headers;
 use crate::params::split_port;
 use crate::proxies::{self, Client};
 use crate::route::{self, Found, Route, Site};
@@ -29,6 +31,7 @@ pub struct Gateway {
     pub(crate) logs: Logs,
     pub(crate) counters: Counters,
     site: Site,
+    headers: Headers,
     files: Files,
     pool: Option<Pool>,
     side_pool: Option<Pool>,
@@ -117,6 +120,7 @@ pub(crate) struct Visit<'a> {
 /// What becomes of a request.
 enum Decision<'a> {
     Route(Root, Route<'a>),
+    Elsewhere(rules::Answer),
     Health,
     Refuse(StatusCode, String),
 }
@@ -145,6 +149,7 @@ impl Gateway {
             side_pool: settings.side_pool.clone().map(Pool::start),
             counters: Counters::default(),
             site,
+            headers: Headers::new(&settings.rules.headers),
             spooled: Arc::default(),
             next_id: AtomicU64::new(0),
             id_prefix: format!("{:x}{:05x}", seed.as_secs(), seed.subsec_micros()),
@@ -221,11 +226,44 @@ impl Gateway {
     async fn answer_visit(&self, visit: &Visit<'_>, body: InBody) -> (Reply, Duration) {
         match self.decide(visit) {
             Decision::Route(root, Route::Script { script, path_info }) => {
-                self.run(visit, &root, &script, path_info, body).await
+                let (mut reply, queued) = self.run(visit, &root, &script, path_info, body).await;
+                self.headers.apply(&script, &mut reply.headers);
+                (reply, queued)
             }
-            Decision::Route(root, route) => (self.answer_without_php(visit, &root, &route), Duration::ZERO),
+            Decision::Route(root, route) => {
+                let mut reply = self.answer_without_php(visit, &root, &route);
+                let path = if let Route::File(path) = &route { path } else { &visit.target.path };
+                self.headers.apply(path, &mut reply.headers);
+                (reply, Duration::ZERO)
+            }
+            Decision::Elsewhere(answer) => {
+                let mut reply = self.elsewhere(visit, answer);
+                self.headers.apply(&visit.target.path, &mut reply.headers);
+                (reply, Duration::ZERO)
+            }
             Decision::Health => (self.health(), Duration::ZERO),
             Decision::Refuse(status, detail) => (self.error(status, visit, &detail), Duration::ZERO),
+        }
+    }
+
+    /// What the site's own rules answer.
+    fn elsewhere(&self, visit: &Visit<'_>, answer: rules::Answer) -> Reply {
+        let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::FOUND);
+        match answer.location.map(HeaderValue::try_from) {
+            Some(Ok(location)) => Reply::new(status, OutBody::Empty).with(header::LOCATION, location),
+            // It was escaped; a location that is none all the same leads nowhere.
+            Some(Err(_)) => self.error(StatusCode::NOT_FOUND, visit, "the redirect leads nowhere"),
+            None => self.error(status, visit, "a rule of .htaccess closes this address"),
+        }
+    }
+
+    fn asked_of_rules<'a>(visit: &'a Visit<'_>) -> rules::Asked<'a> {
+        rules::Asked {
+            path: &visit.target.path,
+            query: visit.target.query(),
+            host: visit.client.host.as_deref().unwrap_or_else(|| visit.asked.host()),
+            method: visit.asked.method.as_str(),
+            https: visit.client.is_scheme_told.then_some(visit.client.https),
         }
     }
 
@@ -250,6 +288,16 @@ impl Gateway {
                         self.files.probe(&root, path)
                     }
                 };
+                if !self.settings.rules.is_empty() {
+                    let lies_there = |folder| {
+                        let wanted = if folder { Found::Folder } else { Found::File };
+                        probe(&visit.target.path) == wanted
+                    };
+                    let answer = self.settings.rules.answer(&Self::asked_of_rules(visit), lies_there);
+                    if let Some(answer) = answer {
+                        return Decision::Elsewhere(answer);
+                    }
+                }
                 let route = route::route(&visit.target, &self.site, probe);
                 Decision::Route(root, route)
             }

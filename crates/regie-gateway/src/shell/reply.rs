@@ -62,6 +62,7 @@ fn advice(status: StatusCode) -> &'static str {
         400 => "The request could not be understood.",
         403 => "Access to this address is not allowed.",
         404 => "There is nothing at this address.",
+        410 => "What was at this address has been taken away.",
         405 => "This address does not take such requests.",
         408 => "The request took too long to arrive.",
         413 => "What was sent is larger than this site accepts.",

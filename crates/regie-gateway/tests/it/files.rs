@@ -2,6 +2,12 @@
 
 use std::os::unix::fs::symlink;
 
+use regie_core::rules::{
+    Condition, From, HeaderAction, HeaderRule, Pattern, Query, Redirect, Rewrite, Template, Test, Then,
+};
+use regie_core::{Patterns, Rules};
+use regie_gateway::TrustedProxies;
+
 use crate::client::{Connection, get};
 use crate::fixture::{gateway, wait_for};
 
@@ -166,4 +172,44 @@ fn what_is_denied_does_not_exist() {
         assert_eq!(get(running.address, path, "").status, 404, "{path}");
     }
     assert_eq!(get(running.address, "/b.txt", "").text(), "B");
+}
+
+#[test]
+fn rules_of_the_site_come_before_its_files() {
+    let files = [("a.css", "body{}"), ("old.txt", "old"), ("new.txt", "new")];
+    let running = gateway(&files, |settings| {
+        let pattern = Pattern::new("^(.*)$", false).unwrap();
+        let to = Template::parse("https://%{HTTP_HOST}%{REQUEST_URI}", true).unwrap();
+        let then = Then::Redirect { to, status: 301, query: Query::Keep };
+        let plain = Condition { test: Test::Https(false), negated: false, or_next: false };
+        let folder = String::new();
+        settings.trusted_proxies = TrustedProxies(vec!["127.0.0.1".parse().unwrap()]);
+        settings.rules = Rules {
+            rewrites: vec![Rewrite { folder, pattern, negated: false, conditions: vec![plain], then }],
+            rewriting: vec![String::new()],
+            redirects: vec![
+                Redirect {
+                    from: From::Prefix("/old.txt".into()),
+                    to: Some(Template::literal("/new.txt")),
+                    status: 308,
+                },
+                Redirect { from: From::Prefix("/dead".into()), to: None, status: 410 },
+            ],
+            headers: vec![HeaderRule {
+                on: Patterns::new(["**/*.css"]),
+                name: "Cache-Control".into(),
+                action: HeaderAction::Set("max-age=60".into()),
+            }],
+        };
+    });
+    let moved = get(running.address, "/old.txt?a=b", "");
+    assert_eq!((moved.status, moved.header("location")), (308, Some("/new.txt?a=b")));
+    assert_eq!(get(running.address, "/dead/x", "").status, 410);
+    assert_eq!(get(running.address, "/new.txt", "").text(), "new", "nobody has said whether this is TLS");
+    let told =
+        get(running.address, "/new.txt?a", "X-Forwarded-Proto: http\r\nX-Forwarded-Host: example.org\r\n");
+    assert_eq!((told.status, told.header("location")), (301, Some("https://example.org/new.txt?a")));
+    assert_eq!(get(running.address, "/new.txt", "X-Forwarded-Proto: https\r\n").text(), "new");
+    assert_eq!(get(running.address, "/a.css", "").header("cache-control"), Some("max-age=60"));
+    assert_eq!(get(running.address, "/new.txt", "").header("cache-control"), None);
 }

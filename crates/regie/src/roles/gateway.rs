@@ -122,6 +122,7 @@ fn settings(site: &Site, lanes: &Lanes) -> Settings {
         index: gateway.index.clone(),
         upload_folders: gateway.upload_folders.clone(),
         deny: Patterns::new(&gateway.deny),
+        rules: site.loaded.htaccess.rules.clone(),
         pool: Some(pool(site, lanes, "web", web)),
         side_pool: side.map(|side| pool(site, lanes, side_pool::NAME, side)),
         hosts: gateway.hosts.clone(),
