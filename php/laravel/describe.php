@@ -21,7 +21,7 @@ function describe(Application $app): array
     $store = $config->get('cache.default') ?? $config->get('cache.store');
     $cache = $config->get("cache.stores.$store", []);
 
-    return [
+    $told = [
         'framework' => 'laravel',
         'version' => $app->version(),
         'env' => $app->environment(),
@@ -39,6 +39,8 @@ function describe(Application $app): array
         'timezone' => $config->get('app.timezone'),
         'down_file' => $app->storagePath() . '/framework/down',
     ];
+
+    return $told + ['fingerprint' => md5(json_encode($told, JSON_PARTIAL_OUTPUT_ON_ERROR))];
 }
 
 function redis(Application $app, array $connection): array
@@ -138,13 +140,14 @@ function failed(Application $app): array
     return ['driver' => $driver] + array_intersect_key($failed, ['path' => 1]);
 }
 
-/** Whether Horizon is installed, and the supervisors that its configuration has for this environment. */
+/** Whether Horizon is installed, and the supervisors that its configuration, if there is any, has for this environment. */
 function horizon(Application $app): array
 {
-    if (!class_exists('Laravel\Horizon\Horizon')) {
+    $installed = class_exists('Laravel\Horizon\Horizon');
+    $config = $app->make('config');
+    if (!$installed && !$config->has('horizon.environments')) {
         return ['installed' => false];
     }
-    $config = $app->make('config');
     $defaults = $config->get('horizon.defaults', []);
     $supervisors = [];
     foreach ($config->get('horizon.environments', []) as $environment => $given) {
@@ -154,10 +157,10 @@ function horizon(Application $app): array
         }
     }
     $told = ['connection', 'queue', 'balance', 'minProcesses', 'maxProcesses', 'processes', 'tries', 'timeout', 'memory',
-        'backoff', 'maxTime', 'maxJobs', 'nice'];
+        'backoff', 'maxTime', 'maxJobs', 'nice', 'force'];
 
     return [
-        'installed' => true,
+        'installed' => $installed,
         'prefix' => $config->get('horizon.prefix'),
         'supervisors' => (object) array_map(
             static fn (array $given): array => array_intersect_key($given, array_flip($told)),

@@ -23,6 +23,7 @@ function signals(Application $app, array $queues, mixed $restart): array
         'old' => $said !== $restart,
         'paused' => paused($app, $queues),
         'down' => $app->isDownForMaintenance(),
+        'fingerprint' => describe($app)['fingerprint'],
     ];
 }
 

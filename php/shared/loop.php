@@ -13,6 +13,9 @@
  *     {"do":"ack","class":"App\\Jobs\\Mail"}
  *     {"do":"release","delay":10,"class":"App\\Jobs\\Mail","exception":{"class":…,"message":…},"output":"…"}
  *
+ * A worker begins anew after REGIE_MAX_JOBS jobs, and when it is older than REGIE_MAX_TIME seconds, each of them a tenth
+ * more or less, so that the workers of a group do not do so all at once.
+ *
  * Nothing is told of a job that went well and printed nothing but its class, so that a short job has a short answer.
  */
 
@@ -56,17 +59,19 @@ final class Output
 function serve(callable $handle): void
 {
     $stop = false;
+    $jobs = (int) around((int) limit('REGIE_MAX_JOBS'));
+    $end = ($time = around(limit('REGIE_MAX_TIME'))) > 0 ? hrtime(true) + (int) ($time * 1e9) : 0;
     $output = new Output();
-    $callback = static function (string $message) use ($handle, $output, &$stop): string {
-        $end = strpos($message, "\n");
-        $header = json_decode($end === false ? $message : substr($message, 0, $end), true);
+    $callback = static function (string $message) use ($handle, $output, &$stop, &$jobs, $end): string {
+        $line = strpos($message, "\n");
+        $header = json_decode($line === false ? $message : substr($message, 0, $line), true);
         if (!is_array($header)) {
             throw new \UnexpectedValueException('a message begins with a line of JSON');
         }
         $level = ob_get_level();
         ob_start($output, 4096);
         try {
-            $outcome = $handle($header, $end === false ? '' : substr($message, $end + 1));
+            $outcome = $handle($header, $line === false ? '' : substr($message, $line + 1));
         } finally {
             // Buffers that the job has left open are closed with ours; one that it closed is gone already.
             while (ob_get_level() > $level) {
@@ -77,11 +82,29 @@ function serve(callable $handle): void
             $outcome['output'] = cut($output->text, OUTPUT_MAX);
             $output->text = '';
         }
+        if ($jobs > 0 && $header['kind'] === 'run' && --$jobs === 0) {
+            $outcome['stop'] ??= 'jobs';
+        }
+        if ($end && hrtime(true) >= $end) {
+            $outcome['stop'] ??= 'time';
+        }
         $stop = isset($outcome['stop']);
 
         return encode($outcome);
     };
     while (frankenphp_handle_request($callback) && !$stop);
+}
+
+/** A limit of the environment; 0 for none. */
+function limit(string $name): float
+{
+    return max(0.0, (float) (getenv($name) ?: 0));
+}
+
+/** A tenth more or less, by chance. */
+function around(float|int $number): float
+{
+    return is_int($number) && $number < 10 ? $number : $number * mt_rand(900, 1100) / 1000;
 }
 
 /** @param array<string, mixed> $outcome */

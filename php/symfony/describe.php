@@ -22,7 +22,7 @@ function describe(Command $command): array
     }
     $failed = command($command->getApplication(), 'messenger:failed:show');
 
-    return [
+    return fingerprint($command) + [
         'framework' => 'symfony',
         'version' => Kernel::VERSION,
         'env' => $_SERVER['APP_ENV'],
@@ -31,6 +31,18 @@ function describe(Command $command): array
         'buses' => array_values(peek($command, 'busIds') ?? []),
         'timezone' => date_default_timezone_get(),
     ];
+}
+
+/**
+ * Changes when transports come or go, or lead elsewhere. What a transport says of itself is left out: it may depend on
+ * whether its server is there.
+ */
+function fingerprint(Command $command): array
+{
+    $addresses = array_filter($_ENV + $_SERVER, static fn ($value): bool => is_string($value) && str_contains($value, '://'));
+    ksort($addresses);
+
+    return ['fingerprint' => md5(json_encode([peek($command, 'receiverNames'), $addresses], JSON_PARTIAL_OUTPUT_ON_ERROR))];
 }
 
 function transport(object $transport): array

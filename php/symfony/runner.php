@@ -135,7 +135,7 @@ final class Runner
             'old' => $said !== null && $said > $this->booted,
             'paused' => [],
             'down' => false,
-        ];
+        ] + fingerprint($this->command);
     }
 
     /** The worker ends, in good order: it says goodbye to its listeners. */
@@ -181,7 +181,7 @@ final class Runner
         }
         $this->thrown = null;
         $limit = $header['memory'] ?? 0;
-        if ($limit && memory_get_usage(true) >= $limit << 20) {
+        if ($limit && memory_get_usage(true) >= $limit * 1048576) {
             $outcome['memory'] = memory_get_usage(true);
             $outcome['stop'] = 'memory';
         } elseif ($unsent || $consumer?->fiber->isTerminated()) {

@@ -13,6 +13,7 @@ pub mod reference;
 pub mod schema;
 pub mod settings;
 pub mod values;
+pub mod workers;
 
 pub mod application;
 pub mod composer;

@@ -15,6 +15,7 @@ use crate::values::{
     AccessLog, AppEnv, Appendfsync, Coding, CommandLine, Count, EnvValue, Framework, IniValue, Listen,
     MaxmemoryPolicy, MissedRun, Mode, Network, PROCESSES_MAX, Ready, Reset, Restart, Signal, Upstream, Zone,
 };
+use crate::workers::{AllWorkers, ClassLimit, Workers, all_workers, workers};
 
 section! {
     /// The application itself. Everything here is found by itself; a line overrides what was found.
@@ -180,31 +181,6 @@ section! {
 }
 
 section! {
-    /// A group of queue workers: who works on what.
-    Workers {
-        /// The queues, as connection and queue or as a transport; the first that has work goes first. None: the default
-        /// connection's default queue, or every transport.
-        queues: Vec<String> = "[]", "[\"redis:high\", \"redis:default\"]";
-        /// A share for each of the queues, in their order (1 where none is written), in place of the first going first.
-        weights: Vec<u32> = "[]", "[3, 1]";
-        /// The fewest workers.
-        min: u32 = "1", "2";
-        /// The most workers.
-        max: u32 = "4", "16";
-        /// How often a job is tried; the job class's own number wins.
-        tries: u32 = "3", "5";
-        /// How long a job may take; the job class's own time wins.
-        timeout: Span = "\"300s\"", "\"60s\"";
-        /// How long to wait before each further try; the job class's own times win.
-        backoff: Vec<Span> = "[\"1s\", \"10s\", \"60s\"]", "[\"5s\"]";
-        /// Whether jobs run while Laravel is in maintenance mode, as with `queue:work --force`.
-        maintenance: bool = "false", "true";
-        /// The section `[php.NAME]` whose settings its PHP workers have.
-        pool: String = "\"jobs\"", "\"reports\"";
-    }
-}
-
-section! {
     /// Scheduled tasks: the application's own schedule, and the entries below.
     Schedule {
         /// Whether they are run.
@@ -327,6 +303,8 @@ pub struct Config {
     pub pools: BTreeMap<String, Pool>,
     /// `[store]`
     pub store: Store,
+    /// `[workers]`
+    pub all_workers: AllWorkers,
     /// `[workers.NAME]`
     pub workers: BTreeMap<String, Workers>,
     /// `[schedule]`
@@ -369,7 +347,7 @@ pub struct SectionRow {
 }
 
 /// Every section, in the order of the reference page. The one place that says which are served.
-pub const SECTIONS: [SectionRow; 13] = [
+pub const SECTIONS: [SectionRow; 15] = [
     SectionRow { name: "app", doc: App::DOC, keys: App::keys, served: true },
     SectionRow {
         name: "hosts",
@@ -383,7 +361,14 @@ pub const SECTIONS: [SectionRow; 13] = [
     SectionRow { name: "php.NAME", doc: Pool::DOC, keys: Pool::keys, served: true },
     SectionRow { name: "store", doc: Store::DOC, keys: Store::keys, served: true },
     SectionRow { name: "store.db.N", doc: StoreDatabase::DOC, keys: StoreDatabase::keys, served: true },
+    SectionRow { name: "workers", doc: AllWorkers::DOC, keys: AllWorkers::keys, served: true },
     SectionRow { name: "workers.NAME", doc: Workers::DOC, keys: Workers::keys, served: true },
+    SectionRow {
+        name: "workers.NAME.limits.CLASS",
+        doc: ClassLimit::DOC,
+        keys: ClassLimit::keys,
+        served: true,
+    },
     SectionRow { name: "schedule", doc: Schedule::DOC, keys: Schedule::keys, served: true },
     SectionRow { name: "schedule.NAME", doc: ScheduleEntry::DOC, keys: ScheduleEntry::keys, served: true },
     SectionRow { name: "program.NAME", doc: Program::DOC, keys: Program::keys, served: true },
@@ -420,10 +405,11 @@ pub(crate) fn read(root: &Table, reader: &mut Reader<'_>) -> Config {
         php: php(root, reader),
         pools: pools(root, reader),
         store: store(root, reader),
-        workers: named(root, "workers", reader, workers),
+        all_workers: all_workers(root, reader),
+        workers: named(root, "workers", AllWorkers::keys(), reader, workers),
         schedule: schedule(root, reader),
         schedule_entries: schedule_entries(root, reader),
-        programs: named(root, "program", reader, program),
+        programs: named(root, "program", &[], reader, program),
         mercure: plain(root, "mercure", reader),
         console: plain(root, "console", reader),
     };
@@ -469,7 +455,7 @@ fn unknown_top(entry: &Entry, reader: &mut Reader<'_>) {
 }
 
 /// The table called `name`; a fault when it is something else.
-fn table<'t>(root: &'t Table, name: &str, reader: &mut Reader<'_>) -> Option<&'t Table> {
+pub(crate) fn table<'t>(root: &'t Table, name: &str, reader: &mut Reader<'_>) -> Option<&'t Table> {
     let entry = root.get(name)?;
     if let Value::Table(table) = &entry.node.value {
         return Some(table);
@@ -703,6 +689,7 @@ fn store(root: &Table, reader: &mut Reader<'_>) -> Store {
 fn named<T>(
     root: &Table,
     name: &str,
+    keys: &[Key],
     reader: &mut Reader<'_>,
     read: fn(&Table, &Entry, &mut Reader<'_>) -> T,
 ) -> BTreeMap<String, T> {
@@ -710,6 +697,7 @@ fn named<T>(
     let mut all = BTreeMap::new();
     for entry in &table.entries {
         match &entry.node.value {
+            _ if keys.iter().any(|key| key.name == entry.name) => {}
             Value::Table(own) if is_name(entry, reader) => {
                 let section = format!("{name}.{}", entry.name);
                 let value = reader.within(&section, |reader| read(own, entry, reader));
@@ -718,7 +706,11 @@ fn named<T>(
             Value::Table(_) => {}
             _ => {
                 let fix = Some(format!("name it: [{name}.NAME] with the key \"{}\" below", entry.name));
-                reader.fault(&entry.place, format!("[{name}] has no keys of its own"), fix);
+                let what = match keys {
+                    [] => format!("[{name}] has no keys of its own"),
+                    _ => format!("[{name}] has no key \"{}\" of its own", entry.name),
+                };
+                reader.fault(&entry.place, what, fix);
             }
         }
     }
@@ -736,15 +728,6 @@ fn is_name(entry: &Entry, reader: &mut Reader<'_>) -> bool {
         reader.fault(&entry.place, what, None);
     }
     sound
-}
-
-fn workers(table: &Table, entry: &Entry, reader: &mut Reader<'_>) -> Workers {
-    let workers = Workers::read_section(Some(table), reader, &|_| false);
-    if workers.min > workers.max {
-        let place = table.get("min").or_else(|| table.get("max")).map_or(&entry.place, |e| &e.node.place);
-        reader.fault(place, format!("min {} is more than max {}", workers.min, workers.max), None);
-    }
-    workers
 }
 
 /// Whether `entry` of `[schedule]` is a task: a table under a name that is no slip of a key.

@@ -1,6 +1,7 @@
 //! The types that values of regie.toml have, each with its own reading and its own words for what may be written.
 
 mod places;
+mod rate;
 mod words;
 mod zone;
 
@@ -16,10 +17,11 @@ use crate::document::{Node, Value};
 use crate::schema::{Origin, Reader, Setting, did_you_mean, quoted};
 
 pub use places::{Listen, Ready, Upstream};
+pub use rate::Rate;
 pub use regie_core::Network;
 pub use words::{
-    AccessLog, AppEnv, Appendfsync, Coding, Framework, MaxmemoryPolicy, MissedRun, Mode, Reset, Restart,
-    Signal,
+    AccessLog, AppEnv, Appendfsync, Coding, Framework, HorizonUse, MaxmemoryPolicy, MissedRun, Mode, Reset,
+    Restart, Signal,
 };
 pub use zone::Zone;
 

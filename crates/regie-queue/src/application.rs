@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// The application's framework.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -41,6 +41,9 @@ pub struct Application {
     /// Horizon, where Laravel has it.
     #[serde(default)]
     pub horizon: Option<Horizon>,
+    /// Changes when anything of this does.
+    #[serde(default)]
+    pub fingerprint: Option<String>,
     /// PHP's time zone.
     #[serde(default)]
     pub timezone: Option<String>,
@@ -60,7 +63,7 @@ pub struct Failed {
 }
 
 /// Horizon.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 pub struct Horizon {
     /// Whether it is there.
     #[serde(default)]
@@ -78,27 +81,59 @@ impl Horizon {
     }
 }
 
-/// A supervisor of config/horizon.php.
-#[derive(Debug, Clone, Deserialize)]
+/// A supervisor of config/horizon.php, as it is written there.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
 pub struct HorizonSupervisor {
     /// Its connection.
-    #[serde(default)]
     pub connection: Option<String>,
     /// Its queues: a list, or names joined by commas.
-    #[serde(default)]
     pub queue: serde_json::Value,
+    /// `simple`, `auto`, or false: the queues in their order.
+    pub balance: serde_json::Value,
+    /// The fewest workers, for each queue where they are balanced.
+    pub min_processes: serde_json::Value,
+    /// The most workers.
+    pub max_processes: serde_json::Value,
+    /// An older name of the most workers.
+    pub processes: serde_json::Value,
+    /// How often a job is tried; 0 for ever.
+    pub tries: serde_json::Value,
+    /// Seconds that a job may take.
+    pub timeout: serde_json::Value,
+    /// Megabytes that PHP may have after a job.
+    pub memory: serde_json::Value,
+    /// Seconds before the next try: a number, a list, or numbers joined by commas.
+    pub backoff: serde_json::Value,
+    /// Seconds after which a worker begins anew.
+    pub max_time: serde_json::Value,
+    /// Jobs after which a worker begins anew.
+    pub max_jobs: serde_json::Value,
+    /// The workers' priority.
+    pub nice: serde_json::Value,
+    /// Whether jobs run in maintenance mode.
+    pub force: serde_json::Value,
 }
 
 impl HorizonSupervisor {
-    fn has(&self, connection: &str, queue: &str) -> bool {
-        if self.connection.as_deref().unwrap_or("redis") != connection {
-            return false;
-        }
+    /// Its connection; `redis` where it names none.
+    #[must_use]
+    pub fn connection(&self) -> &str {
+        self.connection.as_deref().unwrap_or("redis")
+    }
+
+    /// Its queues, in their order; `default` where it names none.
+    #[must_use]
+    pub fn queues(&self) -> Vec<&str> {
         match &self.queue {
-            serde_json::Value::Array(names) => names.iter().any(|name| name == queue),
-            serde_json::Value::String(names) => names.split(',').any(|name| name.trim() == queue),
-            _ => queue == "default",
+            serde_json::Value::Array(names) => names.iter().filter_map(serde_json::Value::as_str).collect(),
+            serde_json::Value::String(names) => names.split(',').map(str::trim).collect(),
+            _ => vec!["default"],
         }
+    }
+
+    fn has(&self, connection: &str, queue: &str) -> bool {
+        self.connection() == connection && self.queues().contains(&queue)
     }
 }
 

@@ -39,9 +39,36 @@ impl Backoff {
     }
 }
 
+/// `wait` and up to `percent` of it more, as `random` says: jobs that have failed together are not tried together
+/// again, and none is tried earlier than was asked.
+#[must_use]
+pub fn spread(wait: Duration, percent: u32, random: u64) -> Duration {
+    let part = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX) / 100;
+    let most = part.saturating_mul(u64::from(percent));
+    wait + Duration::from_millis(if most == 0 { 0 } else { random % (most + 1) })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_spread_is_never_earlier() {
+        for (seconds, percent, random, expected_ms) in [
+            (10, 0, 7, 10_000),
+            (10, 50, 0, 10_000),
+            (10, 50, 5_000, 15_000),
+            (10, 50, 5_001, 10_000),
+            (10, 100, 123, 10_123),
+            (0, 50, 9, 0),
+        ] {
+            let spread = spread(Duration::from_secs(seconds), percent, random);
+            assert_eq!(spread.as_millis(), expected_ms, "{seconds} {percent} {random}");
+        }
+        assert!(
+            spread(Duration::from_secs(u64::MAX / 4), 100, u64::MAX) >= Duration::from_secs(u64::MAX / 4)
+        );
+    }
 
     #[test]
     fn waits_grow_to_the_limit_and_are_spread() {

@@ -8,7 +8,8 @@
 //!                │  │      died ── 3rd death: park ─┤
 //!                └──┼────────┘ (another worker      │
 //!                   │           decides about it)   │
-//!                   └── stop, pause: give back ─────┘
+//!                   └── stop, pause: give back ─────┤
+//!                   └── its class is at its limit ──┘
 //! ```
 //!
 //! Rules:
@@ -74,8 +75,17 @@ pub enum Action {
     Release(Duration),
     /// Put it back to the head of its queue as it was.
     Return,
+    /// Make it wait this long, with its attempts as they were before the lease.
+    PutOff(Duration),
     /// Take it out of the queue and keep it with this reason.
     Park(&'static str),
+}
+
+impl Action {
+    /// Whether the job is afterwards as if it had not been leased.
+    const fn goes_back(self) -> bool {
+        matches!(self, Self::Return | Self::PutOff(_))
+    }
 }
 
 /// One lease.
@@ -152,9 +162,10 @@ impl Desk {
         key
     }
 
-    /// The next job for a worker, of a queue that `allows` (deaths are always decided about).
-    pub fn hand(&mut self, now: Instant, mut allows: impl FnMut(usize) -> bool) -> Option<Handing> {
-        let place = *self.ready.iter().find(|(alive, queue, _)| !alive || allows(*queue))?;
+    /// The next job for a worker, of those that `allows` (deaths are always decided about).
+    pub fn hand(&mut self, now: Instant, mut allows: impl FnMut(&Lease) -> bool) -> Option<Handing> {
+        let leases = &self.leases;
+        let place = *self.ready.iter().find(|(alive, _, key)| !alive || allows(&leases[key]))?;
         self.ready.remove(&place);
         let key = place.2;
         let lease = self.leases.get_mut(&key).expect("what is ready is in the table");
@@ -204,6 +215,8 @@ impl Desk {
                 *deaths += 1;
                 let deaths = *deaths;
                 if deaths >= DEATHS_MAX {
+                    // Whoever puts it back gives it another chance.
+                    self.deaths.remove(&lease.job.id);
                     self.decide(key, Action::Park("workers died of it"));
                 } else if let Some(lease) = self.leases.get_mut(&key) {
                     lease.state = State::Ready(Kind::Died(reason));
@@ -218,7 +231,7 @@ impl Desk {
         if let Some(lease) = self.leases.get_mut(&key) {
             lease.state = State::Due(action);
             self.due.push(key);
-            self.returning += usize::from(action == Action::Return);
+            self.returning += usize::from(action.goes_back());
         }
     }
 
@@ -231,6 +244,17 @@ impl Desk {
             self.decide(place.2, Action::Return);
         }
         given.len()
+    }
+
+    /// Puts off what no worker has seen, where `how_long` says for how long; in the order of handing.
+    pub fn put_off(&mut self, mut how_long: impl FnMut(&Lease) -> Option<Duration>) {
+        let waiting: Vec<_> = self.ready.iter().copied().filter(|(alive, ..)| *alive).collect();
+        for place in waiting {
+            if let Some(delay) = self.leases.get(&place.2).and_then(&mut how_long) {
+                self.ready.remove(&place);
+                self.decide(place.2, Action::PutOff(delay));
+            }
+        }
     }
 
     /// What the server has to be told, at most `max` of it. Each is to be followed by [`Desk::settled`] or
@@ -251,7 +275,7 @@ impl Desk {
     pub fn settled(&mut self, key: Key) -> Option<Lease> {
         let lease = self.leases.remove(&key)?;
         debug_assert!(matches!(lease.state, State::Settling(_)), "only what was asked is confirmed");
-        self.returning -= usize::from(lease.state == State::Settling(Action::Return));
+        self.returning -= usize::from(matches!(lease.state, State::Settling(action) if action.goes_back()));
         Some(lease)
     }
 

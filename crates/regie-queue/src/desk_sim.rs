@@ -90,6 +90,10 @@ impl World {
             4 | 5 => self.begin(),
             6 | 7 => self.end(),
             8 | 9 => self.settle(),
+            10 if self.random.one_in(4) => {
+                self.desk
+                    .put_off(|lease| job_of(&lease.job.payload).is_multiple_of(2).then_some(Duration::ZERO));
+            }
             10 => self.trouble(),
             _ => {
                 if self.random.one_in(4) {
@@ -189,6 +193,7 @@ impl World {
                     Action::Ack => {}
                     Action::Release(_) => self.server.waiting.push_back((job, attempts)),
                     Action::Return => self.server.waiting.push_front((job, attempts - 1)),
+                    Action::PutOff(_) => self.server.waiting.push_back((job, attempts - 1)),
                     Action::Park(_) => self.server.parked.push(job),
                 }
             }
@@ -290,7 +295,7 @@ fn deaths_go_first_then_queues_then_age() {
     desk.leased(now, 0, [leased(1, 1), leased(2, 1)]);
     assert_eq!(desk.ended(first.key, Ending::Died(Reason::Timeout)), Some(1));
     let mut order = Vec::new();
-    while let Some(handing) = desk.hand(now, |queue| queue == 0 || order.len() > 2) {
+    while let Some(handing) = desk.hand(now, |lease| lease.queue == 0 || order.len() > 2) {
         order.push((job_of(&desk.get(handing.key).unwrap().job.payload), handing.kind));
     }
     let run = Kind::Run;

@@ -12,6 +12,7 @@
 //! - [`mark`]: how a lease says whose it is.
 //! - [`desk`]: what is leased, handed to a worker, done: the machine that must lose nothing.
 //! - [`plan`]: which queue next, and how much work ahead.
+//! - [`limits`]: how many jobs of one class run, and begin.
 //! - [`backoff`]: how long to wait before the next try.
 //! - [`record`]: what became of each job, and the numbers over all.
 //!
@@ -21,6 +22,7 @@
 pub mod application;
 pub mod backoff;
 pub mod desk;
+pub mod limits;
 pub mod mark;
 pub mod message;
 pub mod parcel;

@@ -61,6 +61,9 @@ pub struct Options {
     /// How long it may take, in seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout: Option<u64>,
+    /// How much memory PHP may have after a job before the worker begins anew, in MB.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<u64>,
 }
 
 /// Which job a message is about.
@@ -253,7 +256,8 @@ mod tests {
 
     #[test]
     fn a_template_gives_the_same_bytes() {
-        let some = Options { tries: Some(3), backoff: Some("1,2".into()), timeout: Some(60) };
+        let some =
+            Options { tries: Some(3), backoff: Some("1,2".into()), timeout: Some(60), memory: Some(128) };
         for options in [Options::default(), some] {
             for (connection, queue) in [("redis", "default"), ("a\"b", "\",\"attempts\":0")] {
                 let template = Template::new(connection, queue, &options);

@@ -7,6 +7,7 @@
 mod cli;
 mod commands;
 mod handed;
+mod horizon;
 mod leader;
 mod output;
 mod own_workers;

@@ -10,7 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use regie_config::settings::Workers;
+use regie_config::workers::Workers;
 use regie_queue::application::{Framework, Source};
 use regie_supervisor::{Client, Program, Reply, Request, RunAs, Signal, Stop};
 use serde::{Deserialize, Serialize};
@@ -118,18 +118,34 @@ pub(crate) fn programs(site: &Site, run_as: Option<&RunAs>) -> Vec<Program> {
     known(&path(site)).iter().map(|own| own.program(site, run_as)).collect()
 }
 
-/// Writes them down and has the supervisor start and stop what has changed. It waits for the supervisor.
+/// Writes them down. Whether that changes anything.
 ///
 /// # Errors
-/// When they cannot be written down, or no supervisor takes them.
-pub(crate) fn settle(path: &Path, run_dir: &Path, now: &[OwnWorker]) -> io::Result<()> {
+/// When they cannot be written down.
+pub(crate) fn write_down(path: &Path, now: &[OwnWorker]) -> io::Result<bool> {
     if known(path) == now {
-        return Ok(());
+        return Ok(false);
     }
+    put(path, now)?;
+    Ok(true)
+}
+
+/// Writes a file of the jobs role in the place of the one before.
+///
+/// # Errors
+/// When it cannot be written.
+pub(crate) fn put<T: Serialize + ?Sized>(path: &Path, what: &T) -> io::Result<()> {
     fs::create_dir_all(path.parent().expect("it lies in a folder"))?;
     let beside = path.with_extension("anew");
-    fs::write(&beside, serde_json::to_vec_pretty(now)?)?;
-    fs::rename(beside, path)?;
+    fs::write(&beside, serde_json::to_vec_pretty(what)?)?;
+    fs::rename(beside, path)
+}
+
+/// Has the supervisor start and stop what has changed. It waits for a supervisor that is still starting others.
+///
+/// # Errors
+/// When no supervisor answers.
+pub(crate) fn apply(run_dir: &Path) -> io::Result<()> {
     let mut last = String::new();
     for _ in 0..TRIES {
         let request = Request::Reload { names: Vec::new(), wait: false };

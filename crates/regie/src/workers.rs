@@ -2,15 +2,17 @@
 //!
 //! `[workers.NAME]` makes the program `workers:NAME`, a pool in worker mode that runs Régie's own job script, and one
 //! program `jobs`, the runner, which hands it jobs through a lane of its own. Without any such section there is a group
-//! `default` where the application names a queue in its environment.
+//! `default` where the application names a queue in its environment. With `[workers] horizon = "replace"`, Horizon's
+//! supervisors are groups too ([`horizon`]).
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use regie_config::Pool;
-use regie_config::settings::Workers;
 use regie_config::values::{Count, EnvValue, Framework, Mode};
+use regie_config::workers::Workers;
 
+use crate::horizon;
 use crate::shipped;
 use crate::site::Site;
 
@@ -19,11 +21,14 @@ pub(crate) fn groups(site: &Site) -> BTreeMap<String, Workers> {
     if script(site).is_none() {
         return BTreeMap::new();
     }
-    let written = &site.loaded.config.workers;
-    if written.is_empty() && names_a_queue(site) {
+    let replaced = horizon::is_replaced(site);
+    let mut groups = if replaced { horizon::groups(site) } else { BTreeMap::new() };
+    groups.extend(site.loaded.config.workers.clone());
+    // Somebody has to be asked what the application's queues are.
+    if groups.is_empty() && (replaced || names_a_queue(site)) {
         return BTreeMap::from([("default".to_owned(), Workers::default())]);
     }
-    written.clone()
+    groups
 }
 
 /// The shipped script that runs the jobs of the application's framework.
@@ -88,6 +93,15 @@ pub(crate) fn pool(site: &Site, group: &Workers) -> Pool {
     // The shipped script lies elsewhere.
     let base = site.root().to_string_lossy().into_owned();
     pool.env.insert("APP_BASE_PATH".to_owned(), EnvValue(base));
+    // What the job script looks at after each job.
+    for (name, value) in [
+        ("REGIE_MAX_JOBS", group.max_jobs.to_string()),
+        ("REGIE_MAX_TIME", group.max_time.0.as_secs_f64().to_string()),
+    ] {
+        if value != "0" {
+            pool.env.insert(name.to_owned(), EnvValue(value));
+        }
+    }
     // Each job brings its own limit.
     pool.request_timeout = group.timeout;
     pool

@@ -7,6 +7,7 @@
 //! - [`reload`]: new code and configuration under load.
 //! - [`limits`]: slow clients, many connections, full disks.
 //! - [`moving`]: jobs, sessions and cached values from one connection to another.
+//! - [`queue_commands`]: what `regie queue` tells and does.
 //! - [`queue_faults`]: jobs under kills at random moments, and jobs that misbehave, each one counted.
 //! - [`takeover`]: the frameworks' own workers beside ours, before them and after them.
 //! - [`schedule`]: scheduled tasks, of regie.toml and of Laravel.
@@ -23,6 +24,7 @@ mod limits;
 mod load;
 mod moving;
 mod queue_app;
+mod queue_commands;
 mod queue_faults;
 mod queues;
 mod reload;

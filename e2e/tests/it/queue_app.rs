@@ -34,6 +34,9 @@ class Count implements ShouldQueue
         if ($fault === 'sleep') {
             $this->timeout = 3;
         }
+        if ($fault === 'poison') {
+            $this->tries = 100;
+        }
     }
 
     public function handle(): void
@@ -43,7 +46,7 @@ class Count implements ShouldQueue
         match ($this->fault) {
             '' => null,
             'exit' => exit(3),
-            'crash' => posix_kill(getmypid(), 11),
+            'crash', 'poison' => posix_kill(getmypid(), 11),
             'leak' => $this->leak(),
             'sleep' => sleep(600),
             'print' => print(str_repeat('x', 5 << 20)),
@@ -85,7 +88,7 @@ for ($i = (int) $from; $i < (int) $to; $i++) {
 }
 ";
 
-const TABLE: &str = r"<?php
+pub(crate) const TABLE: &str = r"<?php
 require 'vendor/autoload.php';
 $app = require 'bootstrap/app.php';
 $app->make(Illuminate\Contracts\Console\Kernel::class)->bootstrap();

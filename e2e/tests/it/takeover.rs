@@ -369,6 +369,75 @@ fn what_is_not_driven_runs_on_the_framework_s_own_worker() {
     each_once(&app, 0..14, "all are done in the foreground");
 }
 
+/// Each supervisor is a group; a changed configuration is followed at a reload.
+#[test]
+fn horizon_is_replaced() {
+    let supervisor = |queue: &str| {
+        format!(
+            "['one' => ['connection' => 'redis', 'queue' => {queue}, 'balance' => 'auto', 'minProcesses' => 1, \
+             'maxProcesses' => 2, 'tries' => 1, 'timeout' => 30]]"
+        )
+    };
+    let app = with_others(Some(&supervisor("['watched', 'mail']")));
+    let site = Site::up(app.path(), "[app]\nenv = \"development\"\n[workers]\nhorizon = \"replace\"\n");
+    push_on(&app, "redis", "watched", 0..5);
+    push_on(&app, "redis", "mail", 5..10);
+    each_once(&app, 0..10, "both queues are worked on");
+    let group = || {
+        let output = site.regie(&["queue", "stats", "--json"]);
+        let stats: serde_json::Value = serde_json::from_slice(&output.stdout).ok()?;
+        stats["groups"].as_array()?.iter().find(|group| group["name"] == "one").cloned()
+    };
+    let queues = |group: &serde_json::Value| -> Vec<String> {
+        let queues = group["queues"].as_array().cloned().unwrap_or_default();
+        queues.iter().filter_map(|queue| queue["queue"].as_str().map(str::to_owned)).collect()
+    };
+    assert_eq!(queues(&within(LONG, "the group", group)), ["redis:watched", "redis:mail"]);
+    assert!(pid_of(&site, "workers:one").is_some() && pid_of(&site, "workers:default").is_none());
+    assert!(site.status("workers:horizon").is_none(), "Horizon does not run");
+
+    app.write(
+        "config/horizon.php",
+        format!("<?php return ['environments' => ['*' => {}]];", supervisor("['watched', 'late']")),
+    );
+    run(&app, &["reload"]);
+    push_on(&app, "redis", "late", 10..15);
+    each_once(&app, 0..15, "the new queue is worked on");
+    within(LONG, "the group has the new queue", || {
+        (queues(&group()?) == ["redis:watched", "redis:late"]).then_some(())
+    });
+}
+
+/// Another connection in `.env`, and a reload: the runner follows.
+#[test]
+fn another_connection_is_followed_at_a_reload() {
+    let app = laravel();
+    let table = "'connections' => [\n        'database' => ['driver' => 'database', 'table' => 'jobs', \
+                 'queue' => 'default', 'retry_after' => 90],";
+    app.write("config/queue.php", app.read("config/queue.php").replacen("'connections' => [", table, 1));
+    app.write("table.php", crate::queue_app::TABLE);
+    run(&app, &["php", "table.php"]);
+    let with = |connection: &str| {
+        let env = app.read(".env");
+        let kept: Vec<&str> = env.lines().filter(|line| !line.starts_with("QUEUE_CONNECTION=")).collect();
+        app.write(".env", format!("{}\nQUEUE_CONNECTION={connection}\n", kept.join("\n")));
+    };
+    with("database");
+    let site = Site::up(app.path(), TWO_WORKERS);
+    push(&app, 0..5, 1, "");
+    each_once(&app, 0..5, "the table is worked on");
+    let mut next = 5;
+    for connection in ["redis", "database", "redis"] {
+        with(connection);
+        run(&app, &["reload"]);
+        push(&app, next..next + 5, 1, "");
+        next += 5;
+        each_once(&app, 0..next, "the other connection is worked on");
+        let queue = format!("{connection}:default");
+        within(LONG, "it is told", || (stats(&site)["queue"] == queue).then_some(()));
+    }
+}
+
 #[test]
 fn horizon_keeps_its_queues() {
     let app = with_others(Some("['one' => ['connection' => 'redis', 'queue' => ['watched']]]"));

@@ -103,6 +103,16 @@ words! {
 }
 
 words! {
+    /// What becomes of laravel/horizon where it is installed.
+    HorizonUse {
+        /// It runs, and its queues are left to it.
+        Beside = "beside",
+        /// Its supervisors are groups of workers.
+        Replace = "replace",
+    }
+}
+
+words! {
     /// The form of the access log.
     AccessLog {
         /// No access log.

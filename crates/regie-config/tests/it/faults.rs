@@ -118,6 +118,23 @@ fn what_single_values_cannot_say_is_checked_too() {
             "[store]\nlisten = \"unix:/run/store.sock\"",
             "regie.toml:2:10: the store listens on a Unix socket of its own already; write an address and port; its own Unix socket is always there",
         ),
+        (
+            "[workers]\nhorizon = \"replaced\"",
+            "regie.toml:2:11: expects one of beside, replace, found \"replaced\"; did you mean \"replace\"?",
+        ),
+        (
+            "[workers]\nmax = 3",
+            "regie.toml:2:1: [workers] has no key \"max\" of its own; name it: [workers.NAME] with the key \"max\" below",
+        ),
+        ("[workers.a]\njitter = 101", "regie.toml:2:10: expects percent, from 0 to 100"),
+        (
+            "[workers.a]\nlimits = { 'App\\Mail' = { concurrency = 0 } }",
+            "regie.toml:2:41: expects at least 1; to keep its jobs waiting, pause its queue",
+        ),
+        (
+            "[workers.a]\nlimits = { 'App\\Mail' = { rate = \"100\" } }",
+            "regie.toml:2:34: expects a number in a time such as \"100/1m\": there is no \"/\"",
+        ),
         ("[program.a]\ncommand = []", "regie.toml:2:11: the command is empty"),
         ("[php]\nini = { a = \"b\\nc\" }", "regie.toml:2:13: an ini value is a single line"),
         ("[php.web]\nenv = { A = \"b\\u0000\" }", "regie.toml:2:13: contains a NUL character"),

@@ -24,6 +24,16 @@ struct Jobs {
 
 impl Jobs {
     fn start(mode: Mode, framework: &str, helper: &'static str, flags: &[&str]) -> Self {
+        Self::start_with(mode, framework, helper, flags, &[])
+    }
+
+    fn start_with(
+        mode: Mode,
+        framework: &str,
+        helper: &'static str,
+        flags: &[&str],
+        more: &[(&str, &str)],
+    ) -> Self {
         let app = root(&format!("e2e/apps/{framework}-jobs"));
         let storage = tempfile::tempdir().unwrap();
         let folder = storage.path().to_str().unwrap().to_owned();
@@ -37,6 +47,7 @@ impl Jobs {
             ("APP_DEBUG", "0"),
             ("APP_BASE_PATH", app.to_str().unwrap()),
         ];
+        let env = [&env, more].concat();
         let pool = Pool::launch_on((mode, Carrier::Lane), script.to_str().unwrap(), &flags, &env);
         pool.wait_for_notice("READY=1");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -288,6 +299,26 @@ fn ending_badly(mode: Mode) {
     assert!(answer.starts_with(r#"{"do":"failed","class":"App\\Jobs\\Gone""#), "{answer}");
     assert!(matches!(jobs.send("no header", "", 0), Err(MessageError::Exception(_))));
     assert!(jobs.pool.workers().len() == 1);
+}
+
+/// After so many jobs, or so long, the script ends with a job and the application boots anew; nothing else is a job.
+#[test]
+fn a_worker_begins_anew_after_its_jobs_and_its_time() {
+    for (name, value, expected) in [
+        ("REGIE_MAX_JOBS", "2", [None, Some("jobs"), None, Some("jobs"), None]),
+        ("REGIE_MAX_TIME", "0.000001", [Some("time"); 5]),
+        ("REGIE_MAX_TIME", "3600", [None; 5]),
+    ] {
+        let jobs = Jobs::start_with(Mode::Worker, "laravel", "jobs.php", &[], &[(name, value)]);
+        let payload = jobs.help(&["Fine::dispatch('x');"]);
+        let stops = expected.map(|_| {
+            assert!(jobs.send(r#"{"kind":"describe"}"#, "", 0).unwrap().contains("laravel"));
+            let answer = jobs.send(&header("run", "database", 1, ""), payload.trim_end(), 0).unwrap();
+            assert!(answer.starts_with(r#"{"do":"ack""#), "{answer}");
+            answer.split_once(r#""stop":""#).map(|(_, why)| why.trim_end_matches(r#""}"#).to_owned())
+        });
+        assert_eq!(stops.each_ref().map(Option::as_deref), expected, "{name}={value}");
+    }
 }
 
 #[test]

@@ -120,6 +120,18 @@ impl LaravelDatabase {
             );
             self.table.server.run_in(&mut begun, &update, &[attempts.into()]).await?;
         }
+        for lease in leases {
+            if let Action::PutOff(delay) = lease.action {
+                let (id, attempts) = receipt(&lease.receipt);
+                let update = format!(
+                    "UPDATE {} SET reserved_at = NULL, attempts = attempts - 1, available_at = ? WHERE {}",
+                    self.table.name,
+                    ours(&[id])
+                );
+                let values = [(at + seconds(delay)).into(), attempts.into()];
+                self.table.server.run_in(&mut begun, &update, &values).await?;
+            }
+        }
         for (attempts, ids) in by_attempts(leases, |action| matches!(action, Action::Park(_))) {
             let update =
                 format!("UPDATE {} SET reserved_at = NULL, queue = ? WHERE {}", self.table.name, ours(&ids));

@@ -78,6 +78,17 @@ end
 return n
 "#;
 
+/// KEYS delayed, reserved; ARGV mark, then for each job: when it is ready, its reserved and original payload.
+const PUT_OFF: &str = r#"
+for i = 2, #ARGV, 3 do
+  local score = redis.call('zscore', KEYS[2], ARGV[i + 1])
+  if score and math.fmod(tonumber(score), 1) * 1048576 == tonumber(ARGV[1]) then
+    redis.call('zrem', KEYS[2], ARGV[i + 1])
+    redis.call('zadd', KEYS[1], ARGV[i], ARGV[i + 2])
+  end
+end
+"#;
+
 /// KEYS delayed, reserved; ARGV for each job: when it is ready, its reserved payload.
 const RELEASE: &str = r#"
 local n = 0
@@ -311,6 +322,18 @@ impl Driver for LaravelRedis {
                 script(&mut batch, RETURN, &[&list, &reserved, &notify], 1 + 2 * count);
                 batch.word(self.settings.mark.number().to_string());
                 batch.words(returns.flat_map(|lease| [&lease.receipt, &lease.payload]));
+            }
+            let later = of(|action| matches!(action, Action::PutOff(_)));
+            let count = later.clone().count();
+            if count > 0 {
+                let delayed = self.key(queue, ":delayed");
+                script(&mut batch, PUT_OFF, &[&delayed, &reserved], 1 + 3 * count);
+                batch.word(self.settings.mark.number().to_string());
+                for lease in later {
+                    let Action::PutOff(delay) = lease.action else { continue };
+                    batch.word((unix() + delay).as_secs().to_string());
+                    batch.word(&lease.receipt).word(&lease.payload);
+                }
             }
             let releases = of(|action| matches!(action, Action::Release(_)));
             let count = releases.clone().count();

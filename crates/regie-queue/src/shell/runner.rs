@@ -21,7 +21,7 @@
 //! **Stopping.** Leasing ends, what no worker has seen goes back at once, what workers have may end within the limit.
 //! Then the runner leaves; leases that are left carry its mark, for its successor.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -36,13 +36,14 @@ mod state;
 mod steps;
 
 use self::handle::Command;
-pub use self::handle::{GroupStats, Handle, Left, Queue, QueueStats, Settings};
+pub use self::handle::{GroupStats, Handle, Left, LimitStats, Queue, QueueStats, Settings};
 use self::state::{Connection, QueueState};
 use super::clock::{now, unix};
 use super::driver::{Fault, Ticked};
 use super::executor::{Executor, Inherited, Report};
 use crate::backoff::Backoff;
 use crate::desk::{Desk, Key, Leased};
+use crate::limits::Limits;
 use crate::message::Kind;
 use crate::plan::{Pace, Turns};
 use crate::record::History;
@@ -103,6 +104,11 @@ struct Group {
     /// Outcomes that the lane keeps until they are settled.
     holds: HashMap<Key, Hold>,
     desk: Desk,
+    limits: Limits,
+    /// Leases at workers that count for their class's limit.
+    limited: HashSet<Key>,
+    /// Jobs on the desk that wait for their class.
+    blocked: usize,
     turns: Turns,
     pace: Pace,
     /// How long the jobs took whose ends were noticed together.
@@ -149,8 +155,10 @@ impl Group {
         }
         let turns = Turns::new(settings.order.clone(), settings.queues.len());
         let queues = settings.queues.iter().map(|queue| QueueState::new(queue, &settings.options)).collect();
+        let limits = Limits::new(settings.limits.iter().cloned());
         let seed = u64::try_from(unix().as_nanos()).unwrap_or(u64::MAX) | 1;
         Self {
+            limits,
             turns,
             queues,
             connections,
@@ -160,6 +168,8 @@ impl Group {
             inherited: inherited.into_iter().map(|left| (left.id.clone(), left)).collect(),
             holds: HashMap::default(),
             desk: Desk::default(),
+            limited: HashSet::new(),
+            blocked: 0,
             pace: Pace::default(),
             ran: Vec::new(),
             history: History::default(),
@@ -220,6 +230,7 @@ impl Group {
         self.beat(at);
         self.reclaim(at);
         self.hand(at);
+        self.put_off(at);
         self.executor.nap(self.pace.nap(self.workers, self.desk.handed()));
         let fetches = self.lease(at);
         self.settle(at, fetches);
@@ -238,6 +249,7 @@ impl Group {
             .chain(gathered)
             .chain(self.pool_rests)
             .chain(self.stop_at)
+            .chain(self.limits.next(at))
             .filter(|deadline| *deadline > at)
             .fold(self.next_tick, Instant::min)
     }

@@ -186,7 +186,7 @@ impl SymfonyDoctrine {
             server.run_in(&mut begun, &update, &[parked_queue(&self.queue_name)]).await?;
         }
         for lease in leases {
-            if let Action::Release(delay) = lease.action {
+            if let Action::Release(delay) | Action::PutOff(delay) = lease.action {
                 let update = format!(
                     "UPDATE {table} SET delivered_at = NULL, available_at = {time} WHERE {}",
                     ours(&[row(&lease.receipt)])

@@ -336,7 +336,7 @@ impl SymfonyRedis {
             for lease in others {
                 let message: &[u8] = &lease.payload;
                 let (what, value, at) = match lease.action {
-                    Action::Release(delay) => {
+                    Action::Release(delay) | Action::PutOff(delay) => {
                         ("release", message.to_vec(), (unix() + delay).as_millis().to_string())
                     }
                     Action::Park(why) => ("park", parked(message, why), String::new()),

@@ -4,6 +4,7 @@ mod database;
 mod databases;
 mod faults;
 mod laravel;
+mod limits;
 mod moving;
 mod server;
 mod symfony;

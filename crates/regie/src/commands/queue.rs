@@ -271,6 +271,17 @@ fn stats_lines(answer: &Value, paint: Paint) -> Vec<String> {
         }
     }
     let mut lines = table.render(paint);
+    for limit in items(answer, "groups").iter().flat_map(|group| items(group, "limits")) {
+        let at_a_time = limit["concurrency"].as_u64().map(|most| format!(" of {most} at a time"));
+        let rate = limit["rate"][0].as_u64().map(|most| format!(", {most} in {} s", limit["rate"][1]));
+        lines.push(format!(
+            "{}: {}{} running{}",
+            text(&limit["class"]),
+            limit["running"],
+            at_a_time.unwrap_or_default(),
+            rate.unwrap_or_default()
+        ));
+    }
     for foreign in items(answer, "foreign") {
         lines.push(format!(
             "{} runs on the framework's own worker: {}",

@@ -16,9 +16,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use jiff::tz::TimeZone;
 use nix::fcntl::{Flock, FlockArg};
-use regie_config::settings::Workers;
+use regie_config::workers::{ClassLimit, Workers};
+use regie_core::ByteSize;
 use regie_pool::{Address as PoolAddress, PoolSettings, QueueLimits};
 use regie_queue::application::{Application, Horizon, How};
+use regie_queue::limits::Limit;
 use regie_queue::mark::Mark;
 use regie_queue::message::Options;
 use regie_queue::plan::Order;
@@ -37,6 +39,7 @@ use regie_queue::shell::symfony_redis::{self, SymfonyRedis};
 use super::gateway::stop;
 use super::signals::{self, Audience};
 use crate::handed::{Handed, notify};
+use crate::horizon;
 use crate::output;
 use crate::own_workers::{self, OwnWorker};
 use crate::programs;
@@ -102,10 +105,11 @@ async fn work(
     }
     notify("READY=1\n")?;
     let any = pools.values().next().expect("there is a group").0.clone();
-    let application = tokio::select! {
+    let mut application = tokio::select! {
         application = describe(&any) => application,
         () = &mut stop => return Ok(()),
     };
+    let mut anew = replace_horizon(site, &mut application);
     let listener = control::bind(&site.run_dir().join(CONTROL))?;
     let (pauses, fault) = Pauses::open(&site.state_dir().join("jobs").join(PAUSES));
     if let Some(fault) = fault {
@@ -120,7 +124,10 @@ async fn work(
     let desk = Desk { pauses, archive: archive.ok(), ..Desk::default() };
     let mut started = Started { desk, left: Vec::new(), groups: Vec::new(), own: Vec::new() };
     let mut drivers = BTreeMap::new();
-    for (name, group) in &groups {
+    // What stands in regie.toml goes first, where two groups name one queue.
+    let (written, others): (Vec<_>, Vec<_>) =
+        groups.iter().partition(|(name, _)| site.loaded.config.workers.contains_key(*name));
+    for (name, group) in written.into_iter().chain(others) {
         let executor = pools.remove(name).expect("each group has a pool");
         start(site, name, group, &application, mark, executor, &mut drivers, &mut started);
     }
@@ -129,17 +136,26 @@ async fn work(
         started.own.push(OwnWorker::horizon());
     }
     let Started { desk, left, groups: listening, own } = started;
-    let (file, run_dir) = (own_workers::path(site), site.run_dir());
-    // It waits for a supervisor that is still starting others.
-    tokio::task::spawn_blocking(move || {
-        if let Err(fault) = own_workers::settle(&file, &run_dir, &own) {
+    match own_workers::write_down(&own_workers::path(site), &own) {
+        Ok(changed) => anew |= changed,
+        Err(fault) => {
             output::error(format_args!("jobs: the framework's own workers cannot be started: {fault}"));
         }
-    });
+    }
+    if anew {
+        let run_dir = site.run_dir();
+        // It waits for a supervisor that is still starting others.
+        tokio::task::spawn_blocking(move || {
+            if let Err(fault) = own_workers::apply(&run_dir) {
+                output::error(format_args!("jobs: the programs cannot be changed: {fault}"));
+            }
+        });
+    }
     let audience = Audience {
         run_dir: site.run_dir(),
         programs: groups.keys().map(|name| workers::program_name(name)).collect(),
         groups: listening,
+        fingerprint: application.fingerprint.clone(),
     };
     let listening = tokio::spawn(signals::listen(any, audience));
     let desk = Arc::new(desk);
@@ -192,6 +208,13 @@ fn start(
         let full = format!("{}:{}", source.connection, source.queue);
         match &source.how {
             How::Ours => {
+                if started.desk.queues.contains_key(&full) {
+                    output::warning(format_args!(
+                        "jobs: {full} stands in more than one group; [workers.{name}] leaves it to the other. Take it \
+                         out of one of them"
+                    ));
+                    continue;
+                }
                 let driver = drivers
                     .entry(source.connection.clone())
                     .or_insert_with(|| driver(site, application, &source.connection, mark))
@@ -242,6 +265,8 @@ fn start(
         queues,
         order,
         options: options(group),
+        limits: limits(group),
+        jitter: group.jitter,
         workers_max: group.max as usize,
         timeout: group.timeout.0,
         drain: programs::drain_limit(group.timeout.0),
@@ -261,7 +286,47 @@ fn options(group: &Workers) -> Options {
         tries: Some(group.tries),
         backoff: Some(seconds.join(",")).filter(|text| !text.is_empty()),
         timeout: Some(group.timeout.0.as_secs()),
+        memory: group.memory.map(memory_mb),
     }
+}
+
+/// As the frameworks' workers count it; a limit that nobody reaches where none is wished.
+fn memory_mb(memory: ByteSize) -> u64 {
+    const NONE: u64 = 1 << 40;
+    match memory.0 {
+        0 => NONE,
+        bytes => (bytes >> 20).max(1),
+    }
+}
+
+fn limits(group: &Workers) -> Vec<(String, Limit)> {
+    let limit = |limit: &ClassLimit| Limit {
+        concurrency: limit.concurrency,
+        rate: limit.rate.map(|rate| (rate.count, rate.span.0)),
+    };
+    // A class may be written with the backslash that Laravel does not write.
+    let name = |name: &String| name.trim_start_matches('\\').to_owned();
+    group.limits.iter().map(|(class, of)| (name(class), limit(of))).collect()
+}
+
+/// Writes down Horizon's supervisors where they are to be groups. Whether the supervisor has to look.
+fn replace_horizon(site: &Site, application: &mut Application) -> bool {
+    if !horizon::is_replaced(site) {
+        return false;
+    }
+    let found = application.horizon.take().unwrap_or_default();
+    if found.supervisors.is_empty() {
+        output::warning(
+            "jobs: [workers] horizon is \"replace\", and config/horizon.php has no supervisors for this environment",
+        );
+    }
+    for (name, _) in found.supervisors.iter().filter(|(_, one)| one.nice.as_i64().unwrap_or_default() != 0) {
+        output::note(format_args!("jobs: the priority (nice) of Horizon's {name} is not taken over"));
+    }
+    horizon::write_down(site, &found.supervisors).unwrap_or_else(|fault| {
+        output::error(format_args!("jobs: Horizon's supervisors cannot be written down: {fault}"));
+        false
+    })
 }
 
 /// Asks a worker until one answers: the application may be broken for the moment.

@@ -22,6 +22,9 @@ use crate::output;
 /// How often a worker is asked.
 const EACH: Duration = Duration::from_secs(1);
 
+/// The program of the runners.
+const JOBS: &str = "jobs";
+
 /// A worker that does not answer for so long hangs in its cache.
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -33,6 +36,8 @@ pub(super) struct Audience {
     pub(super) programs: Vec<String>,
     /// The runners.
     pub(super) groups: Vec<Group>,
+    /// What the application's queues were known by when the runners were started.
+    pub(super) fingerprint: Option<String>,
 }
 
 /// A runner, with what it works on.
@@ -54,6 +59,9 @@ struct Said {
     paused: Vec<String>,
     /// Whether the application is in maintenance mode.
     down: bool,
+    /// Changes with the configuration of its queues.
+    #[serde(default)]
+    fingerprint: Option<String>,
 }
 
 /// Asks for as long as it is polled.
@@ -78,6 +86,15 @@ pub(super) async fn listen(executor: PoolExecutor, audience: Audience) {
             let held = group.queues.iter().filter(|queue| down || said.paused.contains(queue));
             group.runner.hold(held.cloned().collect());
         }
+        if is_other(&audience.fingerprint, known.as_ref(), &said) {
+            output::note(
+                "jobs: the application's queues are configured in another way; the runner starts anew",
+            );
+            let run_dir = audience.run_dir.clone();
+            // It ends with this process.
+            tokio::task::spawn_blocking(move || restart(&run_dir));
+            return;
+        }
         known = Some(said);
     }
 }
@@ -85,6 +102,22 @@ pub(super) async fn listen(executor: PoolExecutor, audience: Audience) {
 /// A worker that was booted later does not know of what was said before, so what counts is that it changes.
 fn asks_for_restart(known: Option<&Said>, said: &Said) -> bool {
     known.map_or(said.old, |known| known.restart != said.restart)
+}
+
+/// Whether the queues are not those that the runners were started for. Workers of two generations may answer for a while, so
+/// it has to be said twice.
+fn is_other(started: &Option<String>, known: Option<&Said>, said: &Said) -> bool {
+    let is_other = |said: &Said| said.fingerprint.is_some() && said.fingerprint != *started;
+    started.is_some() && is_other(said) && known.is_some_and(|known| known.fingerprint == said.fingerprint)
+}
+
+fn restart(run_dir: &std::path::Path) {
+    let request = Request::Restart { names: vec![JOBS.to_owned()], wait: false };
+    match Client::connect(run_dir).and_then(|mut client| client.ask(&request)) {
+        Ok(Reply::Error { message, .. }) => output::error(format_args!("jobs: {message}")),
+        Ok(_) => {}
+        Err(fault) => output::error(format_args!("jobs: the runner cannot be started anew: {fault}")),
+    }
 }
 
 fn reload(run_dir: &std::path::Path, names: Vec<String>) {
@@ -107,12 +140,37 @@ mod tests {
     use super::*;
 
     #[test]
+    fn other_queues_are_told_twice() {
+        let said = |fingerprint: Option<&str>| Said {
+            restart: None,
+            old: false,
+            paused: Vec::new(),
+            down: false,
+            fingerprint: fingerprint.map(str::to_owned),
+        };
+        for (started, known, now, expected) in [
+            (Some("a"), Some("a"), Some("a"), false),
+            (Some("a"), Some("a"), Some("b"), false),
+            (Some("a"), Some("b"), Some("b"), true),
+            (Some("a"), Some("b"), Some("c"), false),
+            (Some("a"), Some("b"), Some("a"), false),
+            (Some("a"), None, None, false),
+            (None, Some("b"), Some("b"), false),
+        ] {
+            let started = started.map(str::to_owned);
+            let found = is_other(&started, Some(&said(known)), &said(now));
+            assert_eq!(found, expected, "{started:?} {known:?} {now:?}");
+        }
+    }
+
+    #[test]
     fn a_restart_is_asked_for_once() {
         let said = |restart: &str, old| Said {
             restart: Some(restart.to_owned()).filter(|text| !text.is_empty()),
             old,
             paused: Vec::new(),
             down: false,
+            fingerprint: None,
         };
         for (known, now, expected) in [
             (None, said("", false), false),

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::handle::Command;
-use super::{Group, GroupStats, QueueStats};
+use super::{Group, GroupStats, LimitStats, QueueStats};
 use crate::desk::{Ending, Key};
 use crate::message::{Told, Verdict};
 use crate::record::{End, Run};
@@ -98,6 +98,21 @@ impl Group {
         self.gather(at);
     }
 
+    fn limit_stats(&self) -> Vec<LimitStats> {
+        let mut limits: Vec<LimitStats> = self
+            .limits
+            .running()
+            .map(|(class, limit, running)| LimitStats {
+                class: class.to_owned(),
+                running,
+                concurrency: limit.concurrency,
+                rate: limit.rate.map(|(most, span)| (most, span.as_secs_f64())),
+            })
+            .collect();
+        limits.sort_by(|a, b| a.class.cmp(&b.class));
+        limits
+    }
+
     fn stats(&self) -> GroupStats {
         let wall = unix();
         let queues = self.queues.iter().enumerate().map(|(at, state)| QueueStats {
@@ -119,6 +134,7 @@ impl Group {
             workers: self.executor.workers(),
             busy: self.desk.handed().min(self.executor.workers()),
             queues: queues.collect(),
+            limits: self.limit_stats(),
         }
     }
 }

@@ -7,8 +7,9 @@ use bytes::Bytes;
 
 use super::state::Marks;
 use super::{DIED, Event, Group};
+use crate::backoff;
 use crate::desk::{Ending, Key, Leased};
-use crate::message::{Kind, Reason};
+use crate::message::{Kind, Reason, Verdict};
 use crate::shell::driver::Fault;
 use crate::shell::executor::Report;
 
@@ -162,7 +163,11 @@ impl Group {
         match report {
             None => self.desk.leased(at, queue, [job]),
             Some(report) => {
+                let counts = self.limits.begins(at, job.class.as_deref());
                 let key = self.desk.inherited(at, queue, job);
+                if counts {
+                    self.limited.insert(key);
+                }
                 self.queues[queue].running += 1;
                 self.spawn(async move { Event::Ended(key, Box::new(report.await)) });
             }
@@ -196,6 +201,7 @@ impl Group {
     }
 
     fn ended(&mut self, at: Instant, key: Key, report: Report) {
+        let chance = self.chance();
         let Some(lease) = self.desk.get(key) else {
             report.hold.release();
             return;
@@ -208,8 +214,15 @@ impl Group {
         let ending = match report.ending {
             // A worker that is killed at the limit looks like one that has died.
             Ending::Died(Reason::Killed) if !limit.is_zero() && ran >= limit => Ending::Died(Reason::Timeout),
+            Ending::Said(Verdict::Release(wait)) if report.told.exception.is_some() => {
+                Ending::Said(Verdict::Release(backoff::spread(wait, self.settings.jitter, chance)))
+            }
             other => other,
         };
+        if self.limited.remove(&key) {
+            let ran = (ending != Ending::NotBegun).then_some(ran);
+            self.limits.ended(lease.job.class.as_deref(), ran);
+        }
         // The outcome of a message that another one of this lease came after is of no use any more.
         if let Some(earlier) = self.holds.insert(key, report.hold) {
             earlier.release();

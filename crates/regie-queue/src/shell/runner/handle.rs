@@ -7,6 +7,7 @@ use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 
 use super::Event;
+use crate::limits::Limit;
 use crate::message::Options;
 use crate::plan::Order;
 use crate::record::{Quantiles, Run, Totals};
@@ -42,6 +43,10 @@ pub struct Settings {
     pub order: Order,
     /// What the group says for jobs that do not say it themselves.
     pub options: Options,
+    /// Classes of jobs with limits of their own.
+    pub limits: Vec<(String, Limit)>,
+    /// Up to so many percent are added to the wait after a failure, by chance.
+    pub jitter: u32,
     /// As many workers as the pool may grow to: it grows when a message waits for one.
     pub workers_max: usize,
     /// How long a job may take that does not say so itself; zero for no limit.
@@ -104,6 +109,23 @@ pub struct GroupStats {
     pub busy: usize,
     /// Its queues.
     pub queues: Vec<QueueStats>,
+    /// Classes with limits of their own.
+    pub limits: Vec<LimitStats>,
+}
+
+/// A class with limits as `regie queue stats` shows it.
+#[derive(Debug, Clone, Serialize)]
+pub struct LimitStats {
+    /// The class.
+    pub class: String,
+    /// Jobs of it at workers.
+    pub running: u32,
+    /// How many may be there at a time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub concurrency: Option<u32>,
+    /// How many may begin in so many seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate: Option<(u32, f64)>,
 }
 
 pub(super) type Found = Box<dyn Fn(&Run) -> bool + Send>;

@@ -1,5 +1,6 @@
 //! What is to be done: each step is a task that comes back as an event.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -74,7 +75,11 @@ impl Group {
         let window = self.window();
         while self.desk.handed() < window {
             let queues = &self.queues;
-            let Some(handing) = self.desk.hand(at, |queue| !queues[queue].is_paused()) else { return };
+            let limits = &self.limits;
+            let admits = |class: &Option<String>| limits.is_empty() || limits.admits(at, class.as_deref());
+            let next =
+                self.desk.hand(at, |lease| !queues[lease.queue].is_paused() && admits(&lease.job.class));
+            let Some(handing) = next else { return };
             let Some(lease) = self.desk.get(handing.key) else { return };
             let queue = &self.settings.queues[lease.queue];
             let job = &lease.job;
@@ -92,10 +97,35 @@ impl Group {
             let body = Bytes::from(body);
             let id = self.lease_id(lease.queue, job, handing.kind);
             self.queues[lease.queue].running += 1;
+            if handing.kind == Kind::Run && self.limits.begins(at, job.class.as_deref()) {
+                self.limited.insert(handing.key);
+            }
             let (executor, key) = (self.executor.clone(), handing.key);
             let message = Message { id, body, timeout };
             self.spawn(async move { Event::Ended(key, Box::new(executor.run(message).await)) });
         }
+    }
+
+    /// Jobs whose class is at its limit stay on the desk while they are few.
+    pub(super) fn put_off(&mut self, at: Instant) {
+        if self.limits.is_empty() {
+            return;
+        }
+        let (limits, mut blocked) = (&mut self.limits, HashMap::<String, usize>::new());
+        self.desk.put_off(|lease| {
+            let class = lease.job.class.as_deref();
+            if limits.admits(at, class) {
+                return None;
+            }
+            let before = blocked.entry(class.unwrap_or_default().to_owned()).or_default();
+            *before += 1;
+            (*before > limits.spares(class)).then(|| {
+                *before -= 1;
+                limits.put_off(at, class)
+            })
+        });
+        self.blocked = blocked.values().sum();
+        self.gather(at);
     }
 
     /// Whether a lease step was sent, which other steps may then go with.
@@ -106,7 +136,7 @@ impl Group {
         let ahead = self.pace.ahead(self.workers) + self.pace.meanwhile(self.workers);
         // Twice what may lie at the pool, fetched when half of that is gone: so steps move many jobs each.
         let target = self.window() + ahead;
-        let held = self.desk.handed() + self.desk.ready();
+        let held = self.desk.handed() + self.desk.ready() - self.blocked;
         if held + ahead / 2 + 1 > target {
             return false;
         }
