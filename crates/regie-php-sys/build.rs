@@ -5,11 +5,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, exit};
 
 const SOURCES: &[&str] = &[
+    "cputime.c",
     "functions.c",
     "ini.c",
     "inspect.c",
     "layout.c",
     "message.c",
+    "opcache_lock.c",
     "paranoid.c",
     "request.c",
     "reset.c",

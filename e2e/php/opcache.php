@@ -8,5 +8,5 @@ behave(function () {
         opcache_compile_file(__DIR__ . '/hello.php');
     }
     $status = opcache_get_status(true);
-    echo json_encode([is_array($status), isset($status['scripts'][__DIR__ . '/hello.php']), $status['restart_pending'] ?? null, getmypid()]);
+    echo json_encode([is_array($status), isset($status['scripts'][__DIR__ . '/hello.php']), $status['restart_pending'] ?? null, getmypid(), $status['opcache_statistics']['manual_restarts'] ?? null]);
 });

@@ -72,6 +72,9 @@ final class Held
 
     public function putBack(): void
     {
+        if (regie_unchanged($this->object, $this->then)) {
+            return;
+        }
         $now = (array) $this->object;
         if ($now === $this->then) {
             return;

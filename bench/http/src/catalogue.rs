@@ -30,6 +30,8 @@ pub(crate) enum Against {
     Workers(u32),
     /// Régie itself, over FastCGI in place of the lane.
     FastCgi,
+    /// Régie itself, with a worker script that does nothing but hand requests to Laravel's kernel.
+    BareLoop,
 }
 
 impl Against {
@@ -39,6 +41,7 @@ impl Against {
             Self::Fpm => None,
             Self::Workers(count) => Some([format!("{count} workers"), format!("{} workers", load.workers)]),
             Self::FastCgi => Some(["FastCGI".to_owned(), "lane".to_owned()]),
+            Self::BareLoop => Some(["bare loop".to_owned(), "Régie's".to_owned()]),
         }
     }
 }
@@ -52,6 +55,8 @@ pub(crate) struct Load {
     pub(crate) path: &'static str,
     pub(crate) workers: u32,
     pub(crate) connections: u32,
+    /// How many have a session, whose cookies the requests carry in turn.
+    pub(crate) visitors: u32,
     /// Requests of half a second that are always in flight beside the measured ones.
     pub(crate) slow: u32,
     /// Bytes that each request sends; 0 for a GET.
@@ -92,6 +97,7 @@ const HELLO: Load = Load {
     path: "/hello.php",
     workers: 4,
     connections: 32,
+    visitors: 1,
     slow: 0,
     sends: 0,
     needle: "Hello, world!",
@@ -104,6 +110,8 @@ const HELLO: Load = Load {
 const LARAVEL: Load = Load {
     application: Application::Laravel,
     path: "/",
+    // A session is read and written under a lock: with one for all, its requests would wait for each other.
+    visitors: 32,
     needle: "This is your visit number",
     // The number in the body grows, so the sizes differ; and PHP's share dwarfs wrk's.
     look: true,
@@ -114,7 +122,7 @@ const LARAVEL: Load = Load {
 const NO_SLOWER: Goal = Goal::RatioAtLeast(0.95);
 
 /// All of them, in the order of the report.
-pub(crate) const SCENARIOS: [Scenario; 15] = [
+pub(crate) const SCENARIOS: [Scenario; 16] = [
     Scenario {
         name: "hello",
         about: "hello world in classic mode, 4 workers, 32 connections",
@@ -166,6 +174,16 @@ pub(crate) const SCENARIOS: [Scenario; 15] = [
             against: Against::Workers(2),
             requests_goal: Some(Goal::RatioAtLeast(0.9)),
             ..HELLO
+        }),
+    },
+    Scenario {
+        name: "own-laravel-loop",
+        about: "the Laravel route in worker mode, beside a loop that puts nothing back",
+        kind: Kind::Load(Load {
+            mode: Mode::Worker,
+            against: Against::BareLoop,
+            requests_goal: Some(Goal::RatioAtLeast(0.9)),
+            ..LARAVEL
         }),
     },
     Scenario {

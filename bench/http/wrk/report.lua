@@ -1,6 +1,7 @@
 -- What wrk measured, as one line of JSON after the word RESULT.
--- The first argument is the number of bytes that each request sends, 0 for a GET. With a second one, each body must hold
--- it (a plain string) and each status be 200; without it nothing of Lua runs between two requests.
+-- The first argument is the number of bytes that each request sends, 0 for a GET. Where the second is not empty, each body
+-- must hold it (a plain string) and each status be 200. All others are cookies, which the requests carry in turn. Without
+-- these nothing of Lua runs between two requests.
 
 local threads = {}
 
@@ -16,12 +17,23 @@ function init(args)
     wrk.headers['Content-Type'] = 'application/octet-stream'
     wrk.body = string.rep('x', sends)
   end
-  local needle = args[2]
-  if needle then
+  local needle = args[2] or ''
+  if needle ~= '' then
     function response(status, headers, body)
       if status ~= 200 or not string.find(body, needle, 1, true) then
         wrong = wrong + 1
       end
+    end
+  end
+  if #args > 2 then
+    local requests, last = {}, 0
+    for at = 3, #args do
+      wrk.headers['Cookie'] = args[at]
+      requests[at - 2] = wrk.format()
+    end
+    function request()
+      last = last % #requests + 1
+      return requests[last]
     end
   end
 end

@@ -246,6 +246,42 @@ static ZEND_FUNCTION(regie_chdir) {
     chdir_before(INTERNAL_FUNCTION_PARAM_PASSTHRU);
 }
 
+/* --- regie_unchanged ------------------------------------------------------------------------------------------- */
+
+/* Whether all of an object's properties are identical to what `(array) $object` gave then. It is our Laravel worker script's
+ * question to each service after each request, and making that array again is most of its price. False also where the
+ * properties do not lie plainly in the object's slots: then the script looks itself. */
+ZEND_FUNCTION(regie_unchanged) {
+    zend_object *object;
+    HashTable *then;
+    ZEND_PARSE_PARAMETERS_START(2, 2)
+    Z_PARAM_OBJ(object)
+    Z_PARAM_ARRAY_HT(then)
+    ZEND_PARSE_PARAMETERS_END();
+    const zend_class_entry *class = object->ce;
+    if (object->properties || class->type != ZEND_USER_CLASS ||
+        object->handlers->get_properties != zend_std_get_properties || object->handlers->get_properties_for ||
+        HT_IS_PACKED(then)) {
+        RETURN_BOOL(zend_hash_num_elements(then) == 0 && class->default_properties_count == 0);
+    }
+    uint32_t same = 0;
+    for (int slot = 0; slot < class->default_properties_count; slot++) {
+        const zend_property_info *property = class->properties_info_table[slot];
+        zval *now = OBJ_PROP_NUM(object, slot);
+        if (!property || Z_TYPE_P(now) == IS_UNDEF) continue;
+        /* Most often the next one: the array was made in the order of the slots. */
+        zval *before = same < then->nNumUsed && then->arData[same].key == property->name
+                           ? &then->arData[same].val
+                           : zend_hash_find_known_hash(then, property->name);
+        if (!before) RETURN_FALSE;
+        ZVAL_DEREF(now);
+        ZVAL_DEREF(before);
+        if (!zend_is_identical(now, before)) RETURN_FALSE;
+        same++;
+    }
+    RETURN_BOOL(same == zend_hash_num_elements(then));
+}
+
 void regie_functions_startup(void) {
     zend_internal_function *chdir = zend_hash_str_find_ptr(CG(function_table), ZEND_STRL("chdir"));
     if (chdir && chdir->type == ZEND_INTERNAL_FUNCTION) {
@@ -278,6 +314,11 @@ ZEND_END_ARG_INFO()
 ZEND_BEGIN_ARG_WITH_RETURN_TYPE_INFO_EX(arginfo_bool, 0, 0, _IS_BOOL, 0)
 ZEND_END_ARG_INFO()
 
+ZEND_BEGIN_ARG_WITH_RETURN_TYPE_INFO_EX(arginfo_unchanged, 0, 2, _IS_BOOL, 0)
+ZEND_ARG_TYPE_INFO(0, object, IS_OBJECT, 0)
+ZEND_ARG_TYPE_INFO(0, then, IS_ARRAY, 0)
+ZEND_END_ARG_INFO()
+
 ZEND_BEGIN_ARG_WITH_RETURN_TYPE_INFO_EX(arginfo_array, 0, 0, IS_ARRAY, 0)
 ZEND_END_ARG_INFO()
 
@@ -291,6 +332,7 @@ const zend_function_entry regie_functions[] = {
     ZEND_FE(frankenphp_handle_request, arginfo_handle_request)
     ZEND_FE(regie_checkpoint, arginfo_bool)
     ZEND_FE(regie_prime, arginfo_prime)
+    ZEND_FE(regie_unchanged, arginfo_unchanged)
     ZEND_FE(headers_send, arginfo_headers_send)
     ZEND_FE(frankenphp_finish_request, arginfo_bool)
     ZEND_FALIAS(fastcgi_finish_request, frankenphp_finish_request, arginfo_bool)

@@ -87,6 +87,19 @@ void regie_define_streams(void);
 void regie_timeout_startup(void);
 void regie_timeout_child(regie_trace *trace, int signal_number);
 
+/* cputime.c; 1: done, the kernel need not hear of it */
+struct itimerval;
+struct sigaction;
+void regie_cputime_child(void);
+int regie_cputime_timer(int which, const struct itimerval *value, struct itimerval *before);
+int regie_cputime_action(int number, const struct sigaction *action, struct sigaction *before);
+/* opcache_lock.c */
+int regie_is_opcache_lock(int fd);
+void regie_opcache_lock_child(void);
+
+/* rewind_kernel.c; libc's */
+int regie_real_sigaction(int number, const struct sigaction *action, struct sigaction *before);
+
 /* paranoid.c */
 void regie_paranoid_begin(void);
 void regie_paranoid_end(void);

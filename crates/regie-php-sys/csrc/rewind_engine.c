@@ -194,13 +194,8 @@ void regie_engine_end_request(void) {
 /* A process that uses opcache's memory holds a lock on byte 1 of its lock file. A fork does not inherit it, although the
  * engine's state says that it is held. */
 void regie_engine_worker(void) {
-    char link[64], path[256];
     for (int fd = 0; fd < 256; fd++) {
-        snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-        ssize_t length = readlink(link, path, sizeof path - 1);
-        if (length <= 0) continue;
-        path[length] = 0;
-        if (strstr(path, "opcache_lock") || strstr(path, "/.ZendSem.")) {
+        if (regie_is_opcache_lock(fd)) {
             struct flock lock = {.l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = 1, .l_len = 1};
             fcntl(fd, F_SETLK, &lock);
         }

@@ -126,10 +126,15 @@ int madvise(void *at, size_t length, int advice) {
     static __typeof__(name) *real;                                         \
     if (!real) real = (__typeof__(name) *)dlsym(RTLD_NEXT, #name)
 
-int sigaction(int number, const struct sigaction *action, struct sigaction *before) {
+int regie_real_sigaction(int number, const struct sigaction *action, struct sigaction *before) {
     REAL(sigaction);
-    if (armed && action && number > 0 && number < SIGNALS) signals_changed |= (uint64_t)1 << (number - 1);
     return real(number, action, before);
+}
+
+int sigaction(int number, const struct sigaction *action, struct sigaction *before) {
+    if (regie_cputime_action(number, action, before)) return 0;
+    if (armed && action && number > 0 && number < SIGNALS) signals_changed |= (uint64_t)1 << (number - 1);
+    return regie_real_sigaction(number, action, before);
 }
 
 sighandler_t signal(int number, sighandler_t handler) {
@@ -141,6 +146,7 @@ sighandler_t signal(int number, sighandler_t handler) {
 }
 
 int setitimer(__itimer_which_t which, const struct itimerval *value, struct itimerval *before) {
+    if (regie_cputime_timer(which, value, before)) return 0;
     if (armed && value) {
         int runs = value->it_value.tv_sec || value->it_value.tv_usec;
         if (runs) timers_changed |= 1u << which;

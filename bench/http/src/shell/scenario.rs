@@ -13,7 +13,7 @@ use std::time::Duration;
 use super::clock::{ms_since, now};
 use super::family::{Process, peak_mb, processor_ms, pss_mb, reset_peak, rss_mb};
 use super::http::{Connection, Reply};
-use super::server::{self, Server};
+use super::server::{self, Ours, Server};
 use super::{machine, site, wrk as load};
 use crate::catalogue::{Against, Application, Kind, Load, Mode, Scenario};
 use crate::report::{Outcome, Row, Unit};
@@ -66,7 +66,7 @@ struct Both {
 impl Both {
     /// nginx with php-fpm, and Régie in classic mode.
     fn plain(workers: u32, path: &str, settings: &Settings) -> Result<Self, String> {
-        let ours = Setup::Regie { workers, mode: Mode::Classic, lane: true };
+        let ours = Setup::Regie(Ours::new(workers, Mode::Classic));
         Self::start(Application::Plain, path, [Setup::Fpm { workers }, ours], settings)
     }
 
@@ -92,18 +92,19 @@ impl Both {
 #[derive(Clone, Copy)]
 enum Setup {
     Fpm { workers: u32 },
-    Regie { workers: u32, mode: Mode, lane: bool },
+    Regie(Ours),
 }
 
 /// Both sides of a load.
 fn setups(load: &Load) -> [Setup; 2] {
-    let Load { workers, mode, .. } = *load;
+    let ours = Ours::new(load.workers, load.mode);
     let theirs = match load.against {
-        Against::Fpm => Setup::Fpm { workers },
-        Against::Workers(workers) => Setup::Regie { workers, mode, lane: true },
-        Against::FastCgi => Setup::Regie { workers, mode, lane: false },
+        Against::Fpm => Setup::Fpm { workers: load.workers },
+        Against::Workers(workers) => Setup::Regie(Ours { workers, ..ours }),
+        Against::FastCgi => Setup::Regie(Ours { lane: false, ..ours }),
+        Against::BareLoop => Setup::Regie(Ours { script: Some(site::BARE_LOOP), ..ours }),
     };
-    [theirs, Setup::Regie { workers, mode, lane: true }]
+    [theirs, Setup::Regie(ours)]
 }
 
 fn work_folder() -> Result<tempfile::TempDir, String> {
@@ -128,7 +129,7 @@ fn start_side(
     let site = site::make(application, &own.join("site"))?;
     match setup {
         Setup::Fpm { workers } => server::peer(&site, workers, settings.keepalive, path, &own),
-        Setup::Regie { workers, mode, lane } => server::regie(&site, workers, mode, lane, path, &own),
+        Setup::Regie(ours) => server::regie(&site, ours, path, &own),
     }
 }
 
@@ -187,7 +188,8 @@ struct Target<'a> {
     load: &'a Load,
     server: &'a Server,
     script: &'a Path,
-    cookie: Option<String>,
+    /// One of each visitor.
+    cookies: Vec<String>,
     /// Of each answer.
     size: Option<usize>,
 }
@@ -195,18 +197,24 @@ struct Target<'a> {
 impl<'a> Target<'a> {
     fn look(load: &'a Load, server: &'a Server, script: &'a Path) -> Result<Self, String> {
         let fault = |fault: std::io::Error| format!("GET {}: {fault}", load.path);
-        let mut connection = Connection::open(server.address).map_err(fault)?;
         if load.sends > 0 {
             // Its answer depends on what is sent: the warm-up looks at it, and at its size.
-            return Ok(Self { load, server, script, cookie: None, size: None });
+            return Ok(Self { load, server, script, cookies: Vec::new(), size: None });
         }
-        let reply = connection.get(load.path, None).map_err(fault)?;
-        let cookie = session_cookie(&reply);
-        let reply = connection.get(load.path, cookie.as_deref()).map_err(fault)?;
-        if reply.status != 200 || !reply.holds(load.needle) {
-            return Err(format!("GET {} answers {} without '{}'", load.path, reply.status, load.needle));
+        let mut size = 0;
+        let mut cookies = Vec::new();
+        for _ in 0..load.visitors {
+            let mut connection = Connection::open(server.address).map_err(fault)?;
+            let reply = connection.get(load.path, None).map_err(fault)?;
+            let cookie = session_cookie(&reply);
+            let reply = connection.get(load.path, cookie.as_deref()).map_err(fault)?;
+            if reply.status != 200 || !reply.holds(load.needle) {
+                return Err(format!("GET {} answers {} without '{}'", load.path, reply.status, load.needle));
+            }
+            size = reply.size;
+            cookies.extend(cookie);
         }
-        Ok(Self { load, server, script, cookie, size: Some(reply.size) })
+        Ok(Self { load, server, script, cookies, size: Some(size) })
     }
 
     fn measure(&self, seconds: u32, look: bool) -> Result<Measured, String> {
@@ -219,7 +227,7 @@ impl<'a> Target<'a> {
             connections: self.load.connections,
             seconds,
             sends: self.load.sends,
-            cookie: self.cookie.as_deref(),
+            cookies: &self.cookies,
             needle: look.then_some(self.load.needle),
         });
         slow.stop()?;
@@ -230,7 +238,7 @@ impl<'a> Target<'a> {
     }
 }
 
-/// The cookies that an answer sets, to be sent back, so that all requests are of one visitor.
+/// The cookies that an answer sets, as one visitor sends them back.
 fn session_cookie(reply: &Reply) -> Option<String> {
     reply.header("set-cookie")?;
     let pairs: Vec<&str> = reply

@@ -180,30 +180,39 @@ fn nginx_config(
     )
 }
 
+/// How our side runs PHP.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ours {
+    pub(crate) workers: u32,
+    pub(crate) mode: Mode,
+    pub(crate) lane: bool,
+    /// The worker script, where it is not Régie's.
+    pub(crate) script: Option<&'static str>,
+}
+
+impl Ours {
+    pub(crate) const fn new(workers: u32, mode: Mode) -> Self {
+        Self { workers, mode, lane: true, script: None }
+    }
+}
+
 /// `regie up` in the site's folder.
-pub(crate) fn regie(
-    site: &Site,
-    workers: u32,
-    mode: Mode,
-    lane: bool,
-    path: &str,
-    folder: &Path,
-) -> Result<Server, String> {
+pub(crate) fn regie(site: &Site, ours: Ours, path: &str, folder: &Path) -> Result<Server, String> {
     let program = machine::regie()?;
     let address = free_address()?;
     let ini: Vec<String> = INI.iter().map(|(name, value)| format!("\"{name}\" = \"{value}\"")).collect();
-    let pool = match (mode, site.has_worker) {
-        (Mode::Worker, true) => {
-            "mode = \"worker\"
-max_requests = 0"
-        }
-        (Mode::Rewind, _) => "mode = \"rewind\"",
-        _ => "mode = \"classic\"",
+    let mode = match (ours.mode, site.has_worker) {
+        (Mode::Worker, true) => "mode = \"worker\"\nmax_requests = 0\n",
+        (Mode::Rewind, _) => "mode = \"rewind\"\n",
+        _ => "mode = \"classic\"\n",
     };
+    let script = ours.script.map(|script| format!("script = \"{script}\"\n")).unwrap_or_default();
     let config = format!(
         "[app]\nenv = \"production\"\n[gateway]\nlisten = [\"{address}\"]\naccess_log = \"off\"\nbody_limit = \"250mb\"\n\
-         [php]\nini = {{ {} }}\n[php.web]\nworkers = {workers}\nlane = {lane}\n{pool}\n",
-        ini.join(", ")
+         [php]\nini = {{ {} }}\n[php.web]\nworkers = {}\nlane = {}\n{mode}{script}",
+        ini.join(", "),
+        ours.workers,
+        ours.lane,
     );
     write(&site.folder.join("regie.toml"), config.as_bytes())?;
 

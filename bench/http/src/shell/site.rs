@@ -73,10 +73,28 @@ fn plain(folder: &Path) -> Result<Site, String> {
     })
 }
 
+/// A worker script for Laravel without which nothing would run at all: what a request changes, the next one meets. Its
+/// path in the application's folder.
+pub(crate) const BARE_LOOP: &str = "bare-loop.php";
+
+const BARE_LOOP_TEXT: &str = "<?php
+require __DIR__ . '/vendor/autoload.php';
+$app = require __DIR__ . '/bootstrap/app.php';
+$kernel = $app->make(Illuminate\\Contracts\\Http\\Kernel::class);
+while (frankenphp_handle_request(function () use ($kernel) {
+    $request = Illuminate\\Http\\Request::capture();
+    $response = $kernel->handle($request);
+    $response->send();
+    $kernel->terminate($request, $response);
+})) {
+}
+";
+
 /// The Laravel example in production, with a key and those caches.
 fn laravel(folder: &Path, caches: &[&str]) -> Result<Site, String> {
     let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     run(Command::new(repository.join("e2e/apps/base.sh")).arg("laravel-ready").arg(folder))?;
+    write(&folder.join(BARE_LOOP), BARE_LOOP_TEXT.as_bytes())?;
     for cache in caches {
         run(Command::new("php").arg("artisan").arg(cache).current_dir(folder))?;
     }

@@ -14,7 +14,8 @@ pub(crate) struct Order<'a> {
     pub(crate) path: &'a str,
     pub(crate) connections: u32,
     pub(crate) seconds: u32,
-    pub(crate) cookie: Option<&'a str>,
+    /// Carried in turn; none for requests without.
+    pub(crate) cookies: &'a [String],
     /// Bytes that each request sends; 0 for a GET.
     pub(crate) sends: u32,
     /// What each body must hold; `None` not to look.
@@ -31,11 +32,8 @@ pub(crate) fn run(order: &Order<'_>) -> Result<Run, String> {
         .arg("--timeout=10s")
         .arg("-s")
         .arg(order.script);
-    if let Some(cookie) = order.cookie {
-        command.arg("-H").arg(format!("Cookie: {cookie}"));
-    }
     command.arg(format!("http://{}{}", order.address, order.path));
-    command.args(["--", &order.sends.to_string()]).args(order.needle);
+    command.args(["--", &order.sends.to_string(), order.needle.unwrap_or_default()]).args(order.cookies);
     let output =
         command.output().map_err(|fault| format!("wrk cannot be run: {fault}; apt-get install wrk"))?;
     let printed =

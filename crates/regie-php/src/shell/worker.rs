@@ -21,7 +21,8 @@ use nix::sys::socket::{SockFlag, accept4, setsockopt, sockopt};
 use nix::sys::time::TimeVal;
 use regie_lane::Lane;
 use regie_php_sys::{
-    Outcome, Request, Text, regie_php_opcache, regie_php_sequence, regie_php_timed_out, regie_rewind_keep,
+    Outcome, Request, Text, regie_opcache_lock_rest, regie_php_opcache, regie_php_sequence,
+    regie_php_timed_out, regie_rewind_keep,
 };
 
 use super::area::Area;
@@ -35,7 +36,7 @@ use super::request::{DoesNotFit, MESSAGE_ID, PARAMS_MAX, STORE_SIZE, Store};
 use super::{nudge, report};
 use crate::options::Mode;
 use crate::scoreboard::{Slot, State};
-use crate::script::{self, Refused};
+use crate::script::{self, Believed, Refused};
 use crate::status::Form;
 
 /// See the module. Lies in an area of our own, and holds nothing of the heap but what the master made before the fork.
@@ -47,6 +48,7 @@ pub(crate) struct Worker {
     lane: Option<LaneDesk>,
     raw: &'static mut [u8],
     store: Store,
+    believed: Believed,
     /// Requests after which to leave.
     requests_max: u64,
     /// The process shall make room for a new one.
@@ -84,6 +86,7 @@ pub(crate) fn install(
         lane,
         raw: area.bytes(PARAMS_MAX),
         store: Store::new(&mut area),
+        believed: Believed::nothing(),
         requests_max: jittered(pool.options.max_requests, std::process::id()),
         spent: false,
         status: 0,
@@ -196,6 +199,8 @@ impl Worker {
                 }
                 continue;
             }
+            // SAFETY: called in a worker, on its only thread, between two requests.
+            unsafe { regie_opcache_lock_rest() };
             let around = self.around();
             match self.connection.next(self.raw, &around) {
                 (Arrival::Closed, _) => self.connection.close(),
@@ -206,11 +211,18 @@ impl Worker {
 
     /// Waits until there is a request in the lane or a connection has been opened. None when it is time to leave.
     fn knock_or_request(&mut self) -> Option<Arrived> {
-        let Some(lane) = &mut self.lane else { return self.accept().then_some(Arrived::Knock) };
+        let rest = || {
+            // SAFETY: called in a worker, on its only thread, between two requests.
+            unsafe { regie_opcache_lock_rest() };
+        };
+        let Some(lane) = &mut self.lane else {
+            rest();
+            return self.accept().then_some(Arrived::Knock);
+        };
         if self.spent || nudge::told_to_leave() {
             return None;
         }
-        let arrived = lane.wait(self.raw);
+        let arrived = lane.wait(self.raw, rest);
         if arrived == Arrived::Nothing {
             nudge::look_for_master();
         }
@@ -339,8 +351,14 @@ impl Worker {
     /// The file to run, with the path put right behind it. None: answered with 403 or 404.
     fn find_script(&mut self) -> Result<Option<Text>, DoesNotFit> {
         let given = self.store.get(b"SCRIPT_FILENAME").unwrap_or_default();
+        let now_us = self.slot.began_us.load(Relaxed);
+        let of_our_gateway = self.lane.as_ref().is_some_and(LaneDesk::is_busy);
+        let believed = &mut self.believed;
+        let is_there = |path: &[u8]| {
+            if of_our_gateway { believed.is_file(path, now_us, is_file) } else { is_file(path) }
+        };
         let (file_len, start, info_len) =
-            match script::resolve(given, &self.pool.options.limit_extensions, is_file) {
+            match script::resolve(given, &self.pool.options.limit_extensions, is_there) {
                 Ok(found) => {
                     let start = found.file.as_ptr() as usize - given.as_ptr() as usize;
                     (found.file.len(), start, found.path_info.len())

@@ -66,6 +66,11 @@ const CASES: &[Case] = &[
     },
     Case { file: "echo-body.php", want: Want::Body("|0"), ..CASE },
     Case {
+        file: "unchanged.php",
+        want: Want::Body("nothing, written with the same, a reference alone"),
+        ..CASE
+    },
+    Case {
         file: "large-body.php",
         shape: large,
         want: Want::Body("1048576 b561f87202d04959e37588ee05cf5b10"),

@@ -114,6 +114,23 @@ fn a_busy_loop_meets_max_execution_time() {
     }
 }
 
+/// The kernel's timer runs on from request to request: it is armed for the first one here, and strikes in the second.
+#[test]
+fn a_request_has_its_own_processor_time_and_not_what_others_left() {
+    for mode in [Mode::Classic, Mode::Worker] {
+        let pool = Pool::start(mode, "cpu-share.php", &["--workers", "1"]);
+        for turn in 0..2 {
+            let answer = pool.ask(&pool.get("/?limit=1&burn=600"));
+            assert_eq!(answer.text(), "done", "{mode:?}, turn {turn}: {answer:?}");
+        }
+        let answer = pool.ask(&pool.get("/?limit=1&burn=60000"));
+        assert!(
+            answer.text().contains("Maximum execution time of 1 second exceeded"),
+            "{mode:?}: {answer:?}"
+        );
+    }
+}
+
 #[test]
 fn a_script_that_fails_to_boot_is_apologized_for_until_it_boots() {
     for carrier in [Carrier::FastCgi, Carrier::Lane] {

@@ -1,9 +1,10 @@
 //! What is particular to worker mode: state that stays, state that must not, and how the loop ends.
 
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::client::{Ask, Connection};
-use crate::pool::{MODES, Mode, Pool, wait_until};
+use crate::pool::{Carrier, MODES, Mode, Pool, wait_until};
 
 const ONE: [&str; 2] = ["--workers", "1"];
 
@@ -219,6 +220,32 @@ fn opcache_reset_starts_a_new_generation_and_drops_no_request() {
         || pool.log(),
     );
     assert_eq!(pool.pid(), master, "the master is still the same process");
+}
+
+/// Workers that always have the next request keep opcache's read lock; a restart finds its moment all the same.
+#[test]
+fn opcache_is_restarted_in_classic_mode_while_nobody_has_a_rest() {
+    let pool = Pool::start_on((Mode::Classic, Carrier::Lane), "opcache.php", &["--workers", "2"]);
+    assert!(pool.ask(&pool.get("/?reset")).text().starts_with("true [true,"));
+    let restarted = AtomicBool::new(false);
+    let answered = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                wait_until(
+                    "a restart",
+                    || {
+                        let text = pool.ask(&pool.get("/")).text();
+                        assert!(text.starts_with('['), "{text}");
+                        answered.fetch_add(1, Ordering::Relaxed);
+                        restarted.fetch_or(text.ends_with(",1]"), Ordering::Relaxed)
+                    },
+                    || format!("{} requests were answered: {}", answered.load(Ordering::Relaxed), pool.log()),
+                );
+            });
+        }
+    });
+    assert_eq!(pool.workers().len(), 2);
 }
 
 /// The engine would restart a full opcache as soon as nobody uses it, which in a pool of worker scripts is never.
