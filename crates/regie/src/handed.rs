@@ -1,12 +1,13 @@
 //! What the supervisor has handed to a role: its sockets, the lifeline, and where to say that it is ready.
 
 use std::io;
-use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, FromRawFd as _, OwnedFd};
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::sync::Arc;
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use regie_core::handoff::{Handoff, names};
 use regie_lane::Lane;
 use tokio::io::AsyncReadExt as _;
@@ -58,6 +59,13 @@ impl Handed {
         self.entries = left;
         taken.into_iter().map(|(_, fd)| fd).collect()
     }
+}
+
+/// Whether the supervisor is gone.
+pub(crate) fn is_at_end(lifeline: &OwnedFd) -> bool {
+    let mut looked = [PollFd::new(lifeline.as_fd(), PollFlags::POLLIN)];
+    // Nobody writes to it: what is to be read is its end.
+    poll(&mut looked, PollTimeout::ZERO).is_ok_and(|found| found > 0)
 }
 
 /// Ends when the supervisor does: nobody ever writes into its pipe. Never, without one.

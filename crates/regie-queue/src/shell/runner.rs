@@ -19,7 +19,8 @@
 //! A pool that takes nothing gets the same jobs again a little later.
 //!
 //! **Stopping.** Leasing ends, what no worker has seen goes back at once, what workers have may end within the limit.
-//! Then the runner leaves; leases that are left carry its mark, for its successor.
+//! Then the runner leaves; leases that are left carry its mark, for its successor. When the supervisor has died, the workers stop at
+//! the same time: then it leaves as soon as what they have ended is settled, and what they have not begun is its successor's.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
@@ -62,6 +63,12 @@ const HANDED_MAX: usize = 200;
 
 /// Ends the name of a message about a lease whose worker has died.
 const DIED: &str = "/died";
+
+/// So long after the last worker has gone, all that workers have answered is known.
+const DESERTED: Duration = Duration::from_millis(200);
+
+/// How often one looks for them.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// How long before a whole second has passed the tick may come.
 const TICK_LATE: Duration = Duration::from_millis(1);
@@ -128,6 +135,10 @@ struct Group {
     pool_rests: Option<Instant>,
     pool_backoff: Backoff,
     stop_at: Option<Instant>,
+    /// The workers leave with it, so what they have not begun will not be begun.
+    alone: bool,
+    /// Since when there are none.
+    deserted: Option<Instant>,
     given_back: usize,
     random: u64,
 }
@@ -182,6 +193,8 @@ impl Group {
             pool_rests: None,
             pool_backoff: Backoff::new(Duration::from_millis(10), Duration::from_secs(1)),
             stop_at: None,
+            alone: false,
+            deserted: None,
             given_back: 0,
             random: seed,
         }
@@ -208,8 +221,14 @@ impl Group {
         }
     }
 
-    fn has_left(&self, at: Instant) -> bool {
-        self.stop_at.is_some_and(|stop_at| (self.desk.held() == 0 && !self.leasing) || at >= stop_at)
+    fn has_left(&mut self, at: Instant) -> bool {
+        let Some(stop_at) = self.stop_at else { return false };
+        let is_settled = self.desk.held() == self.desk.handed() && !self.leasing;
+        if !(self.alone && is_settled && self.executor.workers() == 0) {
+            self.deserted = None;
+            return (self.desk.held() == 0 && !self.leasing) || at >= stop_at;
+        }
+        at >= *self.deserted.get_or_insert(at) + DESERTED || at >= stop_at
     }
 
     fn chance(&mut self) -> u64 {
@@ -250,6 +269,7 @@ impl Group {
             .chain(self.pool_rests)
             .chain(self.stop_at)
             .chain(self.limits.next(at))
+            .chain(self.alone.then(|| at + LOOK))
             .filter(|deadline| *deadline > at)
             .fold(self.next_tick, Instant::min)
     }

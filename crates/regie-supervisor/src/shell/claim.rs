@@ -25,7 +25,7 @@ use super::clock::Clock;
 use super::{proc, sys};
 
 /// What is left of a dead supervisor may take so long to finish.
-pub const GRACE: Duration = Duration::from_secs(5);
+pub const GRACE: Duration = Duration::from_secs(10);
 /// After SIGKILL.
 const KILL_GRACE: Duration = Duration::from_secs(2);
 const LOCK: &str = "lock";

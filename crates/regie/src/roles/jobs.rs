@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,7 +39,7 @@ use regie_queue::shell::symfony_redis::{self, SymfonyRedis};
 
 use super::gateway::stop;
 use super::signals::{self, Audience};
-use crate::handed::{Handed, notify};
+use crate::handed::{Handed, is_at_end, notify};
 use crate::horizon;
 use crate::output;
 use crate::own_workers::{self, OwnWorker};
@@ -54,6 +55,9 @@ const AGAIN: Duration = Duration::from_secs(2);
 
 /// A job may run for as long as it says; the pool keeps that limit.
 const FOR_EVER: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// How long jobs may go on when the supervisor has died.
+const ORPHAN: Duration = Duration::from_secs(8);
 
 /// Where `regie queue` asks.
 pub(crate) const CONTROL: &str = "jobs.sock";
@@ -89,6 +93,7 @@ async fn work(
     groups: BTreeMap<String, Workers>,
     mark: Mark,
 ) -> io::Result<()> {
+    let supervisor = lifeline.as_ref().map(OwnedFd::try_clone).transpose()?;
     let stop = stop("jobs", lifeline)?;
     tokio::pin!(stop);
     let mut pools = BTreeMap::new();
@@ -163,7 +168,11 @@ async fn work(
     stop.await;
     answering.abort();
     listening.abort();
-    desk.runners.iter().for_each(runner::Handle::stop);
+    // The store and the workers end soon, and the next start waits for us.
+    let is_orphan = supervisor.as_ref().is_some_and(is_at_end);
+    for runner in &desk.runners {
+        if is_orphan { runner.stop_within(ORPHAN) } else { runner.stop() }
+    }
     for left in left {
         let left = left.await;
         if left.given_back + left.cut > 0 {
@@ -412,9 +421,14 @@ struct Claimed {
     _file: Flock<File>,
 }
 
+/// The file that the runner holds as long as it lives.
+pub(super) fn mark_path(site: &Site) -> PathBuf {
+    site.state_dir().join("jobs.mark")
+}
+
 /// Takes the mark of this folder, or makes one.
 fn claim_mark(site: &Site) -> io::Result<Claimed> {
-    let path = site.state_dir().join("jobs.mark");
+    let path = mark_path(site);
     let file = File::options().read(true).write(true).create(true).truncate(false).open(&path)?;
     let mut file = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| {
         io::Error::other(format!("{} is held by another runner: {errno}", path.display()))

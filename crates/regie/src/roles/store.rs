@@ -2,24 +2,28 @@
 //!
 //! **For an application** it reads `[store]`, takes its listeners from the supervisor (or opens them when it runs
 //! alone), says `READY=1` once the data is read, and ends with its log synced on SIGTERM, SIGINT, or when the
-//! supervisor is gone. The listeners stay open in the supervisor meanwhile: clients wait until the next one accepts.
+//! supervisor is gone: then a moment later, as soon as the runner of the application's jobs has left. The listeners stay open in the supervisor meanwhile: clients wait until the next one accepts.
 //!
 //! **In place of redis-server** it runs when it is given options of its own: with redis-server's defaults (snapshots
 //! on its schedule and at the end, no log of writes), and without a password on loopback.
 
+use std::fs::File;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::net::UnixListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use nix::fcntl::{Flock, FlockArg};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::SignalFd;
 use regie_core::Exit;
 use regie_store::{Inherited, Options, RunError, run};
 
+use super::jobs;
 use crate::cli::StoreRole;
-use crate::handed::{Handed, notify};
+use crate::handed::{Handed, is_at_end, notify};
 use crate::output;
 use crate::site::Place;
 use crate::store;
@@ -35,11 +39,11 @@ pub(crate) fn store(place: &Place, asked: &StoreRole) -> Exit {
         || asked.password_file.is_some()
         || !asked.settings.is_empty();
     let prepared = if alone { in_place_of_redis(asked) } else { of_the_application(place) };
-    let (options, inherited, lifeline) = match prepared {
+    let (options, inherited, orphan) = match prepared {
         Ok(prepared) => prepared,
         Err(exit) => return exit,
     };
-    match serve(&options, inherited, lifeline) {
+    match serve(&options, inherited, orphan) {
         Ok(()) => Exit::Done,
         Err(fault) => {
             output::error(format_args!("store: {}", output::chain(&fault)));
@@ -52,7 +56,15 @@ pub(crate) fn store(place: &Place, asked: &StoreRole) -> Exit {
     }
 }
 
-type Prepared = (Options, Inherited, Option<OwnedFd>);
+type Prepared = (Options, Inherited, Orphan);
+
+/// What tells that the supervisor is gone, and who may need the store for a moment longer then.
+#[derive(Default)]
+struct Orphan {
+    lifeline: Option<OwnedFd>,
+    /// Held by the runner as long as it lives.
+    runner: Option<PathBuf>,
+}
 
 fn of_the_application(place: &Place) -> Result<Prepared, Exit> {
     let site = place.load(None)?;
@@ -84,7 +96,8 @@ fn of_the_application(place: &Place) -> Result<Prepared, Exit> {
     if let Some(address) = tcp.first().and_then(|socket| socket.local_addr().ok()) {
         options.config.push(("port".to_owned(), address.port().to_string()));
     }
-    Ok((options, Inherited { tcp, unix }, lifeline))
+    let orphan = Orphan { lifeline, runner: Some(jobs::mark_path(&site)) };
+    Ok((options, Inherited { tcp, unix }, orphan))
 }
 
 fn in_place_of_redis(asked: &StoreRole) -> Result<Prepared, Exit> {
@@ -127,7 +140,7 @@ fn in_place_of_redis(asked: &StoreRole) -> Result<Prepared, Exit> {
         report: Some(|line| output::note(format_args!("store: {line}"))),
         status: None,
     };
-    Ok((options, Inherited::default(), None))
+    Ok((options, Inherited::default(), Orphan::default()))
 }
 
 /// The password of a store that runs alone. It never stands on the command line, which every user can read.
@@ -141,8 +154,8 @@ fn password(file: Option<&Path>) -> Result<Option<String>, String> {
     Ok(Some(password.to_owned()))
 }
 
-fn serve(options: &Options, inherited: Inherited, lifeline: Option<OwnedFd>) -> Result<(), RunError> {
-    let shutdown = shutdown(lifeline)?;
+fn serve(options: &Options, inherited: Inherited, orphan: Orphan) -> Result<(), RunError> {
+    let shutdown = shutdown(orphan)?;
     let unix = options.unix.clone();
     let handed = !inherited.tcp.is_empty() || !inherited.unix.is_empty();
     let ready = move |addresses: &[SocketAddr]| {
@@ -161,19 +174,35 @@ fn serve(options: &Options, inherited: Inherited, lifeline: Option<OwnedFd>) -> 
     run(options, inherited, &shutdown, ready)
 }
 
+/// The runner settles what its workers have ended; without the store these jobs would run again at the next start.
+fn linger(runner: Option<&Path>) {
+    const LOOKS: u32 = 450;
+    const EACH: Duration = Duration::from_millis(20);
+    for _ in 0..LOOKS {
+        // Without the file there never was one.
+        let Some(file) = runner.and_then(|path| File::open(path).ok()) else { return };
+        if Flock::lock(file, FlockArg::LockSharedNonblock).is_ok() {
+            return;
+        }
+        std::thread::sleep(EACH);
+    }
+}
+
 /// What becomes readable when it is time to end. To be called before any thread is started: each takes over which
 /// signals are blocked.
-fn shutdown(lifeline: Option<OwnedFd>) -> std::io::Result<OwnedFd> {
+fn shutdown(orphan: Orphan) -> std::io::Result<OwnedFd> {
     let signals = SigSet::from_iter([Signal::SIGTERM, Signal::SIGINT]);
     signals.thread_block()?;
     let asked = SignalFd::new(&signals)?;
     let (ends, ended) = std::io::pipe()?;
     std::thread::Builder::new().name("store-stop".into()).spawn(move || {
         let mut waits = vec![PollFd::new(asked.as_fd(), PollFlags::POLLIN)];
-        waits.extend(lifeline.as_ref().map(|pipe| PollFd::new(pipe.as_fd(), PollFlags::POLLIN)));
+        waits.extend(orphan.lifeline.as_ref().map(|pipe| PollFd::new(pipe.as_fd(), PollFlags::POLLIN)));
         while let Err(nix::errno::Errno::EINTR) = poll(&mut waits, PollTimeout::NONE) {}
-        if waits[0].any() != Some(true) {
+        // A supervisor that dies closes the lifeline before its children get their signal.
+        if orphan.lifeline.as_ref().is_some_and(is_at_end) {
             output::error("store: the supervisor is gone; stopping");
+            linger(orphan.runner.as_deref());
         }
         // Whether anybody hears it changes nothing.
         let _ = notify("STOPPING=1\n");

@@ -74,8 +74,10 @@ impl Group {
                 let found = self.history.find(wanted, most).into_iter().cloned().collect();
                 let _ = reply.send(found);
             }
-            Command::Stop => {
-                self.stop_at.get_or_insert(at + self.settings.drain);
+            Command::Stop(limit) => {
+                let drain = limit.map_or(self.settings.drain, |limit| limit.min(self.settings.drain));
+                self.stop_at.get_or_insert(at + drain);
+                self.alone |= limit.is_some();
                 self.given_back += self.desk.give_back(|_| true);
                 self.gather(at);
             }

@@ -135,7 +135,8 @@ pub(super) enum Command {
     Pause(String, bool, oneshot::Sender<Vec<String>>),
     Hold(Vec<String>),
     Find(Found, usize, oneshot::Sender<Vec<Run>>),
-    Stop,
+    /// At once, with so long for what workers have in hand where that is less than the settings say.
+    Stop(Option<Duration>),
 }
 
 /// Speaks to a runner.
@@ -176,6 +177,12 @@ impl Handle {
     /// Asks it to leave.
     pub fn stop(&self) {
         // Who has left already does not mind.
-        let _ = self.events.send(Event::Command(Command::Stop));
+        let _ = self.events.send(Event::Command(Command::Stop(None)));
+    }
+
+    /// The same when the workers leave too: what they have begun may end within this time.
+    pub fn stop_within(&self, limit: Duration) {
+        // Who has left already does not mind.
+        let _ = self.events.send(Event::Command(Command::Stop(Some(limit))));
     }
 }
