@@ -6,6 +6,7 @@ use std::process::{Command, exit};
 
 const SOURCES: &[&str] = &[
     "cputime.c",
+    "cwd.c",
     "functions.c",
     "ini.c",
     "inspect.c",

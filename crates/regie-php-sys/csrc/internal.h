@@ -93,6 +93,9 @@ struct sigaction;
 void regie_cputime_child(void);
 int regie_cputime_timer(int which, const struct itimerval *value, struct itimerval *before);
 int regie_cputime_action(int number, const struct sigaction *action, struct sigaction *before);
+/* cwd.c */
+void regie_cwd_forget(void);
+
 /* opcache_lock.c */
 int regie_is_opcache_lock(int fd);
 void regie_opcache_lock_child(void);

@@ -162,11 +162,13 @@ unsigned alarm(unsigned seconds) {
 }
 
 int chdir(const char *path) {
+    regie_cwd_forget();
     directory_changed = 1;
     return (int)syscall(SYS_chdir, path);
 }
 
 int fchdir(int fd) {
+    regie_cwd_forget();
     directory_changed = 1;
     return (int)syscall(SYS_fchdir, fd);
 }

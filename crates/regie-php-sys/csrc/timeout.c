@@ -158,6 +158,7 @@ void regie_php_sequence(uint32_t sequence) {
     sequence_in_hand = (sig_atomic_t)sequence;
     if (!sequence) raise_fatal = 0;
     timed_out = 0;
+    regie_cwd_forget();
 }
 
 int32_t regie_php_timed_out(void) { return timed_out; }

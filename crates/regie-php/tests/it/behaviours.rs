@@ -65,6 +65,7 @@ const CASES: &[Case] = &[
         ..CASE
     },
     Case { file: "echo-body.php", want: Want::Body("|0"), ..CASE },
+    Case { file: "cwd.php", want: Want::Body("[true,true,true,true,true,true]"), ..CASE },
     Case {
         file: "unchanged.php",
         want: Want::Body("nothing, written with the same, a reference alone"),
