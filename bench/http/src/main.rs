@@ -18,8 +18,8 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use report::{Outcome, Report, table};
-use shell::machine;
 use shell::scenario::{Settings, run};
+use shell::{machine, server};
 
 /// Régie beside nginx + php-fpm: requests per second, latency, memory.
 #[derive(Debug, Parser)]
@@ -40,6 +40,9 @@ struct Arguments {
     /// Let nginx keep its connections to php-fpm, which is not its default.
     #[arg(long)]
     peer_keepalive: bool,
+    /// A setting of PHP on both sides, above those that are alike anyway; may be given several times.
+    #[arg(long, value_name = "NAME=VALUE", value_parser = setting)]
+    ini: Vec<(String, String)>,
     /// Measure the peer against itself: how far do equal things differ on this machine?
     #[arg(long)]
     against_itself: bool,
@@ -79,6 +82,11 @@ fn measure(arguments: &Arguments) -> Result<bool, String> {
         pairs: arguments.pairs,
         seconds: arguments.seconds,
         keepalive: arguments.peer_keepalive,
+        ini: server::INI
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .chain(arguments.ini.iter().cloned())
+            .collect(),
         against_itself: arguments.against_itself,
     };
     let peer = if arguments.peer_keepalive { "nginx+fpm (kept)" } else { "nginx+fpm" };
@@ -105,6 +113,14 @@ fn measure(arguments: &Arguments) -> Result<bool, String> {
     };
     write_json(&arguments.json, &report)?;
     Ok(whole)
+}
+
+fn setting(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("expects NAME=VALUE")?;
+    if name.is_empty() || text.contains(['"', '\n']) {
+        return Err("expects the name of a setting, and a value without quotation marks".to_owned());
+    }
+    Ok((name.to_owned(), value.to_owned()))
 }
 
 fn write_json(path: &Path, report: &Report) -> Result<(), String> {

@@ -21,12 +21,14 @@ use crate::stats::Goal;
 use crate::wrk::{Run, SCRIPT, judge};
 
 /// What the command line chose.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Settings {
     pub(crate) pairs: u32,
     pub(crate) seconds: u32,
     /// Whether nginx keeps its connections to php-fpm.
     pub(crate) keepalive: bool,
+    /// PHP's settings on both sides.
+    pub(crate) ini: Vec<(String, String)>,
     /// Whether the peer stands on both sides, which shows how far equal things differ.
     pub(crate) against_itself: bool,
 }
@@ -128,8 +130,8 @@ fn start_side(
     fs::create_dir(&own).map_err(|fault| format!("{}: {fault}", own.display()))?;
     let site = site::make(application, &own.join("site"))?;
     match setup {
-        Setup::Fpm { workers } => server::peer(&site, workers, settings.keepalive, path, &own),
-        Setup::Regie(ours) => server::regie(&site, ours, path, &own),
+        Setup::Fpm { workers } => server::peer(&site, workers, settings, path, &own),
+        Setup::Regie(ours) => server::regie(&site, ours, &settings.ini, path, &own),
     }
 }
 

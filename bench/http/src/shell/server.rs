@@ -12,6 +12,7 @@ use super::clock::{ms_since, now, until};
 use super::family::{Process, family};
 use super::http::Connection;
 use super::machine;
+use super::scenario::Settings;
 use super::site::{Site, USER, is_root, write};
 use crate::catalogue::Mode;
 
@@ -107,7 +108,7 @@ fn free_address() -> Result<SocketAddr, String> {
 pub(crate) fn peer(
     site: &Site,
     workers: u32,
-    keepalive: bool,
+    settings: &Settings,
     path: &str,
     folder: &Path,
 ) -> Result<Server, String> {
@@ -128,12 +129,15 @@ pub(crate) fn peer(
     let fpm_conf = folder.join("fpm.conf");
     write(&fpm_conf, pool.as_bytes())?;
     let nginx_conf = folder.join("nginx.conf");
-    write(&nginx_conf, nginx_config(site, [address, h2], &socket, keepalive, workers, folder).as_bytes())?;
+    write(
+        &nginx_conf,
+        nginx_config(site, [address, h2], &socket, settings.keepalive, workers, folder).as_bytes(),
+    )?;
 
     let start = now();
     let mut command = Command::new(php_fpm);
     command.arg("-F").arg("-y").arg(&fpm_conf);
-    for (name, value) in INI {
+    for (name, value) in &settings.ini {
         command.arg("-d").arg(format!("{name}={value}"));
     }
     let fpm = Program::start("php-fpm", &mut command, folder)?;
@@ -197,10 +201,16 @@ impl Ours {
 }
 
 /// `regie up` in the site's folder.
-pub(crate) fn regie(site: &Site, ours: Ours, path: &str, folder: &Path) -> Result<Server, String> {
+pub(crate) fn regie(
+    site: &Site,
+    ours: Ours,
+    ini: &[(String, String)],
+    path: &str,
+    folder: &Path,
+) -> Result<Server, String> {
     let program = machine::regie()?;
     let address = free_address()?;
-    let ini: Vec<String> = INI.iter().map(|(name, value)| format!("\"{name}\" = \"{value}\"")).collect();
+    let ini: Vec<String> = ini.iter().map(|(name, value)| format!("\"{name}\" = \"{value}\"")).collect();
     let mode = match (ours.mode, site.has_worker) {
         (Mode::Worker, true) => "mode = \"worker\"\nmax_requests = 0\n",
         (Mode::Rewind, _) => "mode = \"rewind\"\n",
