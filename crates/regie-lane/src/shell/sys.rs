@@ -61,12 +61,14 @@ pub(super) fn ring(fd: BorrowedFd<'_>) {
 }
 
 /// A clock that makes its descriptor readable at a moment, to the microsecond: the runtime's timers know milliseconds.
+#[cfg(feature = "gateway")]
 pub(super) fn alarm() -> io::Result<OwnedFd> {
     // SAFETY: plain values.
     own(unsafe { libc::timerfd_create(libc::CLOCK_MONOTONIC, libc::TFD_CLOEXEC | libc::TFD_NONBLOCK) })
 }
 
 /// Has `alarm` ring once, after `span` (not zero).
+#[cfg(feature = "gateway")]
 pub(super) fn set_alarm(alarm: BorrowedFd<'_>, span: Duration) -> io::Result<()> {
     let second =
         libc::time_t::try_from(span.as_secs()).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
