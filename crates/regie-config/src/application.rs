@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::composer::Composer;
 use crate::files::Files;
 use crate::settings::Pool;
-use crate::values::{Framework, Mode};
+use crate::values::{AppEnv, Framework, Mode};
 
 /// What was found in an application's folder. Paths are relative to that folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +27,8 @@ pub struct Application {
     pub front_controller: Option<String>,
     /// The runner that makes worker mode the default.
     pub runner: Option<Runner>,
+    /// Why rewind mode is not the default in production, or what makes it so.
+    pub rewind: Result<String, String>,
     /// Folders and files that the application must be able to write.
     pub writable: Vec<String>,
     /// Folders below the document root where people upload files, relative to it.
@@ -115,9 +117,11 @@ impl Application {
             Framework::Plain => None,
             _ => Some("index.php".to_owned()).filter(|_| files.is_file(&in_public("index.php"))),
         };
+        let version = version(files, framework, &composer);
         Self {
             framework,
-            version: version(files, framework, &composer),
+            rewind: rewind(files, framework, version.as_deref(), &public),
+            version,
             front_controller,
             runner: runner(files, framework, &composer, &public),
             writable: writable(files, framework),
@@ -141,10 +145,16 @@ impl Application {
         self.version.as_ref().map_or_else(|| name.to_owned(), |version| format!("{name} {version}"))
     }
 
-    /// The mode of the web pool and its script when nothing is configured.
+    /// The mode of the web pool when nothing is configured, and what has decided that. In development what changes on the
+    /// disk must be seen at once, so nothing of the application stays in memory.
     #[must_use]
-    pub fn mode(&self) -> (Mode, Option<&Runner>) {
-        self.runner.as_ref().map_or((Mode::Classic, None), |runner| (Mode::Worker, Some(runner)))
+    pub fn mode(&self, env: AppEnv) -> (Mode, String) {
+        match (&self.runner, &self.rewind) {
+            (Some(runner), _) => (Mode::Worker, runner.because.clone()),
+            (None, Ok(because)) if env == AppEnv::Production => (Mode::Rewind, because.clone()),
+            (None, Ok(_)) => (Mode::Classic, "development".to_owned()),
+            (None, Err(because)) => (Mode::Classic, because.clone()),
+        }
     }
 }
 
@@ -229,6 +239,31 @@ fn runner(files: &dyn Files, framework: Framework, composer: &Composer, public: 
         Framework::Laravel => octane(files, composer, public),
         Framework::Symfony => symfony_runtime(files, composer, public),
         Framework::Wordpress | Framework::Plain => None,
+    }
+}
+
+/// Whether Régie has a boot script that fits.
+fn rewind(
+    files: &dyn Files,
+    framework: Framework,
+    version: Option<&str>,
+    public: &str,
+) -> Result<String, String> {
+    if !matches!(framework, Framework::Laravel | Framework::Symfony) {
+        return Err("no worker runtime is configured".to_owned());
+    }
+    if public != "public" {
+        return Err("the document root is not public/".to_owned());
+    }
+    if files.is_file("public/.user.ini") {
+        return Err("public/.user.ini is read for each request".to_owned());
+    }
+    let is_old = version.and_then(crate::composer::minor).is_some_and(|version| version < (8, 0));
+    match framework {
+        Framework::Laravel if is_old => Err("Laravel before 8".to_owned()),
+        Framework::Laravel => Ok("Laravel in production".to_owned()),
+        _ if files.is_file("vendor/autoload_runtime.php") => Ok("Symfony in production".to_owned()),
+        _ => Err("Symfony without symfony/runtime".to_owned()),
     }
 }
 

@@ -86,6 +86,8 @@ pub struct Loaded {
     pub child_environment: Variables,
     /// What a person should know before the start.
     pub warnings: Vec<Finding>,
+    /// Whether nobody has written the mode of the pool `web`: then there is a way out where it does not work.
+    pub web_mode_is_detected: bool,
     /// The rows of `regie check --show`.
     pub shown: Vec<Shown>,
 }
@@ -320,8 +322,9 @@ fn assemble(
     }
     fill_gateway(&mut config, &application, &mut found);
     let base = world.folder().join(&folder);
+    let web_mode_is_detected = config.pools.get("web").is_none_or(|web| web.mode.is_none());
     for (name, pool) in &mut config.pools {
-        fill_pool(name, pool, &application, &base, &mut found);
+        fill_pool(name, pool, &application, (&base, env), &mut found);
     }
 
     let app_files = world.application(&folder);
@@ -352,6 +355,7 @@ fn assemble(
         uses_redis: addresses.uses_redis,
         child_environment,
         warnings,
+        web_mode_is_detected,
         shown,
     }
 }
@@ -467,7 +471,13 @@ fn fill_gateway(config: &mut Config, application: &Application, found: &mut Dete
     }
 }
 
-fn fill_pool(name: &str, pool: &mut Pool, application: &Application, base: &Path, found: &mut Detected<'_>) {
+fn fill_pool(
+    name: &str,
+    pool: &mut Pool,
+    application: &Application,
+    (base, env): (&Path, AppEnv),
+    found: &mut Detected<'_>,
+) {
     if pool.url.is_some() {
         return;
     }
@@ -475,11 +485,10 @@ fn fill_pool(name: &str, pool: &mut Pool, application: &Application, base: &Path
     let web = name == "web";
     if pool.mode.is_none() {
         // A script that somebody wrote is there to be run in a loop.
-        let runner = application.runner.as_ref().filter(|_| web);
-        let (mode, because) = match runner {
+        let (mode, because) = match web {
             _ if pool.script.is_some() => (Mode::Worker, "script is set".to_owned()),
-            Some(runner) => (Mode::Worker, runner.because.clone()),
-            None => (Mode::Classic, "no worker runtime is configured".to_owned()),
+            true => application.mode(env),
+            false => (Mode::Classic, "no worker runtime is configured".to_owned()),
         };
         pool.mode = Some(mode);
         found.fill(&section, "mode", format!("\"{mode}\""), &because);

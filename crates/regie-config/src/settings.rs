@@ -101,7 +101,7 @@ section! {
     /// A pool of PHP workers. The pool `web` serves the gateway and exists without being written.
     Pool {
         /// How PHP runs. `rewind`: the application boots once, and memory is put back after each request.
-        mode: Option<Mode> = (found "worker where Octane or a FrankenPHP runtime is configured, else classic"), "\"worker\"";
+        mode: Option<Mode> = (found "worker where Octane or a FrankenPHP runtime is configured; rewind for other Laravel and Symfony applications in production; else classic"), "\"worker\"";
         /// The script that boots the application in worker or rewind mode, relative to the application's folder.
         script: Option<PathBuf> = (found "Octane's and Symfony's own; else one that Régie ships: for Laravel in worker mode, for both in rewind mode"), "\"public/frankenphp-worker.php\"";
         /// How many workers. `"2-16"`: never fewer than 2, and up to 16 while requests wait.

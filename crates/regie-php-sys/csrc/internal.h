@@ -76,6 +76,8 @@ void regie_session_close(void);
 void regie_ini_apply(const regie_request *request);
 
 /* userini.c */
+/* Now and then after a request, where requests have no end of their own: asks for a new generation when it is full. */
+void regie_look_at_opcache(void);
 void regie_user_ini_apply(const regie_request *request);
 
 /* functions.c */

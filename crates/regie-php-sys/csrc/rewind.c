@@ -58,6 +58,10 @@ int regie_checkpoint(void) {
 
 /* The request is over; nothing below this frame is needed again. */
 static void leave(void) {
+    if (EG(exit_status) != 255) {
+        zend_try { regie_look_at_opcache(); }
+        zend_end_try();
+    }
     regie_engine_end_request();
     regie_stack_leave();
 }

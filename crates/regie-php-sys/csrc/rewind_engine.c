@@ -172,6 +172,10 @@ static int end_persistent(zval *value) {
 
 void regie_engine_end_request(void) {
     EG(flags) |= EG_FLAGS_IN_SHUTDOWN;
+#ifdef ZEND_HAS_OOM
+    /* Debian's PHP calls no function any more once memory was exhausted, until the request's end says so. */
+    EG(delayed_oom).state = ZEND_OOM_STATE_NONE;
+#endif
     EG(current_execute_data) = NULL;
 #if PHP_VERSION_ID >= 80000
     if (ZEND_OBSERVER_ENABLED) zend_observer_fcall_end_all();

@@ -57,7 +57,7 @@ static void shutdown_module(const char *name, size_t length) {
 
 /* A full opcache restarts itself as soon as nobody uses it, and until then caches nothing new. In a pool of worker
  * scripts somebody always uses it. Looked at now and then, between requests. */
-static void look_at_opcache(void) {
+void regie_look_at_opcache(void) {
     static uint32_t requests;
     static int told;
     if (told || ++requests % OPCACHE_LOOK_EVERY != 0) return;
@@ -194,7 +194,7 @@ int regie_handle_request(zend_fcall_info *fci, zend_fcall_info_cache *fcc) {
     if (regie.settings->paranoid) regie_paranoid_end();
     regie_leave_request();
     regie_end_request(0);
-    look_at_opcache();
+    regie_look_at_opcache();
     return 1;
 }
 

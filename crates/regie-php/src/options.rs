@@ -54,6 +54,11 @@ pub(crate) struct Options {
     #[arg(long, value_enum, default_value_t = Tracker::Auto)]
     pub(crate) tracker: Tracker,
 
+    /// Rewind mode: an application that cannot be parked at its checkpoint runs in classic mode, each request its own
+    /// script, until the next start. Without this the pool answers 503 and tries again.
+    #[arg(long)]
+    pub(crate) or_classic: bool,
+
     /// Say which ways to find written pages work here, a line each, and end.
     #[arg(long, exclusive = true)]
     pub(crate) trackers: bool,

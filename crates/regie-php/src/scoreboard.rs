@@ -89,6 +89,8 @@ pub(crate) struct Board {
     /// Rewind mode: workers that were replaced since they could not be put back, and why the last one was.
     pub(crate) replaced: AtomicU64,
     pub(crate) replaced_why: SharedText<16>,
+    /// Rewind mode: why the application could not be parked. Written by the template, and by a worker that cannot begin.
+    pub(crate) unparked_why: SharedText<64>,
 }
 
 /// For one worker.

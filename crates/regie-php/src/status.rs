@@ -58,6 +58,9 @@ pub(crate) struct Snapshot {
     pub(crate) max_children_reached: u64,
     pub(crate) slow_requests: u64,
     pub(crate) memory_peak: u64,
+    pub(crate) mode: &'static str,
+    /// Why it is in classic mode, where rewind mode was wanted.
+    pub(crate) classic_because: Option<String>,
     /// Of a pool in rewind mode.
     pub(crate) rewind: Option<Rewind>,
     pub(crate) processes: Vec<Process>,
@@ -142,6 +145,13 @@ impl Snapshot {
         rows
     }
 
+    /// What is said in words.
+    fn words(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let why = self.classic_because.as_deref().map(|why| ("not rewound because", why));
+        let replaced = self.replaced_why().map(|why| ("last replaced for", why));
+        [("mode", self.mode)].into_iter().chain(why).chain(replaced)
+    }
+
     /// Why the last worker was replaced that could not be put back.
     fn replaced_why(&self) -> Option<&str> {
         self.rewind.as_ref().map(|rewind| rewind.replaced_why.as_str()).filter(|why| !why.is_empty())
@@ -169,8 +179,8 @@ impl Snapshot {
         for row in self.rows() {
             line(row.name, &row.value);
         }
-        if let Some(why) = self.replaced_why() {
-            line("last replaced for", &why);
+        for (name, value) in self.words() {
+            line(name, &value);
         }
         if full {
             for process in &self.processes {
@@ -195,8 +205,8 @@ impl Snapshot {
         for row in self.rows() {
             let _ = write!(out, ",\"{}\":{}", row.name, row.value);
         }
-        if let Some(why) = self.replaced_why() {
-            let _ = write!(out, ",\"last replaced for\":{}", quoted(why));
+        for (name, value) in self.words() {
+            let _ = write!(out, ",\"{name}\":{}", quoted(value));
         }
         if full {
             let processes: Vec<String> = self.processes.iter().map(Process::json).collect();

@@ -350,6 +350,9 @@ fn php_command(site: &Site, binaries: &Binaries, named: &Named, pool: &Pool) -> 
     if let Some(script) = script(site, pool) {
         words.pair("--script", text(&script));
     }
+    if pool.mode() == Mode::Rewind && named.program == "php:web" && site.loaded.web_mode_is_detected {
+        words.0.push("--or-classic".to_owned());
+    }
     words.pair("--workers", pool.workers.to_string());
     if matches!(pool.workers, Count::Between(..)) {
         words.pair("--idle-timeout", span(pool.idle_timeout.0));

@@ -7,17 +7,17 @@ use regie_e2e::site::regie;
 use regie_e2e::{App, Connection, Reply, Site};
 
 /// A visitor with cookies of their own, on a connection of their own.
-struct Visitor {
+pub(crate) struct Visitor {
     connection: Connection,
-    cookies: Vec<(String, String)>,
+    pub(crate) cookies: Vec<(String, String)>,
 }
 
 impl Visitor {
-    fn new(site: &Site) -> Self {
+    pub(crate) fn new(site: &Site) -> Self {
         Self { connection: Connection::open(site.address()).expect("it listens"), cookies: Vec::new() }
     }
 
-    fn ask(&mut self, method: &str, path: &str, form: &str) -> io::Result<Reply> {
+    pub(crate) fn ask(&mut self, method: &str, path: &str, form: &str) -> io::Result<Reply> {
         let cookies: Vec<String> =
             self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let cookies = cookies.join("; ");
@@ -34,7 +34,7 @@ impl Visitor {
         Ok(reply)
     }
 
-    fn get(&mut self, path: &str) -> Reply {
+    pub(crate) fn get(&mut self, path: &str) -> Reply {
         self.ask("GET", path, "").unwrap_or_else(|fault| panic!("GET {path}: {fault}"))
     }
 
@@ -46,13 +46,13 @@ impl Visitor {
 }
 
 /// What stands between `before` and `after`.
-fn between<'t>(text: &'t str, before: &str, after: &str) -> Option<&'t str> {
+pub(crate) fn between<'t>(text: &'t str, before: &str, after: &str) -> Option<&'t str> {
     let start = text.find(before)? + before.len();
     let end = text[start..].find(after)?;
     Some(&text[start..start + end])
 }
 
-fn migrated_laravel() -> App {
+pub(crate) fn migrated_laravel() -> App {
     let app = App::named("laravel-ready");
     app.write("database/database.sqlite", "");
     let migrate =
@@ -113,7 +113,7 @@ fn nobody_is_mixed_up(site: &Site, rounds: usize) {
 #[test]
 fn laravel_in_classic_mode() {
     let app = migrated_laravel();
-    let site = Site::up(app.path(), "[php.web]\nworkers = 2\n");
+    let site = Site::up(app.path(), "[php.web]\nmode = \"classic\"\nworkers = 2\n");
     laravel_behaves(&site);
     nobody_is_mixed_up(&site, 5);
 }
@@ -285,7 +285,7 @@ fn symfony_behaves(site: &Site) {
 #[test]
 fn symfony_in_classic_mode() {
     let app = App::named("symfony");
-    let site = Site::up(app.path(), "[php.web]\nworkers = 2\n");
+    let site = Site::up(app.path(), "[php.web]\nmode = \"classic\"\nworkers = 2\n");
     symfony_behaves(&site);
     nobody_is_mixed_up(&site, 5);
 }

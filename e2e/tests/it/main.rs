@@ -3,6 +3,7 @@
 //! - [`command_line`]: what a person types, and how each command ends.
 //! - [`first_hours`]: applications as they come, served without configuration.
 //! - [`frameworks`]: Laravel and Symfony in classic and in worker mode.
+//! - [`rewinding`]: the same applications in rewind mode beside classic mode, and the way back to that.
 //! - [`faults`]: what may break, and what must not break with it.
 //! - [`reload`]: new code and configuration under load.
 //! - [`limits`]: slow clients, many connections, full disks.
@@ -28,6 +29,7 @@ mod queue_commands;
 mod queue_faults;
 mod queues;
 mod reload;
+mod rewinding;
 mod schedule;
 mod store;
 mod store_frameworks;

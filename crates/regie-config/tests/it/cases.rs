@@ -112,6 +112,38 @@ fn octane_and_symfonys_runtime_choose_worker_mode() {
     assert_eq!(symfony(&runtime("8.0.0"), "<?php echo 1;"), (Mode::Classic, String::new()));
 }
 
+/// Rewind mode is for what Régie has a boot script for, where nobody changes files at any moment.
+#[test]
+fn laravel_and_symfony_rewind_in_production() {
+    let laravel = |version: &str| {
+        format!(r#"{{"packages": [{{"name": "laravel/framework", "version": "{version}"}}]}}"#)
+    };
+    let (new, old) = (laravel("v8.83.26"), laravel("v7.30.6"));
+    let front = ("public/index.php", "<?php");
+    let artisan = |installed| [("artisan", ""), front, ("vendor/composer/installed.json", installed)];
+    let symfony = [("bin/console", ""), ("src/Kernel.php", "<?php"), front];
+    let runtime = ("vendor/autoload_runtime.php", "<?php");
+    let folder_settings = ("public/.user.ini", "upload_max_filesize = 1G\n");
+    let (toml, production) =
+        (("regie.toml", "[php.web]\nmode = \"rewind\"\n"), (".env", "APP_ENV=production\n"));
+    for (files, env, mode, is_detected) in [
+        (artisan(&new).to_vec(), "production", Mode::Rewind, true),
+        (artisan(&new).to_vec(), "staging", Mode::Rewind, true),
+        (artisan(&new).to_vec(), "local", Mode::Classic, true),
+        (artisan(&old).to_vec(), "production", Mode::Classic, true),
+        ([&artisan(&new)[..], &[folder_settings]].concat(), "production", Mode::Classic, true),
+        ([&artisan(&new)[..], &[toml]].concat(), "local", Mode::Rewind, false),
+        ([&symfony[..], &[runtime]].concat(), "prod", Mode::Rewind, true),
+        ([&symfony[..], &[runtime]].concat(), "dev", Mode::Classic, true),
+        (symfony.to_vec(), "prod", Mode::Classic, true),
+        (vec![("index.php", "<?php"), production], "production", Mode::Classic, true),
+    ] {
+        let loaded = Folder::new(&files).load(&[("APP_ENV", env)]).unwrap();
+        let found = (loaded.web().mode(), loaded.web_mode_is_detected);
+        assert_eq!(found, (mode, is_detected), "{env}: {files:?}");
+    }
+}
+
 #[test]
 fn a_front_controller_can_be_taken_away() {
     let wordpress = [("wp-load.php", ""), ("index.php", "")];

@@ -14,7 +14,8 @@ use std::process::{Child, Command};
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::unistd::Pid;
 
-/// Carries what the successor must know, as `listener=5 status=7 old=123,124`.
+/// Carries what the successor must know, as `listener=5 status=7 old=123,124`; on the next line, where the pool shall leave
+/// rewind mode, why.
 const VARIABLE: &str = "REGIE_PHP_INHERIT";
 /// Asks for nothing but a trial of the engine.
 const TRIAL: &str = "REGIE_PHP_TRIAL";
@@ -32,6 +33,8 @@ pub(crate) struct Inherited {
     pub(crate) listener: Option<i32>,
     pub(crate) status: Option<i32>,
     pub(crate) old: Vec<i32>,
+    /// Why rewind mode did not work out for the predecessor.
+    pub(crate) classic_because: Option<String>,
 }
 
 impl Origin {
@@ -64,6 +67,7 @@ impl Origin {
         status: Option<i32>,
         handed: &[i32],
         old: &[Pid],
+        classic_because: Option<&str>,
     ) -> io::Error {
         let kept = handed.iter().copied().chain([listener]).chain(status);
         for fd in kept {
@@ -73,7 +77,8 @@ impl Origin {
         }
         let old: Vec<String> = old.iter().map(|pid| pid.as_raw().to_string()).collect();
         let status = status.map(|fd| format!(" status={fd}")).unwrap_or_default();
-        let value = format!("listener={listener}{status} old={}", old.join(","));
+        let because = classic_because.map(|why| format!("\n{}", why.replace('\0', ""))).unwrap_or_default();
+        let value = format!("listener={listener}{status} old={}{because}", old.join(","));
         self.command().env(VARIABLE, value).exec()
     }
 }
@@ -89,7 +94,9 @@ impl Inherited {
     }
 
     fn parse(value: &str) -> Self {
-        let mut inherited = Self::default();
+        let (value, because) = value.split_once('\n').unwrap_or((value, ""));
+        let classic_because = (!because.is_empty()).then(|| because.to_owned());
+        let mut inherited = Self { classic_because, ..Self::default() };
         for (name, value) in value.split(' ').filter_map(|part| part.split_once('=')) {
             match name {
                 "listener" => inherited.listener = value.parse().ok(),
@@ -108,8 +115,10 @@ mod tests {
 
     #[test]
     fn what_is_left_is_understood() {
-        let expected = Inherited { listener: Some(5), status: None, old: vec![12, 13] };
+        let expected = Inherited { listener: Some(5), old: vec![12, 13], ..Inherited::default() };
         assert_eq!(Inherited::parse("listener=5 old=12,13"), expected);
+        let told = Inherited { classic_because: Some("a pipe x=1 is open".into()), ..expected };
+        assert_eq!(Inherited::parse("listener=5 old=12,13\na pipe x=1 is open"), told);
         assert_eq!(Inherited::parse("old="), Inherited::default());
     }
 }

@@ -35,10 +35,13 @@ use crate::scoreboard::{Slot, State};
 const EXIT_BOOT_FAILED: i32 = 70;
 /// The same, after it has answered for the pool for a while.
 const EXIT_APOLOGIZED: i32 = 71;
+/// Exit code of a process that cannot be in rewind mode, where the pool has a way out; the board says why.
+const EXIT_UNPARKED: i32 = 72;
+const UNFINISHED: &[u8] = b"the application ended before its checkpoint; its messages are above";
 
 /// Runs the pool until it is told to stop.
 pub(crate) fn run(mut options: Options) -> Result<(), Fatal> {
-    let (origin, inherited) = (Origin::remember(), Inherited::from_env());
+    let (origin, mut inherited) = (Origin::remember(), Inherited::from_env());
     log::name_pool(&options.pool);
     log::reopen(options.log.as_deref());
     let handoff = Handoff::parse(|name| std::env::var(name).ok(), std::process::id());
@@ -46,7 +49,8 @@ pub(crate) fn run(mut options: Options) -> Result<(), Fatal> {
     let notify = Notify::new(std::env::var("NOTIFY_SOCKET").ok().as_deref());
     let identity = setup::find_identity(&options)?;
     let script = setup::find_script(&options)?;
-    options.mode = setup::mode_that_works(&options);
+    let classic_because = setup::mode_that_works(&mut options, inherited.classic_because.take());
+    let script = script.filter(|_| options.script.is_some());
     let start = engine::settings(&options, script.as_deref(), Uid::effective().is_root());
     if generation::is_trial() {
         // SAFETY: the settings live as long as the process, and there is no other thread.
@@ -88,6 +92,7 @@ pub(crate) fn run(mut options: Options) -> Result<(), Fatal> {
         request_us: u64::try_from(options.request_timeout.0.as_micros()).unwrap_or(u64::MAX),
         is_watched: options.status_path.is_some() || options.status_listen.is_some(),
         bell,
+        classic_because,
         options,
     }));
     title(&format!("regie-php: master {}", pool.options.pool));
@@ -113,6 +118,7 @@ pub(crate) fn run(mut options: Options) -> Result<(), Fatal> {
         status: StatusDesk { listener: status_listener.map(listen::keep), slot: status_slot, pid: None },
         template: None,
         retired: None,
+        crashes: 0,
         template_slot,
         generation: Generation::Current,
         janitor,
@@ -152,6 +158,8 @@ struct Master {
     /// Rewind mode: what workers are made of; and the one before, until its successor is ready.
     template: Option<Template>,
     retired: Option<Template>,
+    /// Workers that have crashed.
+    crashes: u64,
     template_slot: &'static Slot,
     generation: Generation,
     /// Answers what workers had taken from the lane when they died.
@@ -222,10 +230,14 @@ impl Master {
     }
 
     fn status_line(&self) -> String {
-        if !self.pool.is_dynamic {
-            return "serving".to_owned();
+        let mut line = "serving".to_owned();
+        if self.pool.is_dynamic {
+            let _ = write!(line, " with {} workers of at most {}", self.machine.wanted(), self.pool.workers);
         }
-        format!("serving with {} workers of at most {}", self.machine.wanted(), self.pool.workers)
+        if let Some(why) = &self.pool.classic_because {
+            let _ = write!(line, " in classic mode, not in rewind mode: {why}");
+        }
+        line
     }
 
     fn apply(&mut self, effect: Effect) {
@@ -330,6 +342,38 @@ impl Master {
         }
     }
 
+    /// The pool leaves rewind mode, for which the application is not made: this process becomes its own successor, in classic
+    /// mode. Whoever waits in the listener's queue or in the lane is answered by that.
+    fn fall_back(&mut self, ended: &str) {
+        let told = self.pool.board.unparked_why.get();
+        let why = if told.is_empty() { ended } else { told.as_str() };
+        if self.machine.is_stopping() || matches!(self.generation, Generation::Trial(_)) {
+            return;
+        }
+        log::master(
+            Level::Warning,
+            format_args!(
+                "rewind mode does not work for this application, it is served in classic mode: {why}"
+            ),
+        );
+        self.succeed(Some(why));
+    }
+
+    /// An application that leaves in most requests what cannot be put back, or that crashes when it is, is served slowly in
+    /// rewind mode.
+    fn look_at_losses(&mut self) {
+        let (board, options) = (self.pool.board, &self.pool.options);
+        if options.mode != Mode::Rewind || !options.or_classic {
+            return;
+        }
+        let replaced = board.replaced.load(Relaxed);
+        if template::loses_too_many(replaced + self.crashes, board.accepted.load(Relaxed)) {
+            let what = "of its requests, too many end with their worker";
+            let last = if replaced > 0 { board.replaced_why.get() } else { "it crashes".to_owned() };
+            self.fall_back(&format!("{what}, the last time for: {last}"));
+        }
+    }
+
     fn refuse_generation(&mut self, why: std::fmt::Arguments<'_>) {
         log::master(Level::Error, format_args!("no new generation, the pool goes on as it is: {why}"));
         self.generation = Generation::Refused;
@@ -343,11 +387,17 @@ impl Master {
             return self.refuse_generation(format_args!("PHP does not start any more"));
         }
         log::master(Level::Notice, format_args!("starting a new generation of the pool"));
+        self.succeed(None);
+    }
+
+    /// Becomes its own successor, beside the workers that there are. Returns only when that failed.
+    fn succeed(&mut self, classic_because: Option<&str>) {
         if let Some(pid) = self.status.pid.take() {
             let _ = kill(pid, Signal::SIGKILL);
         }
         let old: Vec<Pid> = self.pids.iter().flatten().chain(&self.predecessors).copied().collect();
-        let error = self.origin.succeed(self.pool.listener, self.status.listener, &self.handed, &old);
+        let (listener, status) = (self.pool.listener, self.status.listener);
+        let error = self.origin.succeed(listener, status, &self.handed, &old, classic_because);
         self.refuse_generation(format_args!("{error}"));
         self.fork_status_desk();
     }
@@ -497,12 +547,17 @@ impl Master {
                 self.fork_status_desk();
             }
         }
+        let how = || {
+            code.map_or_else(|| format!("signal {}", signal.unwrap_or(0)), |code| format!("exit code {code}"))
+        };
         if self.template.as_ref().is_some_and(|template| template.pid == pid) {
-            self.template = None;
+            let was_parked = self.template.take().is_some_and(|template| template.is_ready);
+            if self.pool.options.or_classic && !was_parked {
+                self.fall_back(&format!("it did not boot to its checkpoint ({})", how()));
+            }
             self.machine.template_exited(clock::monotonic_us(), ending_of(code));
             self.pool.board.failures.store(self.machine.failures(), Relaxed);
-            let how = code.map_or_else(|| format!("{signal:?}"), |code| format!("exit code {code}"));
-            log::master(Level::Warning, format_args!("the template {pid} has ended ({how})"));
+            log::master(Level::Warning, format_args!("the template {pid} has ended ({})", how()));
         }
         if matches!(self.generation, Generation::Trial(trial) if trial == pid) {
             self.after_trial(code == Some(0));
@@ -514,8 +569,13 @@ impl Master {
         let by_us = signal == Some(libc::SIGKILL) && self.machine.is_stopping();
         if ending == Ending::Crashed && !by_us {
             report_crash(slot, pid, code, signal, now_us);
+            self.crashes += 1;
         }
         self.pids[seat] = None;
+        if code == Some(EXIT_UNPARKED) {
+            self.fall_back("a worker could not begin");
+        }
+        self.look_at_losses();
         slot.set_state(State::Empty);
         slot.pid.store(0, Relaxed);
         slot.began_us.store(0, Relaxed);
@@ -682,13 +742,18 @@ impl Master {
             sys::regie_php_child((&raw const self.template_slot.trace).cast_mut(), nudge::time_limit());
             sys::regie_php_run(&raw mut script_status)
         };
+        let has_way_out = self.pool.options.or_classic;
         match ended {
             sys::ENDED_CHECKPOINT => {}
+            sys::ENDED_SCRIPT if has_way_out => return self.unparked(UNFINISHED),
             sys::ENDED_SCRIPT => return self.after_failed_boot(script_status),
             _ => return EXIT_BOOT_FAILED,
         }
         // SAFETY: the script is parked; `why` has room.
         if unsafe { sys::regie_rewind_snapshot(room, size) } == 0 {
+            if has_way_out {
+                return self.unparked(why.text());
+            }
             log::worker(Level::Error, why.text());
             return self.after_failed_boot(script_status);
         }
@@ -714,10 +779,19 @@ impl Master {
             sys::regie_rewind_serve(stats, room, size)
         };
         if ended == sys::ENDED_ENGINE {
+            if self.pool.options.or_classic {
+                return self.unparked(why.text());
+            }
             log::worker(Level::Error, why.text());
             return EXIT_BOOT_FAILED;
         }
         0
+    }
+
+    /// In the template, or in a worker that cannot begin: tells the master.
+    fn unparked(&self, why: &[u8]) -> i32 {
+        self.pool.board.unparked_why.set(why);
+        EXIT_UNPARKED
     }
 
     /// In the worker: the script did not reach its loop. Where no other worker can answer, this one does until the next

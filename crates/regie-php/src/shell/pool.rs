@@ -35,6 +35,8 @@ pub(crate) struct Pool {
     pub(crate) request_us: u64,
     /// Wakes the master.
     pub(crate) bell: OwnedFd,
+    /// Why it is in classic mode, where rewind mode was wanted.
+    pub(crate) classic_because: Option<String>,
 }
 
 // SAFETY: the texts that it points to live as long as the process, and nobody writes them.

@@ -11,7 +11,7 @@ use nix::sys::socket::{MsgFlags, SockFlag, accept4, recv};
 
 use super::clock;
 use super::pool::Pool;
-use super::{listen, worker};
+use super::{listen, setup, worker};
 use crate::options::Mode;
 use crate::scoreboard::{Slot, State};
 use crate::status::{Form, Process, Rewind, Snapshot};
@@ -38,6 +38,8 @@ pub(crate) fn snapshot(pool: &Pool) -> Snapshot {
         max_children_reached: board.all_busy.load(Relaxed),
         slow_requests: board.timed_out.load(Relaxed),
         memory_peak: board.memory_peak.load(Relaxed),
+        mode: setup::mode_name(pool.options.mode),
+        classic_because: pool.classic_because.clone(),
         rewind: (pool.options.mode == Mode::Rewind).then(|| rewind(pool)),
         processes: pool
             .slots

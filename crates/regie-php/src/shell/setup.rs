@@ -106,29 +106,39 @@ pub(crate) fn place(options: &Options) -> String {
     }
 }
 
-/// Rewind mode needs to know which pages were written. Where the kernel does not tell, the pool runs in classic mode, its
-/// script for each request.
-pub(crate) fn mode_that_works(options: &Options) -> Mode {
+/// Rewind mode needs to know which pages were written, and an application that can be parked. Where the kernel does not
+/// tell, or the predecessor has tried in vain, the pool runs in classic mode: with `--or-classic` as if nobody had spoken of
+/// rewind mode, else its script for each request. The text says why.
+pub(crate) fn mode_that_works(options: &mut Options, inherited: Option<String>) -> Option<String> {
     if options.mode != Mode::Rewind {
-        return options.mode;
+        return None;
     }
+    let because = inherited.or_else(|| no_tracker(options))?;
+    options.mode = Mode::Classic;
+    if options.or_classic {
+        options.script = None;
+    }
+    Some(because)
+}
+
+/// Why there is none.
+fn no_tracker(options: &Options) -> Option<String> {
     let said = match options.tracker {
         Tracker::None => "--tracker none".to_owned(),
         tracker => match choose_tracker(tracker) {
             Ok(name) => {
                 log::master(Level::Notice, format_args!("written pages are found by {name}"));
-                return Mode::Rewind;
+                return None;
             }
             Err(why) => why,
         },
     };
+    let because = format!("memory cannot be put back here: {said}");
     log::master(
         Level::Warning,
-        format_args!(
-            "memory cannot be put back here: {said}; each request boots the application, as in classic mode"
-        ),
+        format_args!("{because}; each request boots the application, as in classic mode"),
     );
-    Mode::Classic
+    Some(because)
 }
 
 /// The name of the tracker that will be used, or why there is none.

@@ -24,6 +24,9 @@ const READY: i32 = i32::MIN;
 /// A parked template answers at once; one that does not is of no use.
 const ANSWER_WITHIN_MS: u16 = 5_000;
 
+/// Fewer may be chance.
+const LOSSES: u64 = 16;
+
 /// The master's side.
 #[derive(Debug)]
 pub(crate) struct Template {
@@ -88,6 +91,11 @@ impl Template {
             _ => Err(Errno::ESRCH),
         }
     }
+}
+
+/// Whether rewind mode is of no use, where that many of so many requests have cost their worker.
+pub(crate) fn loses_too_many(lost: u64, requests: u64) -> bool {
+    lost >= LOSSES && lost * 4 > requests
 }
 
 impl Desk {

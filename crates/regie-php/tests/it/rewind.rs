@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use crate::client::Connection;
-use crate::pool::{Mode, Pool};
+use crate::pool::{Mode, Pool, wait_until};
 
 /// The ways to find written pages, and whether any kernel that Régie runs on has it.
 const TRACKERS: [(&str, bool); 3] = [("userfaultfd", false), ("scan", false), ("pagemap", true)];
@@ -64,15 +64,71 @@ fn where_the_kernel_cannot_do_it_each_request_boots() {
     }
 }
 
+/// Accepts nobody, and is there.
+fn peer() -> (std::net::TcpListener, String) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let peer = listener.local_addr().unwrap().to_string();
+    (listener, peer)
+}
+
 /// What stays open at the checkpoint would be shared: the pool says what and whose it is, and does not serve.
 #[test]
 fn a_connection_of_the_boot_is_refused_by_name() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let peer = listener.local_addr().unwrap().to_string();
+    let (_listener, peer) = peer();
     let pool = Pool::launch(Mode::Rewind, "rewind-connected.php", &["--workers", "1"], &[("PEER", &peer)]);
-    pool.wait_for_log(&format!("a connection to {peer} is open at the checkpoint"));
+    pool.wait_for_log(&format!(
+        "a connection to {peer} is open at the checkpoint (there are objects of Socket): workers would share it"
+    ));
     let answer = pool.ask(&pool.get("/"));
     assert_eq!(answer.status, 503, "{}", answer.text());
+}
+
+/// Where nobody insists on rewind mode, what keeps an application from it is said, and it is served in classic mode.
+#[test]
+fn an_application_that_cannot_be_parked_is_served_in_classic_mode() {
+    let (_listener, peer) = peer();
+    let connected = format!("a connection to {peer} is open at the checkpoint (there are objects of Socket)");
+    let failed = "the application ended before its checkpoint; its messages are above".to_owned();
+    for (env, tracker, why) in [
+        (("PEER", peer.as_str()), "auto", connected),
+        (("FAILS", "1"), "auto", failed),
+        (("FINE", "1"), "none", "memory cannot be put back here: --tracker none".to_owned()),
+    ] {
+        let flags = ["--workers", "2", "--or-classic", "--tracker", tracker, "--status-path", "/status"];
+        let pool = Pool::launch(Mode::Rewind, "rewind-connected.php", &flags, &[env]);
+        let master = pool.pid();
+        pool.wait_for_notice("READY=1");
+        assert!(pool.log().contains(&why), "{}", pool.log());
+        for _ in 0..5 {
+            assert_eq!(pool.ask(&pool.get("/")).text(), "served", "{}", pool.log());
+        }
+        let status = pool.ask(&pool.get("/status?json").with("SCRIPT_NAME", "/status")).text();
+        assert!(status.contains("\"mode\":\"classic\",\"not rewound because\":"), "{status}");
+        assert!(status.contains(&why), "{status}");
+        assert_eq!(pool.pid(), master);
+        assert_eq!(pool.workers().len(), 2, "{}", pool.log());
+    }
+}
+
+/// Neither is one worth it that costs a worker in each request. No request is lost on the way.
+#[test]
+fn an_application_that_cannot_be_put_back_goes_on_in_classic_mode() {
+    let flags = ["--workers", "2", "--or-classic"];
+    let pool = Pool::start(Mode::Rewind, "rewind-connected.php", &flags);
+    let told = "too many end with their worker, the last time for: nice() was called";
+    wait_until(
+        "classic mode",
+        || {
+            let answer = pool.ask(&pool.get("/?lose"));
+            assert_eq!((answer.status, answer.text().as_str()), (200, "served"), "{}", pool.log());
+            pool.log().contains(told)
+        },
+        || pool.log(),
+    );
+    pool.wait_for_log(" classic mode, on ");
+    for _ in 0..5 {
+        assert_eq!(pool.ask(&pool.get("/?lose")).text(), "served", "{}", pool.log());
+    }
 }
 
 /// Whatever draws numbers draws other ones in each request, in all workers.
@@ -195,11 +251,7 @@ fn torture(rewind: &Pool, requests: u64, seed: u64) {
             }
         }
         if round < requests / 2 && dice.throw(20) == 0 {
-            match ENDS[dice.throw(ENDS.len())] {
-                // Where memory has run out, what else there is to do may or may not be done.
-                "memory" => ways = vec!["memory"],
-                end => ways.push(end),
-            }
+            ways.push(ENDS[dice.throw(ENDS.len())]);
         }
         let uri = format!("/?do={}", ways.join(","));
         let expected = classic.ask(&classic.get(&uri));

@@ -201,7 +201,13 @@ fn opcache_is_one_for_all_workers_under_every_name_that_it_knows() {
 
 #[test]
 fn opcache_reset_starts_a_new_generation_and_drops_no_request() {
-    let pool = Pool::start(Mode::Worker, "opcache.php", &["--workers", "2"]);
+    for mode in [Mode::Worker, Mode::Rewind] {
+        resets_opcache(mode);
+    }
+}
+
+fn resets_opcache(mode: Mode) {
+    let pool = Pool::start(mode, "opcache.php", &["--workers", "2"]);
     let master = pool.pid();
     let before = pool.workers();
     let mut connection = Connection::open_as_gateway(&pool.socket());
@@ -251,11 +257,17 @@ fn opcache_is_restarted_in_classic_mode_while_nobody_has_a_rest() {
 /// The engine would restart a full opcache as soon as nobody uses it, which in a pool of worker scripts is never.
 #[test]
 fn a_full_opcache_starts_a_new_generation_and_drops_no_request() {
+    for mode in [Mode::Worker, Mode::Rewind] {
+        fills_opcache(mode);
+    }
+}
+
+fn fills_opcache(mode: Mode) {
     let inis = ["opcache.max_accelerated_files=200", "opcache.file_update_protection=0"];
     let flags = ["--workers", "1", "--ini", inis[0], "--ini", inis[1]];
     let folder = tempfile::tempdir().unwrap();
     let temp = [("TMPDIR", folder.path().to_str().unwrap())];
-    let pool = Pool::launch(Mode::Worker, "opcache-fill.php", &flags, &temp);
+    let pool = Pool::launch(mode, "opcache-fill.php", &flags, &temp);
     pool.wait_for_notice("READY=1");
     let before = pool.workers();
     let mut connection = Connection::open_as_gateway(&pool.socket());

@@ -13,14 +13,34 @@ use serde_json::{Map, Value, json};
 use crate::commands::{opcache, up};
 use crate::site::Site;
 
-/// What the kernel offers to pools in rewind mode; nothing where there is none.
-pub(crate) fn check(site: &Site) -> Option<Finding> {
-    let mut pools = site.loaded.config.pools.iter();
-    let (name, _) = pools.find(|(_, pool)| pool.url.is_none() && pool.mode() == Mode::Rewind)?;
+/// What the kernel offers to pools in rewind mode, and those that have left it; nothing where there is none.
+pub(crate) fn check(site: &Site) -> Vec<Finding> {
+    let pools = site.loaded.config.pools.iter();
+    let rewinds = pools.filter(|(_, pool)| pool.url.is_none() && pool.mode() == Mode::Rewind);
+    let mut names = rewinds.map(|(name, _)| name).peekable();
+    let Some(first) = names.peek() else { return Vec::new() };
     // Where it is missing, or does not start, other lines say so.
-    let regie_php = up::binaries().ok()?.regie_php;
-    let told = Command::new(regie_php).arg("--trackers").output().ok()?;
-    Some(finding(&format!("[php.{name}] mode"), &String::from_utf8_lossy(&told.stdout)))
+    let regie_php = up::binaries().ok().map(|binaries| binaries.regie_php);
+    let told = regie_php.and_then(|regie_php| Command::new(regie_php).arg("--trackers").output().ok());
+    let kernel = told.map(|told| finding(&place(first), &String::from_utf8_lossy(&told.stdout)));
+    let left = names.filter_map(|name| {
+        let socket = site.run_dir().join(format!("php.{name}.status.sock"));
+        let page = socket.exists().then(|| opcache::inspect(&socket, "pool").ok())??;
+        left_finding(&place(name), &page)
+    });
+    kernel.into_iter().chain(left).collect()
+}
+
+fn place(pool: &str) -> String {
+    format!("[php.{pool}] mode")
+}
+
+/// What a pool says that runs and could not be in rewind mode.
+fn left_finding(place: &str, page: &Value) -> Option<Finding> {
+    let why = page.get("not rewound because").and_then(Value::as_str)?;
+    let what = format!("the pool runs in classic mode, which boots the application for each request: {why}");
+    let fix = "repair that and: regie reload; or set mode = \"classic\", and this line goes";
+    Some(Finding::new(Severity::Warning, place, what, fix))
 }
 
 /// What follows from the lines of `regie-php --trackers`.
@@ -164,6 +184,15 @@ mod tests {
             assert_eq!(found.severity, severity, "{told}");
             assert!(found.what.contains(what) && found.fix.contains(fix), "{told}: {found}");
         }
+    }
+
+    #[test]
+    fn a_pool_that_has_left_rewind_mode_says_why() {
+        let why = "a connection to 127.0.0.1:6379 is open at the checkpoint (there are objects of Redis)";
+        let page = json!({"pool": "web", "mode": "classic", "not rewound because": why});
+        let found = left_finding("[php.web] mode", &page).unwrap();
+        assert!(found.severity == Severity::Warning && found.what.ends_with(why), "{found}");
+        assert!(left_finding("[php.web] mode", &json!({"pool": "web", "mode": "rewind"})).is_none());
     }
 
     #[test]
