@@ -405,7 +405,7 @@ fn messenger(mode: Mode) {
     assert!(run("async", "run", "new Say('after')").unwrap().starts_with(r#"{"do":"ack""#));
     let told = jobs.send(r#"{"kind":"describe"}"#, "", 0).unwrap();
     for part in [
-        r#"{"framework":"symfony","version":"5."#,
+        r#""framework":"symfony","version":"5."#,
         r#""async":{"driver":"doctrine","table_name":"messenger_messages","queue_name":"async""#,
         r#""stream":{"driver":"redis","stream":"orders","delayed":"orders__queue","group":"shop""#,
         r#""password":"word","database":2,"#,
