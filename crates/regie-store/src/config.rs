@@ -190,7 +190,7 @@ pub(crate) static SETTINGS: &[Row] = &[
     inert("always-show-logo", Kind::Yes, "no"),
     inert("set-proc-title", Kind::Yes, "yes"),
     inert("propagation-error-behavior", Kind::Choice(&["ignore", "panic", "panic-on-replicas"]), "ignore"),
-    inert("maxmemory-clients", Kind::Share, "0"),
+    row("maxmemory-clients", Kind::Share, "0"),
     inert("jemalloc-bg-thread", Kind::Yes, "yes"),
     inert("oom-score-adj", Kind::Choice(&["no", "yes", "relative", "absolute"]), "no"),
     inert("shutdown-timeout", INT, "10"),
@@ -375,6 +375,16 @@ impl Config {
             self.values[index] = value.to_string();
             self.refresh();
         }
+    }
+
+    /// Sets what the configuration says of one setting: for all databases, and for those that have their own. What
+    /// CONFIG SET has changed of it is forgotten.
+    pub(crate) fn set_from_file(&mut self, index: usize, text: String, own: Vec<(usize, String)>) {
+        self.values[index] = text;
+        self.changed.retain(|(_, setting)| *setting != index);
+        self.own.retain(|(_, setting), _| *setting != index);
+        self.own.extend(own.into_iter().map(|(db, text)| ((db, index), text)));
+        self.refresh();
     }
 
     /// Keeps what a command has set, which CONFIG REWRITE keeps too.

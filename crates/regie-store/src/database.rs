@@ -118,7 +118,12 @@ impl Database {
 
     /// Bytes of everything in this database.
     pub(crate) fn memory(&self) -> usize {
-        self.table.memory() + self.outside + self.deadlines.capacity() * size_of::<Deadline>()
+        self.table.memory() + self.outside + self.deadlines_memory()
+    }
+
+    /// Bytes that the deadlines take.
+    pub(crate) fn deadlines_memory(&self) -> usize {
+        self.deadlines.capacity() * size_of::<Deadline>()
     }
 
     pub(crate) fn get(&self, key: &[u8]) -> Option<&Entry> {
@@ -274,8 +279,14 @@ impl Database {
         }
     }
 
+    /// A search for something to evict may find what the last one did not.
+    pub(crate) fn sweep_again(&mut self) {
+        self.swept_in_vain_at = 0;
+    }
+
     /// Forgets what was known of names: the setting has changed.
     pub(crate) fn forget_names(&mut self) {
+        self.sweep_again();
         for entry in self.table.iter() {
             entry.mark.set(entry.mark.get() & mark::LOCK);
         }

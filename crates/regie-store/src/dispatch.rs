@@ -358,6 +358,8 @@ impl Engine {
         }
         let db = session.db;
         let caching = session.tracking.caching;
+        let untouched = session.no_touch && row.name != "touch";
+        self.is_untouched = untouched;
         if self.any_tracking && row.group == "scripting" {
             self.declare(row, arguments);
         }

@@ -53,6 +53,10 @@ pub struct Engine {
     pub(crate) sessions: crate::sessions::Sessions,
     next_client: ClientId,
     pub(crate) config: Config,
+    /// The settings that the engine was made with, or that have taken their place; see [`Engine::reconfigure`].
+    pub(crate) given: Vec<(String, String)>,
+    /// The client whose command runs wants its reads not to count as uses (CLIENT NO-TOUCH).
+    pub(crate) is_untouched: bool,
     pub(crate) random: Random,
     /// Milliseconds since 1970, as given with the current call.
     pub(crate) now: i64,
@@ -182,6 +186,7 @@ impl Engine {
     /// An empty engine; an error names the setting that is wrong.
     pub fn new(settings: Settings) -> Result<Self, String> {
         let mut config = Config::default();
+        let given = settings.config.clone();
         // What is set for all databases comes first, so that the order of the two does not matter.
         let (own, common): (Vec<_>, Vec<_>) =
             settings.config.into_iter().partition(|(name, _)| name.starts_with("db."));
@@ -202,6 +207,7 @@ impl Engine {
             next_client: 1,
             is_logging: config.journal,
             config,
+            given,
             run_id: random.hex(20),
             random,
             now: settings.now_us / 1000,
@@ -254,6 +260,7 @@ impl Engine {
             dirty_told: 0,
             process: ProcessState::default(),
             peak_memory: 0,
+            is_untouched: false,
             shortage: crate::evict::Shortage::default(),
         })
     }
@@ -295,44 +302,6 @@ impl Engine {
         self.remove_replica(client);
         self.lose_leader(client);
         self.sessions.remove(&client);
-    }
-
-    /// Sets what CONFIG REWRITE has kept, over the configuration; an error names the line.
-    pub(crate) fn apply_kept_settings(&mut self, text: &[u8]) -> Result<usize, String> {
-        let mut count = 0;
-        for (number, line) in text.split_inclusive(|byte| *byte == b'\n').enumerate() {
-            let mut parser = regie_resp::RequestParser::default();
-            let fault = |why: String| format!("line {}: {why}", number + 1);
-            match parser.parse(line, &regie_resp::Limits::DEFAULT) {
-                Ok(regie_resp::Parsed::Command { .. }) => {}
-                _ => return Err(fault("no name and value".into())),
-            }
-            let words: Vec<String> =
-                parser.arguments(line).map(|word| String::from_utf8_lossy(word).into_owned()).collect();
-            match &words[..] {
-                [] => continue,
-                [comment, ..] if comment.starts_with('#') => continue,
-                [name, value] => self.config.set_by_name(name, value).map_err(fault)?,
-                _ => return Err(fault("no name and value".into())),
-            }
-            count += 1;
-        }
-        let password = self.config.get("requirepass").as_bytes().to_vec();
-        self.users.set_default_password(&password);
-        Ok(count)
-    }
-
-    /// What CONFIG REWRITE keeps.
-    pub(crate) fn kept_settings(&self) -> Vec<u8> {
-        let head =
-            b"# What CONFIG SET has changed, kept by CONFIG REWRITE. It holds over the configuration;\n\
-                     # to go back to that, delete this file while the store is stopped.\n";
-        [&head[..], &self.config.changed_lines()].concat()
-    }
-
-    /// No more clients than the system has room for.
-    pub(crate) fn lower_clients(&mut self, most: u64) {
-        self.config.lower("maxclients", most);
     }
 
     /// How many keys there are in all databases.

@@ -46,6 +46,9 @@ impl Engine {
             return None;
         };
         self.stats.hits += 1;
+        if self.is_untouched {
+            return Some(&entry.value);
+        }
         let access = if self.config.is_lfu(db) {
             crate::evict::count_use(&self.config, entry.access.get(), clock, &mut self.random)
         } else {
@@ -65,12 +68,14 @@ impl Engine {
         let is_lfu = self.config.is_lfu(db);
         self.unsettled |= 1 << db;
         let entry = self.databases[db].get_mut(key)?;
-        let access = if is_lfu {
-            crate::evict::count_use(&self.config, entry.access.get(), clock, &mut self.random)
-        } else {
-            clock
-        };
-        entry.access.set(access);
+        if !self.is_untouched {
+            let access = if is_lfu {
+                crate::evict::count_use(&self.config, entry.access.get(), clock, &mut self.random)
+            } else {
+                clock
+            };
+            entry.access.set(access);
+        }
         Some(&mut entry.value)
     }
 

@@ -132,6 +132,10 @@ pub(crate) struct Session {
     /// Its command is put off by CLIENT PAUSE.
     pub(crate) is_paused: bool,
     pub(crate) no_evict: bool,
+    /// What it reads does not count as used.
+    pub(crate) no_touch: bool,
+    /// The client's library and its version, as it has said.
+    pub(crate) library: Option<Box<(Vec<u8>, Vec<u8>)>>,
     pub(crate) created_at: i64,
     pub(crate) used_at: i64,
     pub(crate) last_command: &'static str,
@@ -164,6 +168,8 @@ impl Session {
             is_closing: false,
             is_paused: false,
             no_evict: false,
+            no_touch: false,
+            library: None,
             created_at: now,
             used_at: now,
             last_command: "NULL",

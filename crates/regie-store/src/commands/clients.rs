@@ -23,6 +23,7 @@ fn flags(engine: &Engine, session: &Session) -> String {
         (session.is_closing, 'c'),
         (session.peer.is_unix, 'U'),
         (session.no_evict, 'e'),
+        (session.no_touch, 'T'),
     ] {
         if holds {
             flags.push(letter);
@@ -53,12 +54,14 @@ fn line(engine: &Engine, session: &Session, current: &[&[u8]]) -> String {
         .flatten()
         .map(|argument| argument.len() + 24)
         .sum();
+    let (library, library_version) =
+        session.library.as_deref().map_or((&[][..], &[][..]), |(name, version)| (name, version));
     let redirect = match &session.tracking {
         tracking if !tracking.is_on => -1,
         tracking => tracking.redirect as i64,
     };
     format!(
-        "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub={} psub={} ssub={} multi={multi} qbuf={query} qbuf-free={} argv-mem={argument_memory} multi-mem={multi_memory} rbs=1024 rbp=0 obl=0 oll=0 omem=0 tot-mem=22298 events=r cmd={} user={} redir={redirect} resp={}",
+        "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub={} psub={} ssub={} multi={multi} qbuf={query} qbuf-free={} argv-mem={argument_memory} multi-mem={multi_memory} rbs=1024 rbp=0 obl=0 oll=0 omem=0 tot-mem=22298 events=r cmd={} user={} redir={redirect} resp={} lib-name={} lib-ver={}",
         session.id,
         session.peer.address,
         session.peer.local_address,
@@ -75,6 +78,8 @@ fn line(engine: &Engine, session: &Session, current: &[&[u8]]) -> String {
         session.last_command,
         String::from_utf8_lossy(&session.user),
         if session.version == Version::Three { 3 } else { 2 },
+        String::from_utf8_lossy(library),
+        String::from_utf8_lossy(library_version),
     )
 }
 
@@ -163,6 +168,34 @@ pub(crate) fn reply(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Outcome {
         () if is(args[2], "SKIP") => Replies::SkipNext,
         () => return Err(SYNTAX),
     };
+    Ok(())
+}
+
+/// What newer clients say of themselves; Redis 7.2 has brought it.
+pub(crate) fn setinfo(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Outcome {
+    let what = match () {
+        () if is(args[2], "LIB-NAME") => "lib-name",
+        () if is(args[2], "LIB-VER") => "lib-ver",
+        () => return Err(format!("ERR Unrecognized option '{}'", crate::failure::shown(args[2])).into()),
+    };
+    super::connection::check_name(args[3], what)?;
+    let library = ctx.session().library.get_or_insert_default();
+    if what == "lib-name" {
+        library.0 = args[3].to_vec();
+    } else {
+        library.1 = args[3].to_vec();
+    }
+    ctx.out.ok();
+    Ok(())
+}
+
+pub(crate) fn no_touch(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Outcome {
+    ctx.session().no_touch = match () {
+        () if is(args[2], "ON") => true,
+        () if is(args[2], "OFF") => false,
+        () => return Err(SYNTAX),
+    };
+    ctx.out.ok();
     Ok(())
 }
 

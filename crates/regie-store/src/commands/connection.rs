@@ -50,6 +50,8 @@ pub(crate) fn reset(ctx: &mut Ctx<'_>, _args: &[&[u8]]) -> Outcome {
     session.is_authenticated = authenticated;
     session.may_all = may_all;
     session.is_monitor = false;
+    session.no_evict = false;
+    session.no_touch = false;
     session.replies = crate::session::Replies::On;
     ctx.out.version = Version::Two;
     ctx.out.simple("RESET");

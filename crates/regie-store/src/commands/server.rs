@@ -114,29 +114,14 @@ pub(crate) fn config_set(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Outcome {
     for (db, index, text) in changes {
         if let Some(db) = db {
             ctx.engine.config.set_own(db, index, text);
+            ctx.engine.databases[db].sweep_again();
             continue;
         }
-        let name = SETTINGS[index].name;
         let before = ctx.engine.config.value(index).to_owned();
-        ctx.engine.config.set(index, text.clone());
-        match name {
-            "requirepass" => ctx.engine.users.set_default_password(text.as_bytes()),
-            "appendonly" if before != text => {
-                ctx.engine.effects.disk.push(DiskRequest::Journal(text == "yes"));
-            }
-            "slowlog-max-len" => {
-                let limit = ctx.engine.config.slowlog_length;
-                ctx.engine.slowlog.entries.truncate(limit);
-            }
-            "protected-keys" if before != text => {
-                ctx.engine.databases.iter_mut().for_each(crate::database::Database::forget_names);
-            }
-            _ => {}
-        }
+        ctx.engine.config.set(index, text);
+        ctx.engine.setting_has_changed(index, &before);
     }
-    for db in 0..ctx.engine.databases.len() {
-        drop(ctx.engine.make_room(db));
-    }
+    ctx.engine.make_room_everywhere();
     ctx.out.ok();
     Ok(())
 }

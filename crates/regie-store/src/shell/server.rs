@@ -9,147 +9,62 @@
 use super::clock;
 use super::connection::{Connection, Hold, Socket};
 use super::disk::Disk;
+use super::door::{Listener, open};
 use super::follow::{Arrived, Follower};
-use super::recover::RecoveryError;
+use super::options::{Changes, Inherited, Options, RunError};
+use super::status::Status;
 use crate::effects::{DiskRequest, Effects};
-use crate::engine::{Engine, Flow, Settings};
+use crate::engine::{Engine, Settings};
 use crate::following::Link;
 use crate::script::Meanwhile;
 use crate::session::{ClientId, Peer};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
-use regie_core::ByteSize;
-use regie_resp::{Limits, Parsed};
+use regie_resp::Limits;
 use std::collections::HashMap;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::net::UnixListener;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::mpsc;
 
 /// Bytes taken from a socket at once.
-const CHUNK: usize = 64 << 10;
-/// Connections accepted in a turn.
-const ACCEPTS: usize = 1000;
+pub(super) const CHUNK: usize = 64 << 10;
 /// Events taken in a turn.
 const EVENTS: usize = 1024;
 /// Tokens at and above this are no clients.
-const FIRST_LISTENER: u64 = 1 << 40;
+pub(super) const FIRST_LISTENER: u64 = 1 << 40;
 const SHUTDOWN: u64 = 1 << 41;
+const CHANGES: u64 = 1 << 42;
 /// Bytes that the walk records in a turn.
 const WALK_SLICE: usize = 128 << 10;
 
-/// How to run a store.
-#[derive(Debug, Clone, Default)]
-pub struct Options {
-    /// Addresses to listen on.
-    pub listen: Vec<SocketAddr>,
-    /// A Unix socket to listen on; made with mode 0600.
-    pub unix: Option<PathBuf>,
-    /// Where the data lies; without it nothing is kept.
-    pub dir: Option<PathBuf>,
-    /// Settings as CONFIG SET takes them.
-    pub config: Vec<(String, String)>,
-    /// Called with a line for the operator.
-    pub report: Option<fn(&str)>,
-    /// Called with what the store is doing, in a few words, when that has changed: while it reads its data, and every
-    /// few seconds from then on.
-    pub status: Option<fn(&str)>,
-}
-
-/// Sockets that were opened by someone else.
-#[derive(Debug, Default)]
-pub struct Inherited {
-    /// Listening TCP sockets.
-    pub tcp: Vec<TcpListener>,
-    /// Listening Unix sockets.
-    pub unix: Vec<UnixListener>,
-}
-
-/// Why a store did not start, or had to end.
-#[derive(Debug, thiserror::Error)]
-pub enum RunError {
-    /// A setting is wrong.
-    #[error("{0}")]
-    Setting(String),
-    /// A socket cannot be listened on.
-    #[error("cannot listen on {address}: {source}")]
-    Listen {
-        /// Where.
-        address: String,
-        /// Why.
-        source: io::Error,
-    },
-    /// The data cannot be read.
-    #[error(transparent)]
-    Recovery(#[from] RecoveryError),
-    /// The operating system refused something that cannot be done without.
-    #[error("event loop: {0}")]
-    System(#[from] io::Error),
-}
-
-impl From<nix::errno::Errno> for RunError {
-    fn from(errno: nix::errno::Errno) -> Self {
-        Self::System(errno.into())
-    }
-}
-
-enum Listener {
-    Tcp(TcpListener),
-    Unix(UnixListener),
-}
-
 /// Everything but the engine, which is handed to it: so it can serve others from within a script.
-struct Server {
-    epoll: Epoll,
-    listeners: Vec<Listener>,
-    connections: Vec<Option<Box<Connection>>>,
-    free: Vec<usize>,
-    by_client: HashMap<ClientId, usize, foldhash::fast::FixedState>,
+pub(super) struct Server {
+    pub(super) epoll: Epoll,
+    pub(super) listeners: Vec<Listener>,
+    pub(super) connections: Vec<Option<Box<Connection>>>,
+    pub(super) free: Vec<usize>,
+    pub(super) by_client: HashMap<ClientId, usize, foldhash::fast::FixedState>,
     /// Connections with something to send.
-    to_send: Vec<usize>,
+    pub(super) to_send: Vec<usize>,
     /// Connections that are put off by a pause.
-    paused: Vec<usize>,
+    pub(super) paused: Vec<usize>,
     /// Listeners that are not listened to until the next tick, because there are no more descriptors.
-    deaf: Vec<usize>,
-    disk: Disk,
-    follower: Follower,
-    garbage: mpsc::Sender<Vec<crate::effects::Garbage>>,
-    stopping: bool,
-    dir: Option<PathBuf>,
+    pub(super) deaf: Vec<usize>,
+    pub(super) disk: Disk,
+    pub(super) follower: Follower,
+    pub(super) garbage: mpsc::Sender<Vec<crate::effects::Garbage>>,
+    pub(super) stopping: bool,
+    pub(super) dir: Option<PathBuf>,
     /// Others were served from within a script in this turn.
-    was_inside: bool,
+    pub(super) was_inside: bool,
     /// Times that sockets were read from and written to.
-    reads: u64,
-    writes: u64,
-    limits: Limits,
-    report: fn(&str),
-    status: Status,
-}
-
-/// What `regie status` shows of the store.
-struct Status {
-    say: Option<fn(&str)>,
-    said: String,
-    at_us: i64,
-}
-
-impl Status {
-    /// Microseconds between two looks.
-    const EVERY: i64 = 5_000_000;
-
-    fn tell(&mut self, engine: &Engine, now_us: i64) {
-        let Some(say) = self.say.filter(|_| now_us - self.at_us >= Self::EVERY) else { return };
-        self.at_us = now_us;
-        let limit: u64 = engine.setting("maxmemory").parse().unwrap_or(0);
-        let limit = if limit > 0 { format!(" of {limit}", limit = ByteSize(limit)) } else { String::new() };
-        let memory = ByteSize(engine.memory() as u64);
-        let now = format!("{} keys, {memory}{limit}, {} clients", engine.keys(), engine.clients());
-        if now != self.said {
-            say(&now);
-            self.said = now;
-        }
-    }
+    pub(super) reads: u64,
+    pub(super) writes: u64,
+    pub(super) limits: Limits,
+    pub(super) report: fn(&str),
+    changes: Option<Changes>,
+    pub(super) status: Status,
 }
 
 /// Serves until `shutdown` becomes readable (or reaches its end), or a client says SHUTDOWN. `ready` is called once the
@@ -182,6 +97,8 @@ pub fn run(
     super::settings::apply(options.dir.as_deref(), &mut engine, report).map_err(RunError::Setting)?;
     super::limits::report_full_files();
     super::limits::make_room_for_clients(&mut engine, report);
+    let mut inherited = inherited;
+    let changes = inherited.changes.take();
     let listeners = open(options, inherited)?;
     let backlog = engine.setting("tcp-backlog").parse().unwrap_or(511);
     for listener in &listeners {
@@ -200,6 +117,9 @@ pub fn run(
         }
     }
     epoll.add(shutdown, EpollEvent::new(EpollFlags::EPOLLIN, SHUTDOWN))?;
+    if let Some(changes) = &changes {
+        epoll.add(&changes.heard, EpollEvent::new(EpollFlags::EPOLLIN, CHANGES))?;
+    }
     let (garbage, collector) = mpsc::channel::<Vec<crate::effects::Garbage>>();
     std::thread::Builder::new().name("store-free".into()).spawn(move || collector.iter().for_each(drop))?;
     let addresses: Vec<SocketAddr> = listeners
@@ -229,7 +149,8 @@ pub fn run(
         writes: 0,
         limits: Limits::DEFAULT,
         report,
-        status: Status { say: options.status, said: String::new(), at_us: 0 },
+        changes,
+        status: Status::new(options.status),
     };
     ready(&addresses);
     server.turn_until_stopped(&mut engine)?;
@@ -238,33 +159,6 @@ pub fn run(
         let _ = std::fs::remove_file(path);
     }
     Ok(())
-}
-
-fn open(options: &Options, inherited: Inherited) -> Result<Vec<Listener>, RunError> {
-    let mut listeners = Vec::new();
-    for address in &options.listen {
-        let fault = |source| RunError::Listen { address: address.to_string(), source };
-        listeners.push(Listener::Tcp(TcpListener::bind(address).map_err(fault)?));
-    }
-    if let Some(path) = &options.unix {
-        let fault = |source| RunError::Listen { address: path.display().to_string(), source };
-        if std::os::unix::net::UnixStream::connect(path).is_err() {
-            // Nobody listens: what lies there was left by a process that is gone.
-            let _ = std::fs::remove_file(path);
-        }
-        let socket = UnixListener::bind(path).map_err(fault)?;
-        std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).map_err(fault)?;
-        listeners.push(Listener::Unix(socket));
-    }
-    listeners.extend(inherited.tcp.into_iter().map(Listener::Tcp));
-    listeners.extend(inherited.unix.into_iter().map(Listener::Unix));
-    for listener in &listeners {
-        match listener {
-            Listener::Tcp(socket) => socket.set_nonblocking(true)?,
-            Listener::Unix(socket) => socket.set_nonblocking(true)?,
-        }
-    }
-    Ok(listeners)
 }
 
 impl Server {
@@ -313,6 +207,7 @@ impl Server {
         (state.reads, state.writes) = (self.reads, self.writes);
         engine.set_process(state);
         self.close_idle(engine, now_us / 1000);
+        self.close_the_biggest(engine);
         // A client that is sent nothing more is above its soft limit all the same.
         for index in 0..self.connections.len() {
             if self.connections[index].as_ref().is_some_and(|connection| connection.over_soft_since.is_some())
@@ -376,20 +271,6 @@ impl Server {
         Ok(())
     }
 
-    fn close_idle(&mut self, engine: &mut Engine, now: i64) {
-        let seconds: i64 = engine.setting("timeout").parse().unwrap_or(0);
-        if seconds == 0 {
-            return;
-        }
-        for index in 0..self.connections.len() {
-            let Some(connection) = &self.connections[index] else { continue };
-            let idle = engine.idle_since(connection.client).is_some_and(|since| now - since > seconds * 1000);
-            if idle {
-                self.close(engine, index);
-            }
-        }
-    }
-
     fn handle(&mut self, engine: &mut Engine, token: u64, flags: EpollFlags, scratch: &mut [u8]) {
         if token == SHUTDOWN {
             self.stopping = true;
@@ -397,6 +278,8 @@ impl Server {
             if !engine.setting("save").is_empty() && engine.setting("appendonly") == "no" {
                 self.disk.snapshot_now(engine, self.report);
             }
+        } else if token == CHANGES {
+            self.change_settings(engine);
         } else if token >= FIRST_LISTENER {
             self.accept(engine, (token - FIRST_LISTENER) as usize);
         } else {
@@ -410,255 +293,20 @@ impl Server {
         }
     }
 
-    fn accept(&mut self, engine: &mut Engine, listener: usize) {
-        for _ in 0..ACCEPTS {
-            let accepted = match &self.listeners[listener] {
-                Listener::Tcp(socket) => socket.accept().map(|(socket, peer)| {
-                    let _ = socket.set_nodelay(true);
-                    let local = socket.local_addr().map(|address| address.to_string()).unwrap_or_default();
-                    (Socket::Tcp(socket), peer.to_string(), local)
-                }),
-                Listener::Unix(socket) => socket.accept().map(|(client, _)| {
-                    let path = socket
-                        .local_addr()
-                        .ok()
-                        .and_then(|a| a.as_pathname().map(|p| p.display().to_string()));
-                    let path = path.unwrap_or_default();
-                    (Socket::Unix(client), format!("{path}:0"), format!("{path}:0"))
-                }),
-            };
-            match accepted {
-                Ok((socket, address, local_address)) => self.welcome(engine, socket, address, local_address),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
-                Err(error) => {
-                    // Out of descriptors: what waits is looked at again a little later.
-                    (self.report)(&format!("cannot accept a connection: {error}"));
-                    self.listen(listener, false);
-                    self.deaf.push(listener);
-                    return;
-                }
-            }
+    /// Settings have come that are to hold from now on.
+    fn change_settings(&mut self, engine: &mut Engine) {
+        let Some(changes) = &self.changes else { return };
+        let mut bytes = [0; 64];
+        // At its end nothing more will come.
+        if !matches!(nix::unistd::read(&changes.heard, &mut bytes), Ok(1..)) {
+            let _ = self.epoll.delete(&changes.heard);
         }
-    }
-
-    /// Whether new connections of a listener are heard of.
-    fn listen(&mut self, listener: usize, on: bool) {
-        let flags = if on { EpollFlags::EPOLLIN } else { EpollFlags::empty() };
-        let mut event = EpollEvent::new(flags, FIRST_LISTENER + listener as u64);
-        let _ = match &self.listeners[listener] {
-            Listener::Tcp(socket) => self.epoll.modify(socket, &mut event),
-            Listener::Unix(socket) => self.epoll.modify(socket, &mut event),
-        };
-    }
-
-    fn welcome(&mut self, engine: &mut Engine, mut socket: Socket, address: String, local_address: String) {
-        let nonblocking = match &socket {
-            Socket::Tcp(socket) => socket.set_nonblocking(true),
-            Socket::Unix(socket) => socket.set_nonblocking(true),
-        };
-        if nonblocking.is_err() {
-            return;
-        }
-        let most: usize = engine.setting("maxclients").parse().unwrap_or(usize::MAX);
-        if engine.clients() >= most {
-            engine.count_rejected();
-            let text = b"-ERR max number of clients reached\r\n";
-            let _ = match &mut socket {
-                Socket::Tcp(socket) => io::Write::write(socket, text),
-                Socket::Unix(socket) => io::Write::write(socket, text),
-            };
-            return;
-        }
-        let peer = Peer {
-            address,
-            local_address,
-            descriptor: socket.descriptor(),
-            is_unix: matches!(socket, Socket::Unix(_)),
-        };
-        let client = engine.connect(peer);
-        self.place(engine, socket, client);
-    }
-
-    /// A place for a client's connection; `None` if its socket cannot be listened to.
-    fn place(&mut self, engine: &mut Engine, socket: Socket, client: ClientId) -> Option<usize> {
-        let index = self.free.pop().unwrap_or_else(|| {
-            self.connections.push(None);
-            self.connections.len() - 1
-        });
-        if self.epoll.add(socket.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, index as u64)).is_err() {
-            engine.disconnect(client);
-            self.free.push(index);
-            return None;
-        }
-        self.by_client.insert(client, index);
-        self.connections[index] = Some(Box::new(Connection::new(socket, client)));
-        Some(index)
-    }
-
-    fn receive(&mut self, engine: &mut Engine, index: usize, scratch: &mut [u8]) {
-        let Some(connection) = &mut self.connections[index] else { return };
-        // A long argument that is half here is read straight to its place.
-        let count = match connection.socket.read(scratch) {
-            Ok(0) => return self.close(engine, index),
-            Ok(count) => count,
-            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
-                return;
-            }
-            Err(_) => return self.close(engine, index),
-        };
-        engine.count_bytes_in(count);
-        if engine.is_leader(connection.client) {
-            engine.hear_leader();
-        }
-        self.reads += 1;
-        match connection.hold {
-            Hold::Closing => return,
-            Hold::Blocked | Hold::Paused => {
-                connection.input.extend_from_slice(&scratch[..count]);
-                return self.check_input(engine, index);
-            }
-            Hold::No => {}
-        }
-        if connection.input.is_empty() {
-            let used = self.run_commands(engine, index, &scratch[..count]);
-            if let Some(connection) = &mut self.connections[index] {
-                connection.input.extend_from_slice(&scratch[used..count]);
-            }
-        } else {
-            connection.input.extend_from_slice(&scratch[..count]);
-            self.run_input(engine, index);
-        }
-        self.check_input(engine, index);
-        self.list(index);
-    }
-
-    /// Runs the commands in a connection's own buffer.
-    fn run_input(&mut self, engine: &mut Engine, index: usize) {
-        let Some(connection) = &mut self.connections[index] else { return };
-        let mut input = std::mem::take(&mut connection.input);
-        let used = self.run_commands(engine, index, &input);
-        if used == input.len() {
-            input.clear();
-            if input.capacity() > CHUNK {
-                input = Vec::new();
-            }
-        } else if used > 0 {
-            input.drain(..used);
-        }
-        if let Some(connection) = &mut self.connections[index] {
-            connection.input = input;
-        }
-    }
-
-    /// A client may not make the server keep more than its limit.
-    fn check_input(&mut self, engine: &mut Engine, index: usize) {
-        let Some(connection) = self.connections[index].as_ref().filter(|c| !c.input.is_empty()) else {
-            return;
-        };
-        let limit = if engine.is_unauthenticated(connection.client) {
-            1 << 20
-        } else {
-            engine.setting("client-query-buffer-limit").parse().unwrap_or(usize::MAX)
-        };
-        if connection.input.len() > limit {
-            self.close(engine, index);
-        }
-    }
-
-    /// Runs the whole commands at the beginning of `data`; how many bytes they took. The connection stands aside
-    /// meanwhile: a script that takes long serves the others.
-    fn run_commands(&mut self, engine: &mut Engine, index: usize, data: &[u8]) -> usize {
-        let Some(mut connection) = self.connections[index].take() else { return data.len() };
-        let mut at = 0;
-        while at < data.len() && connection.hold == Hold::No {
-            at += match self.run_command(engine, &mut connection, &data[at..]) {
-                Some(consumed) => consumed,
-                None => break,
-            };
-        }
-        if connection.hold == Hold::Closing {
-            at = data.len();
-        }
-        if connection.hold == Hold::Paused {
-            self.paused.push(index);
-        }
-        if self.was_inside {
-            connection.is_listed = false;
-        }
-        self.connections[index] = Some(connection);
-        at
-    }
-
-    /// Runs the command at the beginning of `data`; how many bytes it took, `None` if it is not whole or is put off.
-    fn run_command(
-        &mut self,
-        engine: &mut Engine,
-        connection: &mut Connection,
-        data: &[u8],
-    ) -> Option<usize> {
-        let limits = if engine.is_unauthenticated(connection.client) {
-            &Limits::UNAUTHENTICATED
-        } else {
-            &self.limits
-        };
-        let consumed = match connection.parser.parse(data, limits) {
-            Ok(Parsed::Incomplete { .. }) => return None,
-            Ok(Parsed::Command { consumed }) => consumed,
-            Err(error) => {
-                connection.out.error(format!("ERR {error}").as_bytes());
-                connection.hold = Hold::Closing;
-                return None;
-            }
-        };
-        let count = connection.parser.count();
-        let mut few: [&[u8]; 16] = [&[]; 16];
-        let many: Vec<&[u8]>;
-        let arguments = if count <= few.len() {
-            for (slot, argument) in few.iter_mut().zip(connection.parser.arguments(data)) {
-                *slot = argument;
-            }
-            &few[..count]
-        } else {
-            many = connection.parser.arguments(data).collect();
-            &many[..]
-        };
-        let flow = engine.execute_with(connection.client, arguments, &mut connection.out, self);
-        connection.parser.next();
-        if engine.is_leader(connection.client) {
-            engine.count_from_leader(connection.client, consumed);
-        }
-        match flow {
-            Flow::Next => {}
-            Flow::Later => {
-                connection.hold = Hold::Paused;
-                return None;
-            }
-            Flow::Blocked => connection.hold = Hold::Blocked,
-            Flow::Close => connection.hold = Hold::Closing,
-        }
-        Some(consumed)
-    }
-
-    /// Goes on with a client that was held.
-    fn resume(&mut self, engine: &mut Engine, index: usize) {
-        let Some(connection) = &mut self.connections[index] else { return };
-        if connection.hold == Hold::Closing {
-            return;
-        }
-        connection.hold = Hold::No;
-        if !connection.input.is_empty() {
-            self.run_input(engine, index);
-        }
-        self.list(index);
-    }
-
-    fn list(&mut self, index: usize) {
-        if let Some(connection) = &mut self.connections[index]
-            && !connection.is_listed
+        while let Some(settings) = self.changes.as_ref().and_then(|changes| changes.settings.try_recv().ok())
         {
-            connection.is_listed = true;
-            self.to_send.push(index);
+            match engine.reconfigure(&settings) {
+                Ok(lines) => lines.iter().for_each(|line| (self.report)(line)),
+                Err(why) => (self.report)(&format!("the settings stay as they are: {why}")),
+            }
         }
     }
 
@@ -755,73 +403,6 @@ impl Server {
                 request => self.disk.request(request, engine, self.report),
             }
         }
-    }
-
-    fn send(&mut self, engine: &mut Engine, index: usize) {
-        let Some(connection) = &mut self.connections[index] else { return };
-        connection.is_listed = false;
-        let before = connection.pending();
-        self.writes += 1;
-        let Ok(all) = connection.flush() else { return self.close(engine, index) };
-        engine.count_bytes_out(before - connection.pending());
-        if all && connection.hold == Hold::Closing {
-            return self.close(engine, index);
-        }
-        if all == connection.waits_to_write {
-            connection.waits_to_write = !all;
-            let flags = if all { EpollFlags::EPOLLIN } else { EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT };
-            let mut event = EpollEvent::new(flags, index as u64);
-            let _ = self.epoll.modify(connection.socket.as_fd(), &mut event);
-        }
-        if !all {
-            self.check_output(engine, index);
-        }
-    }
-
-    /// Closes a client that does not read fast enough for its class's limits.
-    fn check_output(&mut self, engine: &mut Engine, index: usize) {
-        let Some(connection) = &mut self.connections[index] else { return };
-        let class = match connection.client {
-            client if engine.is_subscriber(client) => "pubsub",
-            client if engine.is_replica(client) => "slave",
-            _ => "normal",
-        };
-        let limits = engine.setting("client-output-buffer-limit");
-        let mut words = limits.split_whitespace().skip_while(|word| *word != class).skip(1);
-        let mut number = || words.next().and_then(|word| word.parse::<u64>().ok()).unwrap_or(0);
-        let (hard, soft, seconds) = (number() as usize, number() as usize, number());
-        let pending = connection.pending();
-        let now = clock::now_us() / 1000;
-        if soft == 0 || pending <= soft {
-            connection.over_soft_since = None;
-        } else {
-            connection.over_soft_since.get_or_insert(now);
-        }
-        let too_long = connection.over_soft_since.is_some_and(|since| now - since > seconds as i64 * 1000);
-        if (hard > 0 && pending > hard) || too_long {
-            (self.report)(&format!(
-                "client {} closed: {pending} bytes wait to be read by it",
-                connection.client
-            ));
-            self.close(engine, index);
-        }
-    }
-
-    /// Closes a client after what can be sent at once.
-    fn close(&mut self, engine: &mut Engine, index: usize) {
-        if let Some(connection) = &mut self.connections[index] {
-            let _ = connection.flush();
-        }
-        self.cut(engine, index);
-    }
-
-    /// Closes a client without a word more.
-    fn cut(&mut self, engine: &mut Engine, index: usize) {
-        let Some(connection) = self.connections[index].take() else { return };
-        let _ = self.epoll.delete(connection.socket.as_fd());
-        self.by_client.remove(&connection.client);
-        engine.disconnect(connection.client);
-        self.free.push(index);
     }
 
     /// The last of it: what was answered is on disk before the process ends.

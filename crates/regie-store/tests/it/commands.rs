@@ -1,6 +1,6 @@
 //! Commands by their public documentation, in tables: a line in, a reply out.
 
-use crate::server::Store;
+use crate::server::{Store, show};
 
 /// Runs the lines in order on a fresh store.
 fn check(lines: &[(&str, &str)]) {
@@ -236,4 +236,86 @@ fn what_is_too_big_is_refused_and_the_policy_makes_room() {
         assert_eq!(crate::server::show(&reply), "OK");
     }
     assert!(client.line("INFO stats").contains("evicted_keys:"));
+}
+
+#[test]
+fn newer_clients_say_what_they_are() {
+    check(&[
+        ("CLIENT SETINFO LIB-NAME predis", "OK"),
+        ("CLIENT SETINFO lib-ver 3.0.1", "OK"),
+        (
+            "CLIENT SETINFO LIB-NAME a\nb",
+            "-ERR lib-name cannot contain spaces, newlines or special characters.",
+        ),
+        ("CLIENT SETINFO LIB x", "-ERR Unrecognized option 'LIB'"),
+        ("CLIENT NO-EVICT ON", "OK"),
+        ("CLIENT NO-TOUCH MAYBE", "-ERR syntax error"),
+    ]);
+    let store = Store::start(None, &[]);
+    let mut client = store.client();
+    client.line("CLIENT SETINFO LIB-NAME predis");
+    client.line("CLIENT SETINFO LIB-VER 3.0.1");
+    assert!(client.line("CLIENT INFO").trim().ends_with("lib-name=predis lib-ver=3.0.1"));
+    assert!(store.client().line("CLIENT INFO").trim().ends_with("lib-name= lib-ver="));
+    client.line("RESET");
+    assert!(client.line("CLIENT LIST").contains("lib-name=predis"), "the library stays the same");
+}
+
+/// What is read with NO-TOUCH stays as unused as it was, and TOUCH counts all the same.
+#[test]
+fn reads_of_a_client_that_touches_nothing_do_not_count() {
+    let policy = [("maxmemory-policy", "allkeys-lfu"), ("lfu-log-factor", "0")];
+    let store = Store::start(None, &policy);
+    let mut client = store.client();
+    client.line("SET k v");
+    assert_eq!(client.line("CLIENT NO-TOUCH ON"), "OK");
+    assert!(client.line("CLIENT INFO").contains("flags=T "));
+    let before = client.line("OBJECT FREQ k");
+    for line in ["GET k", "APPEND k x", "STRLEN k"] {
+        client.line(line);
+        assert_eq!(client.line("OBJECT FREQ k"), before, "{line}");
+    }
+    client.line("TOUCH k");
+    assert_ne!(client.line("OBJECT FREQ k"), before);
+    client.line("CLIENT NO-TOUCH OFF");
+    let touched = client.line("OBJECT FREQ k");
+    client.line("GET k");
+    assert_ne!(client.line("OBJECT FREQ k"), touched);
+}
+
+/// MEMORY STATS names what Redis names, in the same forms.
+#[test]
+fn memory_is_told_as_redis_tells_it() {
+    use crate::differential::Peer;
+    use crate::server::Client;
+    use regie_resp::Frame;
+    fn shape(frame: &Frame) -> String {
+        match frame {
+            Frame::Map(pairs) => {
+                let pairs: Vec<String> =
+                    pairs.iter().map(|(name, value)| format!("{}:{}", show(name), shape(value))).collect();
+                format!("{{{}}}", pairs.join(" "))
+            }
+            Frame::Integer(_) => "integer".into(),
+            Frame::Double(_) => "double".into(),
+            other => show(other),
+        }
+    }
+    let (peer, store) = (Peer::start(), Store::start(None, &[]));
+    let shapes = [Client::connect(peer.address), store.client()].map(|mut client| {
+        client.line("HELLO 3");
+        client.line("SET k v EX 1000");
+        client.line("SELECT 3");
+        client.line("SET k v");
+        shape(&client.call(&[b"MEMORY", b"STATS"]))
+    });
+    assert_eq!(shapes[0], shapes[1]);
+    let mut client = store.client();
+    assert!(client.line("MEMORY DOCTOR").contains("too little data"));
+    assert_eq!(client.line("MEMORY PURGE"), "OK");
+    let value = "v".repeat(1 << 20);
+    for n in 0..8 {
+        client.line(&format!("SET k{n} {value}"));
+    }
+    assert!(!client.line("MEMORY DOCTOR").contains("too little data"));
 }

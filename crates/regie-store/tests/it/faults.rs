@@ -139,6 +139,89 @@ fn a_full_disk_refuses_writes_until_there_is_room() {
     }
 }
 
+/// Takes the place of the system's calls: as long as the file that `SYNC_FAILS` names is there, syncs fail as they do on
+/// a broken disk.
+const FAILING_SYNC: &str = r#"
+    #define _GNU_SOURCE
+    #include <errno.h>
+    #include <stdlib.h>
+    #include <sys/syscall.h>
+    #include <unistd.h>
+    static int fails(void) {
+        const char *file = getenv("SYNC_FAILS");
+        return file != NULL && access(file, F_OK) == 0;
+    }
+    int fdatasync(int fd) {
+        if (fails()) { errno = EIO; return -1; }
+        return (int)syscall(SYS_fdatasync, fd);
+    }
+    int fsync(int fd) {
+        if (fails()) { errno = EIO; return -1; }
+        return (int)syscall(SYS_fsync, fd);
+    }
+"#;
+
+/// After a sync that failed nobody knows what of the log is on the disk: writes are refused until the log has been begun
+/// anew from a snapshot, and what was acknowledged is there after a kill.
+#[test]
+fn a_failed_sync_refuses_writes_until_the_log_is_begun_anew() {
+    for policy in ["always", "everysec"] {
+        let dir = tempfile::tempdir().unwrap();
+        let (source, library, switch) =
+            (dir.path().join("sync.c"), dir.path().join("sync.so"), dir.path().join("fails"));
+        std::fs::write(&source, FAILING_SYNC).unwrap();
+        let built = std::process::Command::new("cc")
+            .args(["-shared", "-fPIC", "-o"])
+            .args([&library, &source])
+            .status()
+            .expect("the package gcc is installed");
+        assert!(built.success());
+        let data = dir.path().join("data");
+        let process = Process::start_with(
+            &data,
+            &[("appendonly", "yes"), ("appendfsync", policy)],
+            &[("LD_PRELOAD", &library), ("SYNC_FAILS", &switch)],
+        );
+        assert_eq!(process.client().line("SET before fault"), "OK");
+        std::fs::write(&switch, "").unwrap();
+        let mut acknowledged = 0;
+        let misconf = wait_for("writes are refused", || {
+            let mut client = process.client();
+            loop {
+                client.send(&[b"RPUSH", b"queues:default", format!("job-{acknowledged}").as_bytes()]);
+                match client.try_receive() {
+                    Some(Frame::Integer(_)) => acknowledged += 1,
+                    Some(Frame::Error(why)) => return Some(String::from_utf8(why).unwrap()),
+                    // Under `always` a reply would promise too much: the connection is cut.
+                    _ => return None,
+                }
+            }
+        });
+        assert!(
+            misconf.starts_with("MISCONF Errors writing to the AOF file: Input/output error"),
+            "{misconf}"
+        );
+        let mut client = process.client();
+        assert_eq!(client.line("GET before"), "fault", "reads go on");
+        assert!(client.line("INFO persistence").contains("aof_last_write_status:err"));
+        std::fs::remove_file(&switch).unwrap();
+        wait_for("writes are taken again", || (client.line("SET after repair") == "OK").then_some(()));
+        assert!(client.line("INFO persistence").contains("aof_last_write_status:ok"));
+        process.kill();
+        let process = Process::start(&data, &[]);
+        let mut client = process.client();
+        assert_eq!(client.line("MGET before after"), "[fault repair]", "{policy}");
+        let Frame::Array(jobs) = client.call(&[b"LRANGE", b"queues:default", b"0", b"-1"]) else {
+            panic!("{policy}: a list")
+        };
+        // What was refused with the connection cut may be there too, once.
+        let kept: Vec<String> = jobs.iter().map(show).collect();
+        for n in 0..acknowledged {
+            assert!(kept.contains(&format!("job-{n}")), "{policy}: job-{n}");
+        }
+    }
+}
+
 #[test]
 fn a_snapshot_that_cannot_be_written_leaves_the_old_one_and_says_so() {
     let dir = tempfile::tempdir().unwrap();
@@ -212,6 +295,45 @@ fn a_client_that_does_not_read_is_closed_and_hurts_nobody() {
         (clients(&mut writer) == 1).then_some(())
     });
     assert_eq!(writer.line("STRLEN big"), ":100000");
+}
+
+/// Two clients leave a lot unread; together they are over the limit, so the one with more goes, and only that one.
+#[test]
+fn the_biggest_client_goes_when_all_together_hold_too_much() {
+    let store = Store::start(None, &[("maxmemory-clients", "60mb")]);
+    let mut writer = store.client();
+    let value = "v".repeat(1 << 20);
+    assert_eq!(writer.line(&format!("SET big {value}")), "OK");
+    let ask = |count: usize, name: &[u8]| {
+        let mut client = store.client();
+        client.call(&[b"CLIENT", b"SETNAME", name]);
+        for _ in 0..count {
+            client.send(&[b"GET", b"big"]);
+        }
+        client
+    };
+    let (_small, _protected) = (ask(20, b"small"), {
+        let mut client = store.client();
+        client.line("CLIENT SETNAME protected");
+        client.line("CLIENT NO-EVICT ON");
+        for _ in 0..90 {
+            client.send(&[b"GET", b"big"]);
+        }
+        client
+    });
+    wait_for("both wait to be read", || {
+        let info = writer.line("INFO memory");
+        let held =
+            info.lines().find_map(|line| line.strip_prefix("mem_clients_normal:")?.trim().parse().ok());
+        held.is_some_and(|bytes: u64| bytes > 70 << 20).then_some(())
+    });
+    let _big = ask(70, b"big");
+    wait_for("the biggest is closed", || {
+        writer.line("INFO stats").contains("evicted_clients:1").then_some(())
+    });
+    let list = writer.line("CLIENT LIST");
+    assert!(!list.contains("name=big "), "{list}");
+    assert!(list.contains("name=small ") && list.contains("name=protected "), "{list}");
 }
 
 /// As many clients as the system lets one process have, up to 10,000.

@@ -29,10 +29,16 @@ pub(crate) struct Process {
 
 impl Process {
     pub(crate) fn start(dir: &Path, config: &[(&str, &str)]) -> Self {
+        Self::start_with(dir, config, &[])
+    }
+
+    /// With variables of its own.
+    pub(crate) fn start_with(dir: &Path, config: &[(&str, &str)], environment: &[(&str, &Path)]) -> Self {
         let arguments = config.iter().flat_map(|(name, value)| [format!("--{name}"), (*value).to_owned()]);
         let mut child = Command::new(program())
             .args(["--listen", "127.0.0.1:0", "--dir", dir.to_str().unwrap()])
             .args(arguments)
+            .envs(environment.iter().copied())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
