@@ -161,6 +161,9 @@ section! {
         /// What goes when the memory is full. Queues, locks and sessions never do. With `noeviction` nothing goes: writes
         /// that need memory are refused until there is some.
         maxmemory_policy: MaxmemoryPolicy = "\"noeviction\"", "\"allkeys-lru\"";
+        /// The keys that no policy evicts: patterns of names, `@locks`, `@sessions`, and `@default` for those and the
+        /// names that Régie knows. Streams never go.
+        protected_keys: Vec<String> = "[\"@default\"]", "[\"@default\", \"orders:*\"]";
         /// When what was written is on the disk.
         appendfsync: Appendfsync = "\"everysec\"", "\"always\"";
         /// Settings of one database, by its number. Laravel's cache is database 1.
@@ -633,6 +636,9 @@ fn check_pool(pool: &Pool, table: &Table, reader: &mut Reader<'_>) {
     }
 }
 
+/// Words of `protected_keys` that stand for more than a name.
+const PROTECTED: [&str; 4] = ["@default", "@locks", "@sessions", "@streams"];
+
 /// How many databases the store has, as Redis by default.
 const DATABASES: u8 = 16;
 
@@ -673,6 +679,19 @@ fn store(root: &Table, reader: &mut Reader<'_>) -> Store {
     {
         let fix = Some("leave the password out and one is made, or listen on 127.0.0.1".to_owned());
         reader.fault(&entry.node.place, "without a password the store listens on loopback only", fix);
+    }
+    if let Some(entry) = table.get("protected_keys") {
+        for word in &store.protected_keys {
+            let what = match word {
+                word if word.is_empty() || word.contains(char::is_whitespace) => "a name without spaces",
+                word if word.starts_with('@') && !PROTECTED.contains(&word.as_str()) => {
+                    "one of @default, @locks, @sessions and @streams, or a pattern of names"
+                }
+                _ => continue,
+            };
+            let fix = did_you_mean(word, PROTECTED);
+            reader.fault(&entry.node.place, format!("\"{word}\": expects {what}"), fix);
+        }
     }
     if let Some(Value::Table(databases)) = table.get("db").map(|entry| &entry.node.value) {
         for entry in &databases.entries {

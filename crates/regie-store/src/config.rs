@@ -574,7 +574,8 @@ fn normalise(kind: Kind, text: &str) -> Result<String, String> {
         }
         Kind::OutputLimits => Ok(text.to_owned()),
         Kind::Protected => {
-            Protected::parse(text).map(|_| text.split_whitespace().collect::<Vec<_>>().join(" "))
+            let text = protect::written_out(text);
+            Protected::parse(&text).map(|_| text)
         }
         Kind::Percentiles => {
             let fits = text

@@ -266,3 +266,91 @@ fn sweep_all(database: &mut Database, protected: &Protected) -> Option<Vec<u8>> 
     }
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::engine::{Engine, Settings};
+    use crate::session::{ClientId, Peer};
+    use regie_resp::Encoder;
+
+    const START: i64 = 1_700_000_000_000_000;
+    const KEYS: usize = 2000;
+
+    fn ask(engine: &mut Engine, client: ClientId, line: &str) -> String {
+        let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
+        let mut out = Encoder::default();
+        let _ = engine.execute(client, &words, &mut out);
+        String::from_utf8(out.bytes).unwrap()
+    }
+
+    fn engine(policy: &str) -> (Engine, ClientId) {
+        let config = vec![("maxmemory-policy".to_owned(), policy.to_owned())];
+        let settings = Settings { seed: 7, secret: [0; 32], now_us: START, config, stopwatch: || 0 };
+        let mut engine = Engine::new(settings).unwrap();
+        let client = engine.connect(Peer::default());
+        (engine, client)
+    }
+
+    /// Half of the keys are used; then memory for a quarter is taken away. What goes are those that are not.
+    #[test]
+    fn what_is_used_stays() {
+        for policy in ["allkeys-lru", "allkeys-lfu"] {
+            let (mut engine, client) = engine(policy);
+            for n in 0..KEYS {
+                ask(&mut engine, client, &format!("SET k{n} {}", "v".repeat(200)));
+            }
+            for second in 1..=20 {
+                engine.set_now(START + second * 1_000_000);
+                for n in (0..KEYS).step_by(2) {
+                    ask(&mut engine, client, &format!("GET k{n}"));
+                }
+            }
+            let limit = engine.memory() * 3 / 4;
+            assert_eq!(ask(&mut engine, client, &format!("CONFIG SET maxmemory {limit}")), "+OK\r\n");
+            let gone = |engine: &mut Engine, first: usize| {
+                let keys = (first..KEYS).step_by(2);
+                keys.filter(|n| ask(engine, client, &format!("EXISTS k{n}")) == ":0\r\n").count()
+            };
+            let (used, unused) = (gone(&mut engine, 0), gone(&mut engine, 1));
+            assert!(unused > KEYS / 5, "{policy}: {unused} of those not used have gone");
+            assert!(used * 8 < unused, "{policy}: {used} of those used and {unused} of the others have gone");
+        }
+    }
+
+    #[test]
+    fn what_ends_first_goes_first_if_wanted() {
+        let (mut engine, client) = engine("volatile-ttl");
+        for n in 0..KEYS {
+            ask(&mut engine, client, &format!("SET k{n} {} EX {}", "v".repeat(200), 1000 + n));
+        }
+        ask(&mut engine, client, "SET forever v");
+        let limit = engine.memory() * 3 / 4;
+        ask(&mut engine, client, &format!("CONFIG SET maxmemory {limit}"));
+        let there = |engine: &mut Engine, from: usize, to: usize| {
+            (from..to).filter(|n| ask(engine, client, &format!("EXISTS k{n}")) == ":1\r\n").count()
+        };
+        let (first, last) = (there(&mut engine, 0, KEYS / 4), there(&mut engine, KEYS * 3 / 4, KEYS));
+        assert!(first * 3 < last, "{first} of the first quarter and {last} of the last are there");
+        assert_eq!(ask(&mut engine, client, "EXISTS forever"), ":1\r\n");
+    }
+
+    /// However many keys end at the same moment, a tick deletes a bounded number of them, and soon all are gone.
+    #[test]
+    fn many_keys_that_end_at_once_go_in_small_steps() {
+        let (mut engine, client) = engine("noeviction");
+        for n in 0..40_000 {
+            ask(&mut engine, client, &format!("SET k{n} v PX 1000"));
+        }
+        let mut now = START + 2_000_000;
+        let (mut left, mut ticks) = (engine.keys(), 0);
+        while left > 0 {
+            now += 100_000;
+            engine.tick(now);
+            let gone = left - engine.keys();
+            assert!((1..=6400).contains(&gone), "{gone} keys in a tick");
+            left -= gone;
+            ticks += 1;
+        }
+        assert!(ticks < 40, "{ticks} ticks");
+    }
+}

@@ -6,6 +6,7 @@
 //! - `@locks`: strings that were made by SET with NX or by SETNX and are no longer than an owner's token (so do Laravel,
 //!   Symfony up to 5.1 and most recipes make a lock), and sorted sets that hold a lock of Symfony 5.2 and later. Names
 //!   of locks are free, so a lock is known by how it is made;
+//! - `@default`: all that is protected unless it is set otherwise;
 //! - `@sessions`: keys that end in a session id of Laravel's: 40 letters and digits of both cases.
 //!
 //! Streams are always protected. Deletion, expiry and FLUSHALL take everything as usual.
@@ -20,6 +21,12 @@ use crate::value::Value;
 /// Symfony Messenger delays. `sf_s`, `PHPREDIS_SESSION`: sessions of Symfony and of phpredis. The rest are usual names.
 pub(crate) const DEFAULT: &str = "@locks @sessions *queues:* *horizon:* *__queue *PHPREDIS_SESSION:* sf_s* *session:* \
                                   *sessions:* *sess:* lock:* *[-:._]lock:* *[-:._]lock *_LOCK";
+
+/// The words of the setting, with `@default` written out.
+pub(crate) fn written_out(text: &str) -> String {
+    let words = text.split_whitespace().map(|word| if word == "@default" { DEFAULT } else { word });
+    words.collect::<Vec<_>>().join(" ")
+}
 
 /// Longest value of a string that is taken for a lock's owner.
 const LONGEST_TOKEN: usize = 128;
@@ -54,7 +61,7 @@ impl Protected {
                 "@sessions" => found.sessions = true,
                 "@streams" => {}
                 _ if word.starts_with('@') => {
-                    return Err(format!("'{word}' is none of @locks, @sessions, @streams"));
+                    return Err(format!("'{word}' is none of @default, @locks, @sessions, @streams"));
                 }
                 _ => found.globs.push(word.as_bytes().to_vec()),
             }
@@ -133,5 +140,14 @@ mod tests {
     #[test]
     fn unknown_classes_are_refused() {
         assert!(Protected::parse("@lock a*").is_err_and(|why| why.contains("@lock")));
+    }
+
+    #[test]
+    fn the_default_may_be_added_to() {
+        let protected = Protected::parse(&written_out("orders:*  @default")).unwrap();
+        for key in [&b"orders:1"[..], b"queues:default", b"lock:a"] {
+            assert!(protected.covers_name(key));
+        }
+        assert!(protected.locks && protected.sessions && !protected.covers_name(b"cache:1"));
     }
 }

@@ -158,3 +158,104 @@ impl Engine {
         self.stats.evicted_clients += 1;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::engine::{Engine, Settings};
+    use crate::session::Peer;
+
+    fn list(rows: &[(&str, &str)]) -> Vec<(String, String)> {
+        rows.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    fn engine(rows: &[(&str, &str)]) -> Engine {
+        let settings = Settings {
+            seed: 1,
+            secret: [0; 32],
+            now_us: 1_700_000_000_000_000,
+            config: list(rows),
+            stopwatch: || 0,
+        };
+        Engine::new(settings).unwrap()
+    }
+
+    fn set(engine: &mut Engine, words: &[&str]) {
+        let client = engine.connect(Peer::default());
+        let words: Vec<&[u8]> = ["CONFIG", "SET"].iter().chain(words).map(|word| word.as_bytes()).collect();
+        let mut out = regie_resp::Encoder::default();
+        let _ = engine.execute(client, &words, &mut out);
+        assert_eq!(out.bytes, b"+OK\r\n");
+    }
+
+    #[test]
+    fn what_has_changed_in_the_configuration_holds_at_once_and_the_rest_stays() {
+        let before = [
+            ("maxmemory", "100mb"),
+            ("maxmemory-policy", "noeviction"),
+            ("db.1.maxmemory-policy", "allkeys-lru"),
+            ("db.1.maxmemory", "50mb"),
+            ("appendfsync", "everysec"),
+            ("tcp-backlog", "511"),
+        ];
+        let mut engine = engine(&before);
+        // By hand: one that the configuration changes, and two that it does not.
+        set(
+            &mut engine,
+            &["maxmemory", "90mb", "slowlog-max-len", "5", "db.1.maxmemory-policy", "allkeys-lfu"],
+        );
+        let after = [
+            ("maxmemory", "200mb"),
+            ("maxmemory-policy", "noeviction"),
+            ("db.1.maxmemory-policy", "allkeys-lru"),
+            ("appendfsync", "always"),
+            ("db.2.appendfsync", "no"),
+            ("tcp-backlog", "4096"),
+            ("requirepass", "hunter2"),
+        ];
+        let mut lines = engine.reconfigure(&list(&after)).unwrap();
+        lines.sort();
+        assert_eq!(
+            lines,
+            [
+                "appendfsync is now always, db.2.appendfsync no",
+                "maxmemory is now 209715200",
+                "requirepass is set anew",
+                "tcp-backlog has changed, and holds from the next start of the store on",
+            ]
+        );
+        for (name, value) in [
+            ("maxmemory", "209715200"),
+            ("appendfsync", "always"),
+            ("slowlog-max-len", "5"),
+            ("tcp-backlog", "511"),
+        ] {
+            assert_eq!(engine.setting(name), value, "{name}");
+        }
+        let own: Vec<(String, &str)> = engine.config.own().collect();
+        assert_eq!(
+            own,
+            [("db.1.maxmemory-policy".to_owned(), "allkeys-lfu"), ("db.2.appendfsync".to_owned(), "no"),]
+        );
+        assert!(!engine.users.default_needs_no_password());
+        // CONFIG REWRITE keeps what was set by hand and not what the configuration says.
+        let kept = String::from_utf8(engine.kept_settings()).unwrap();
+        assert!(kept.contains("slowlog-max-len") && !kept.contains("\nmaxmemory "), "{kept}");
+        assert_eq!(engine.reconfigure(&list(&after)), Ok(Vec::new()), "nothing has changed");
+    }
+
+    #[test]
+    fn a_wrong_list_changes_nothing() {
+        let mut engine = engine(&[("maxmemory", "1mb")]);
+        for (rows, why) in [
+            (
+                [("maxmemory", "2mb"), ("appendfsync", "often")],
+                "setting 'appendfsync': argument(s) must be one of",
+            ),
+            ([("maxmemory", "2mb"), ("max-memory", "1")], "unknown setting 'max-memory'"),
+        ] {
+            let refused = engine.reconfigure(&list(&rows)).unwrap_err();
+            assert!(refused.starts_with(why), "{refused}");
+            assert_eq!(engine.setting("maxmemory"), "1048576");
+        }
+    }
+}

@@ -162,17 +162,29 @@ impl Engine {
         Ok(keys)
     }
 
-    /// Makes room for `times` as many keys as there are, but for no more than `most`: they are to be restored.
-    pub(crate) fn expect_keys(&mut self, times: usize, most: usize) {
-        for database in &mut self.databases {
+    /// How many keys each database has.
+    pub(crate) fn key_counts(&self) -> Vec<usize> {
+        self.databases.iter().map(crate::database::Database::len).collect()
+    }
+
+    /// A part of the data has been read, which has brought the keys that are there beyond `before`: makes room for
+    /// `times` as many in each database as it has got, but for no more than `most`.
+    pub(crate) fn expect_keys(&mut self, before: &[usize], times: usize, most: usize) {
+        for (database, before) in self.databases.iter_mut().zip(before) {
             while database.table.is_moving() {
                 database.table.step();
             }
-            let more = database.len().saturating_mul(times.saturating_sub(1)).min(most);
+            let more =
+                database.len().saturating_sub(*before).saturating_mul(times.saturating_sub(1)).min(most);
             if more > 0 {
                 database.table.reserve(more);
             }
         }
+    }
+
+    /// All has been read: room that was made for too many keys is given back.
+    pub(crate) fn expect_no_more(&mut self) {
+        self.databases.iter_mut().for_each(|database| database.table.fit());
     }
 
     fn restore_one(&mut self, reader: &mut rdb::Reader<'_>) -> Option<()> {

@@ -44,17 +44,19 @@ const SMALLEST: usize = 4;
 struct Buckets<T> {
     segments: Vec<Box<[Link<T>]>>,
     length: usize,
+    /// Segments that are there.
+    taken: usize,
 }
 
 impl<T> Buckets<T> {
     const fn empty() -> Self {
-        Self { segments: Vec::new(), length: 0 }
+        Self { segments: Vec::new(), length: 0, taken: 0 }
     }
 
     fn new(length: usize) -> Self {
         let mut segments = Vec::new();
         segments.resize_with(length.div_ceil(SEGMENT), || Box::from([]));
-        Self { segments, length }
+        Self { segments, length, taken: 0 }
     }
 
     fn get(&self, index: usize) -> Option<&Node<T>> {
@@ -67,6 +69,7 @@ impl<T> Buckets<T> {
         let segment = &mut self.segments[index / SEGMENT];
         if segment.is_empty() {
             *segment = std::iter::repeat_with(|| None).take(size).collect();
+            self.taken += 1;
         }
         &mut segment[index % SEGMENT]
     }
@@ -77,7 +80,15 @@ impl<T> Buckets<T> {
     }
 
     fn memory(&self) -> usize {
-        self.length * size_of::<Link<T>>()
+        let size = self.length.min(SEGMENT) * size_of::<Link<T>>();
+        self.taken * allocation(size) + self.segments.capacity() * size_of::<Box<[Link<T>]>>()
+    }
+
+    /// Gives back a segment whose buckets have been moved.
+    fn give_back(&mut self, segment: usize) {
+        if !std::mem::replace(&mut self.segments[segment], Box::from([])).is_empty() {
+            self.taken -= 1;
+        }
     }
 }
 
@@ -235,6 +246,13 @@ impl<T: Keyed> Table<T> {
         }
     }
 
+    /// Gives room back that was made for more items than have come.
+    pub(crate) fn fit(&mut self) {
+        if self.moving.is_none() && self.length * 4 < self.current.length {
+            self.begin_move(self.length.next_power_of_two().max(SMALLEST));
+        }
+    }
+
     /// Looks at where keys are at home, and at what is moved next. Each of these places is far from the last in memory;
     /// looked at one behind the other, with nothing in between that waits for them, they are fetched side by side, and
     /// whoever puts the keys in finds them there.
@@ -242,7 +260,7 @@ impl<T: Keyed> Table<T> {
         let mut count = 0;
         if self.current.length > 0 {
             for key in keys {
-                count += usize::from(self.chain(self.hash(key)).is_some());
+                count += self.chain(self.hash(key)).map_or(0, |node| node.item.key().len());
             }
         }
         if let Some(moved) = self.moving {
@@ -267,7 +285,7 @@ impl<T: Keyed> Table<T> {
             let link = self.current.existing(index).and_then(Option::take);
             index += 1;
             if index.is_multiple_of(SEGMENT) {
-                self.current.segments[index / SEGMENT - 1] = Box::from([]);
+                self.current.give_back(index / SEGMENT - 1);
             }
             if link.is_some() {
                 self.rehome(link);

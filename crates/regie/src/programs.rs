@@ -17,6 +17,7 @@ use regie_supervisor::{Output, Program, Readiness, Reload, Restart, RunAs, Scale
 
 use crate::own_workers;
 use crate::roles::schedule;
+use crate::roles::store as store_role;
 use crate::shipped;
 use crate::side_pool;
 use crate::site::Site;
@@ -191,8 +192,8 @@ fn gateway(site: &Site, binaries: &Binaries, run_as: Option<&RunAs>) -> Program 
     }
 }
 
-/// The application's store. New code never restarts it, another `[store]` does; its sockets stay open meanwhile, so
-/// clients wait for the new one instead of failing.
+/// The application's store. New code never restarts it; a reload tells it to look at `[store]` again. Another password
+/// or address restarts it; its sockets stay open meanwhile, so clients wait for the new one instead of failing.
 fn store(site: &Site, binaries: &Binaries, run_as: Option<&RunAs>) -> Option<Program> {
     store::is_embedded(site).then(|| Program {
         cwd: Some(site.folder.clone()),
@@ -204,6 +205,8 @@ fn store(site: &Site, binaries: &Binaries, run_as: Option<&RunAs>) -> Option<Pro
         ready_timeout: Duration::from_secs(3600),
         stop: Stop::new(Signal::SIGTERM, Duration::from_secs(60)),
         scale: Scale::Fixed,
+        reload: Reload::Signal(store_role::RELOAD),
+        holds_code: true,
         descriptors: store::sockets(site).into_iter().map(|socket| socket.name).collect(),
         ..Program::new(STORE, role_command(site, binaries, STORE))
     })

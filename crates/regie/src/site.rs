@@ -20,7 +20,7 @@ use crate::{output, shipped, side_pool};
 const STATE: &str = ".regie";
 
 /// Which application is meant, as it was typed.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Place {
     /// `-C`, the current folder by default.
     pub(crate) folder: PathBuf,

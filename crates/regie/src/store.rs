@@ -87,6 +87,7 @@ fn of_section(store: &Store) -> Vec<(String, String)> {
         pair("appendfsync", store.appendfsync.as_str()),
         pair("maxmemory", &store.maxmemory.0.to_string()),
         pair("maxmemory-policy", store.maxmemory_policy.as_str()),
+        pair("protected-keys", &store.protected_keys.join(" ")),
     ];
     // After those, which hold for every database.
     for (number, own) in &store.db {
@@ -104,10 +105,11 @@ fn of_section(store: &Store) -> Vec<(String, String)> {
     settings
 }
 
-/// A number that changes with what the store is started with, and tells nothing of its password.
+/// A number that changes with what the store must be started anew for, and tells nothing of it: its password. Its
+/// addresses are told by its sockets, and everything else is taken over while it runs.
 pub(crate) fn fingerprint(site: &Site) -> String {
     let mut hasher = DefaultHasher::new();
-    settings(site).hash(&mut hasher);
+    password(site).hash(&mut hasher);
     format!("{:016x}", hasher.finish())
 }
 

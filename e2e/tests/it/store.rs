@@ -57,9 +57,20 @@ fn an_application_that_names_a_redis_has_a_store_of_its_own() {
         row["description"].as_str()?.contains("of 512 MB").then_some(())
     });
 
-    // New code leaves it alone; a restart keeps data and port.
+    // New code leaves it alone, and other settings hold without a restart; a restart keeps data and port.
+    let config = app.read("regie.toml");
+    let store = "maxmemory = \"256mb\"\nprotected_keys = [\"@default\", \"orders:*\"]\ndb.2 = { appendfsync = \"always\" }\n";
+    app.write("regie.toml", &format!("{config}\n[store]\n{store}"));
     assert!(site.regie(&["reload"]).status.success());
     assert_eq!(visits(&site), (2, pid));
+    let own = |name: &str| said(&redis_cli(&app, &["config", "get", name])).lines().nth(1).map(str::to_owned);
+    eventually("the store has its new settings", || {
+        (own("maxmemory") == Some((256 << 20).to_string())
+            && own("db.2.appendfsync").as_deref() == Some("always")
+            && own("protected-keys")
+                .is_some_and(|words| words.contains("@locks") && words.contains("orders:*")))
+        .then_some(())
+    });
     let address = app.read(".regie/store.address");
     assert!(site.regie(&["restart", "store"]).status.success());
     let (third, restarted) = visits(&site);

@@ -41,6 +41,7 @@ url = "unix:/run/php/php8.2-fpm.sock"
 [store]
 password = "${file:/run/secrets/store}"
 maxmemory = "512mb"
+protected_keys = ["@default", "orders:*"]
 db.1 = { maxmemory_policy = "allkeys-lru", appendfsync = "no" }
 [workers.default]
 queues = ["redis:high"]

@@ -223,6 +223,7 @@ fn read(
         part.size = Some(whole);
     }
     engine.disconnect(client);
+    engine.expect_no_more();
     engine.set_loading(false);
     let _ = engine.take_effects();
     Ok(manifest)
@@ -250,6 +251,8 @@ fn broken(path: &Path, broken: &Broken) -> RecoveryError {
 
 /// Bytes of a small record, about: room is made for no more keys than there can be of these.
 const SMALL_RECORD: usize = 32;
+/// The part of a log after which it is known how many keys the whole will bring, about.
+const SAMPLE: usize = 16;
 
 fn read_snapshot(
     path: &Path,
@@ -259,12 +262,13 @@ fn read_snapshot(
 ) -> Result<(), RecoveryError> {
     let mut frames = Frames::open(bytes, journal::SNAPSHOT).map_err(|error| broken(path, &error))?;
     let mut is_first = true;
+    let before = engine.key_counts();
     while let Some(body) = frames.next().map_err(|error| broken(path, &error))? {
         engine.restore(body).map_err(|why| RecoveryError::Damaged { path: path.to_owned(), why })?;
         loading.add(body.len());
         // The first part shows how many keys the whole will have, about.
         if std::mem::take(&mut is_first) {
-            engine.expect_keys(bytes.len() / body.len(), bytes.len() / SMALL_RECORD);
+            engine.expect_keys(&before, bytes.len() / body.len(), bytes.len() / SMALL_RECORD);
         }
     }
     Ok(())
@@ -295,6 +299,9 @@ fn read_log(
     };
     engine.begin_log_part();
     let mut replay = Replay::default();
+    // A table that grows step by step is moved again and again: what the beginning brings says how big it gets.
+    let before = engine.key_counts();
+    let mut sampled = false;
     loop {
         match frames.next() {
             Ok(None) => return Ok(bytes.len() as u64),
@@ -303,6 +310,11 @@ fn read_log(
                     .run(engine, client, body)
                     .map_err(|why| RecoveryError::Damaged { path: path.to_owned(), why })?;
                 loading.add(body.len());
+                if !sampled && frames.position() >= bytes.len() / SAMPLE {
+                    sampled = true;
+                    let most = (bytes.len() - frames.position()) / SMALL_RECORD;
+                    engine.expect_keys(&before, bytes.len() / frames.position(), most);
+                }
             }
             Err(Broken::Torn { at }) if is_last => return cut(at),
             Err(error) => return Err(broken(path, &error)),

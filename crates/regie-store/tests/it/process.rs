@@ -59,6 +59,16 @@ impl Process {
         self.child.wait().unwrap();
     }
 
+    /// Bytes of memory that the system has given to it.
+    pub(crate) fn resident(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let kilobytes = |name: &str| -> u64 {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            line.and_then(|text| text.split_whitespace().next()?.parse().ok()).unwrap_or(0)
+        };
+        (kilobytes("VmRSS:") + kilobytes("VmSwap:")) << 10
+    }
+
     /// Sets or lifts the limit of the size of its files.
     pub(crate) fn limit_files(&self, bytes: Option<u64>) {
         let limit = bytes.map_or("unlimited".to_owned(), |bytes| bytes.to_string());

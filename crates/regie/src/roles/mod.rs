@@ -4,7 +4,7 @@ mod gateway;
 pub(crate) mod jobs;
 pub(crate) mod schedule;
 mod signals;
-mod store;
+pub(crate) mod store;
 mod watch;
 
 use regie_core::Exit;

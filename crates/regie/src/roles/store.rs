@@ -2,16 +2,20 @@
 //!
 //! **For an application** it reads `[store]`, takes its listeners from the supervisor (or opens them when it runs
 //! alone), says `READY=1` once the data is read, and ends with its log synced on SIGTERM, SIGINT, or when the
-//! supervisor is gone: then a moment later, as soon as the runner of the application's jobs has left. The listeners stay open in the supervisor meanwhile: clients wait until the next one accepts.
+//! supervisor is gone: then a moment later, as soon as the runner of the application's jobs has left. The listeners stay
+//! open in the supervisor meanwhile: clients wait until the next one accepts. SIGHUP (a reload) reads `[store]` again: what
+//! has changed holds at once, and lines say what.
 //!
 //! **In place of redis-server** it runs when it is given options of its own: with redis-server's defaults (snapshots
 //! on its schedule and at the end, no log of writes), and without a password on loopback.
 
 use std::fs::File;
+use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc;
 use std::time::Duration;
 
 use nix::fcntl::{Flock, FlockArg};
@@ -19,14 +23,17 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::SignalFd;
 use regie_core::Exit;
-use regie_store::{Inherited, Options, RunError, run};
+use regie_store::{Changes, Inherited, Options, RunError, run};
 
 use super::jobs;
 use crate::cli::StoreRole;
 use crate::handed::{Handed, is_at_end, notify};
 use crate::output;
-use crate::site::Place;
+use crate::site::{Place, Site};
 use crate::store;
+
+/// How the supervisor tells the role that the configuration is to be read again.
+pub(crate) const RELOAD: Signal = Signal::SIGHUP;
 
 /// redis-server's own schedule of snapshots, in seconds and changes.
 const REDIS_SCHEDULE: &str = "3600 1 300 100 60 10000";
@@ -43,7 +50,7 @@ pub(crate) fn store(place: &Place, asked: &StoreRole) -> Exit {
         Ok(prepared) => prepared,
         Err(exit) => return exit,
     };
-    match serve(&options, inherited, orphan) {
+    match serve(&options, inherited, orphan, (!alone).then_some(place)) {
         Ok(()) => Exit::Done,
         Err(fault) => {
             output::error(format_args!("store: {}", output::chain(&fault)));
@@ -82,7 +89,7 @@ fn of_the_application(place: &Place) -> Result<Prepared, Exit> {
     let unix: Vec<UnixListener> = handed.with_prefix(store::UNIX).into_iter().map(Into::into).collect();
     let mut options = Options {
         dir: Some(store::data_dir(&site)),
-        config: store::settings(&site),
+        config: Vec::new(),
         report: Some(|line| output::note(line)),
         // Nobody hears a status without a supervisor, and nothing depends on it.
         status: Some(|text| drop(notify(&format!("STATUS={text}\n")))),
@@ -93,11 +100,21 @@ fn of_the_application(place: &Place) -> Result<Prepared, Exit> {
         options.listen = store::address(&site).into_iter().collect();
         options.unix = Some(store::socket_path(&site));
     }
-    if let Some(address) = tcp.first().and_then(|socket| socket.local_addr().ok()) {
-        options.config.push(("port".to_owned(), address.port().to_string()));
-    }
+    options.config = settings(&site, port(&tcp));
     let orphan = Orphan { lifeline, runner: Some(jobs::mark_path(&site)) };
-    Ok((options, Inherited { tcp, unix }, orphan))
+    Ok((options, Inherited { tcp, unix, changes: None }, orphan))
+}
+
+/// The port of the listener that was handed down.
+fn port(tcp: &[TcpListener]) -> Option<u16> {
+    tcp.first().and_then(|socket| socket.local_addr().ok()).map(|address| address.port())
+}
+
+/// What the store is started with, or told after a reload.
+fn settings(site: &Site, port: Option<u16>) -> Vec<(String, String)> {
+    let mut settings = store::settings(site);
+    settings.extend(port.map(|port| ("port".to_owned(), port.to_string())));
+    settings
 }
 
 fn in_place_of_redis(asked: &StoreRole) -> Result<Prepared, Exit> {
@@ -154,8 +171,14 @@ fn password(file: Option<&Path>) -> Result<Option<String>, String> {
     Ok(Some(password.to_owned()))
 }
 
-fn serve(options: &Options, inherited: Inherited, orphan: Orphan) -> Result<(), RunError> {
-    let shutdown = shutdown(orphan)?;
+fn serve(
+    options: &Options,
+    mut inherited: Inherited,
+    orphan: Orphan,
+    place: Option<&Place>,
+) -> Result<(), RunError> {
+    let (shutdown, changes) = listen_to_signals(orphan, place.cloned(), port(&inherited.tcp))?;
+    inherited.changes = Some(changes);
     let unix = options.unix.clone();
     let handed = !inherited.tcp.is_empty() || !inherited.unix.is_empty();
     let ready = move |addresses: &[SocketAddr]| {
@@ -188,17 +211,28 @@ fn linger(runner: Option<&Path>) {
     }
 }
 
-/// What becomes readable when it is time to end. To be called before any thread is started: each takes over which
-/// signals are blocked.
-fn shutdown(orphan: Orphan) -> std::io::Result<OwnedFd> {
-    let signals = SigSet::from_iter([Signal::SIGTERM, Signal::SIGINT]);
+/// What becomes readable when it is time to end, and where settings come from after a reload. To be called before any
+/// thread is started: each takes over which signals are blocked.
+fn listen_to_signals(
+    orphan: Orphan,
+    place: Option<Place>,
+    port: Option<u16>,
+) -> std::io::Result<(OwnedFd, Changes)> {
+    let signals = SigSet::from_iter([Signal::SIGTERM, Signal::SIGINT, RELOAD]);
     signals.thread_block()?;
     let asked = SignalFd::new(&signals)?;
     let (ends, ended) = std::io::pipe()?;
-    std::thread::Builder::new().name("store-stop".into()).spawn(move || {
-        let mut waits = vec![PollFd::new(asked.as_fd(), PollFlags::POLLIN)];
-        waits.extend(orphan.lifeline.as_ref().map(|pipe| PollFd::new(pipe.as_fd(), PollFlags::POLLIN)));
-        while let Err(nix::errno::Errno::EINTR) = poll(&mut waits, PollTimeout::NONE) {}
+    let (heard, mut tell) = std::io::pipe()?;
+    let (sender, changed) = mpsc::channel();
+    std::thread::Builder::new().name("store-signals".into()).spawn(move || {
+        while !is_end(&asked, orphan.lifeline.as_ref()) {
+            let Some(place) = &place else { continue };
+            match place.read(None) {
+                // Nobody hears it when the store has ended.
+                Ok(site) => drop(sender.send(settings(&site, port)).map(|()| tell.write_all(b"1"))),
+                Err(faults) => output::error(format_args!("store: its settings stay as they are: {faults}")),
+            }
+        }
         // A supervisor that dies closes the lifeline before its children get their signal.
         if orphan.lifeline.as_ref().is_some_and(is_at_end) {
             output::error("store: the supervisor is gone; stopping");
@@ -208,5 +242,20 @@ fn shutdown(orphan: Orphan) -> std::io::Result<OwnedFd> {
         let _ = notify("STOPPING=1\n");
         drop(ended);
     })?;
-    Ok(ends.into())
+    Ok((ends.into(), Changes { heard: heard.into(), settings: changed }))
+}
+
+/// Waits for a signal or the end of the supervisor; false if only a reload was asked for.
+fn is_end(asked: &SignalFd, lifeline: Option<&OwnedFd>) -> bool {
+    let mut waits = vec![PollFd::new(asked.as_fd(), PollFlags::POLLIN)];
+    waits.extend(lifeline.map(|pipe| PollFd::new(pipe.as_fd(), PollFlags::POLLIN)));
+    while let Err(nix::errno::Errno::EINTR) = poll(&mut waits, PollTimeout::NONE) {}
+    if waits[0].any() != Some(true) {
+        return true;
+    }
+    match asked.read_signal() {
+        Ok(Some(signal)) => i32::try_from(signal.ssi_signo) != Ok(RELOAD as i32),
+        Ok(None) => false,
+        Err(_) => true,
+    }
 }
