@@ -135,6 +135,7 @@ fn what_single_values_cannot_say_is_checked_too() {
             "[workers.a]\nlimits = { 'App\\Mail' = { rate = \"100\" } }",
             "regie.toml:2:34: expects a number in a time such as \"100/1m\": there is no \"/\"",
         ),
+        (
             "[store]\nprotected_keys = [\"@lock\", \"orders:*\"]",
             "regie.toml:2:18: \"@lock\": expects one of @default, @locks, @sessions and @streams, or a pattern of names; did you mean \"@locks\"?",
         ),
