@@ -139,27 +139,92 @@ fn a_full_disk_refuses_writes_until_there_is_room() {
     }
 }
 
-/// Takes the place of the system's calls: as long as the file that `SYNC_FAILS` names is there, syncs fail as they do on
-/// a broken disk.
-const FAILING_SYNC: &str = r#"
+/// Takes the place of the system's calls. As long as the file that `SYNC_FAILS` names is there, syncs fail as they do on
+/// a broken disk; as long as that of `SYNC_IS_SLOW` is there, each takes two seconds. That of `SYNC_COUNT` grows by a
+/// byte with each.
+const SYNC: &str = r#"
     #define _GNU_SOURCE
     #include <errno.h>
+    #include <fcntl.h>
     #include <stdlib.h>
     #include <sys/syscall.h>
     #include <unistd.h>
-    static int fails(void) {
-        const char *file = getenv("SYNC_FAILS");
+    static int is_there(const char *name) {
+        const char *file = getenv(name);
         return file != NULL && access(file, F_OK) == 0;
     }
-    int fdatasync(int fd) {
-        if (fails()) { errno = EIO; return -1; }
-        return (int)syscall(SYS_fdatasync, fd);
+    static int synced(int call, int fd) {
+        const char *count = getenv("SYNC_COUNT");
+        if (count != NULL) {
+            int file = open(count, O_WRONLY | O_CREAT | O_APPEND, 0600);
+            if (file < 0 || write(file, "s", 1) != 1) abort();
+            close(file);
+        }
+        if (is_there("SYNC_IS_SLOW")) usleep(2000000);
+        if (is_there("SYNC_FAILS")) { errno = EIO; return -1; }
+        return (int)syscall(call, fd);
     }
-    int fsync(int fd) {
-        if (fails()) { errno = EIO; return -1; }
-        return (int)syscall(SYS_fsync, fd);
-    }
+    int fdatasync(int fd) { return synced(SYS_fdatasync, fd); }
+    int fsync(int fd) { return synced(SYS_fsync, fd); }
 "#;
+
+/// [`SYNC`] as a library, to be loaded before the system's.
+fn sync_library(dir: &std::path::Path) -> std::path::PathBuf {
+    let (source, library) = (dir.join("sync.c"), dir.join("sync.so"));
+    std::fs::write(&source, SYNC).unwrap();
+    let built = std::process::Command::new("cc")
+        .args(["-shared", "-fPIC", "-o"])
+        .args([&library, &source])
+        .status()
+        .expect("the package gcc is installed");
+    assert!(built.success());
+    library
+}
+
+/// Under `always` commands that come together are synced together.
+#[test]
+fn one_sync_serves_all_commands_of_a_turn() {
+    let dir = tempfile::tempdir().unwrap();
+    let (library, count) = (sync_library(dir.path()), dir.path().join("count"));
+    let process = Process::start_with(
+        &dir.path().join("data"),
+        &[("appendonly", "yes"), ("appendfsync", "always")],
+        &[("LD_PRELOAD", &library), ("SYNC_COUNT", &count)],
+    );
+    let syncs = || std::fs::metadata(&count).map_or(0, |file| file.len());
+    let mut client = process.client();
+    let before = syncs();
+    assert_eq!(client.line("SET k v"), "OK");
+    assert!(syncs() > before, "a reply means that it is synced");
+    let before = syncs();
+    client.send_raw(&b"INCR n\r\n".repeat(500));
+    for n in 1..=500 {
+        assert_eq!(show(&client.receive()), format!(":{n}"));
+    }
+    let after = syncs() - before;
+    assert!((1..100).contains(&after), "{after} syncs for 500 commands that came at once");
+}
+
+/// Under `everysec` a sync that takes long holds writes up, so that no more than about a second of them is at stake.
+#[test]
+fn writes_wait_for_a_slow_sync() {
+    let dir = tempfile::tempdir().unwrap();
+    let (library, slow) = (sync_library(dir.path()), dir.path().join("slow"));
+    let process = Process::start_with(
+        &dir.path().join("data"),
+        &[("appendonly", "yes"), ("appendfsync", "everysec")],
+        &[("LD_PRELOAD", &library), ("SYNC_IS_SLOW", &slow)],
+    );
+    let mut client = process.client();
+    assert!(client.line("INFO persistence").contains("aof_delayed_fsync:0"));
+    std::fs::write(&slow, "").unwrap();
+    wait_for("a write has waited for a sync", || {
+        assert!(client.line("INCR n").starts_with(':'));
+        (!client.line("INFO persistence").contains("aof_delayed_fsync:0")).then_some(())
+    });
+    std::fs::remove_file(&slow).unwrap();
+    assert!(client.line("INCR n").starts_with(':'));
+}
 
 /// After a sync that failed nobody knows what of the log is on the disk: writes are refused until the log has been begun
 /// anew from a snapshot, and what was acknowledged is there after a kill.
@@ -167,15 +232,7 @@ const FAILING_SYNC: &str = r#"
 fn a_failed_sync_refuses_writes_until_the_log_is_begun_anew() {
     for policy in ["always", "everysec"] {
         let dir = tempfile::tempdir().unwrap();
-        let (source, library, switch) =
-            (dir.path().join("sync.c"), dir.path().join("sync.so"), dir.path().join("fails"));
-        std::fs::write(&source, FAILING_SYNC).unwrap();
-        let built = std::process::Command::new("cc")
-            .args(["-shared", "-fPIC", "-o"])
-            .args([&library, &source])
-            .status()
-            .expect("the package gcc is installed");
-        assert!(built.success());
+        let (library, switch) = (sync_library(dir.path()), dir.path().join("fails"));
         let data = dir.path().join("data");
         let process = Process::start_with(
             &data,
