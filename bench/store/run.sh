@@ -1,15 +1,18 @@
 #!/bin/sh
 # The store beside Debian's redis-server: redis-benchmark against both, alternated, and the ratios.
 #
-#   bench/store/run.sh [ROUNDS] [REQUESTS]
+#   bench/store/run.sh [ROUNDS] [REQUESTS] [TEST…]
 #
+# Without names all tests are run; `set`, `set-P16`, `queue-pop`, `memory` and so on name single ones.
 # For each test, one request at a time and with pipelining of 16, it prints the median of the rounds' requests per
 # second of both, their ratio with its spread, the ratio of processor time per request (which a busy machine disturbs
 # less), and both p99. Last comes the memory that a million keys of 100 bytes take. Needs the packages redis-server,
-# redis-tools and python3.
+# redis-tools, python3, php-cli and php-laravel-framework.
 set -eu
 rounds=${1:-5}
 requests=${2:-100000}
+[ $# -gt 2 ] && shift 2 || set --
+only=" $* "
 here=$(cd "$(dirname "$0")/../.." && pwd)
 work=$(mktemp -d)
 cargo build --quiet --manifest-path "$here/Cargo.toml" --profile bench -p regie-store --example store
@@ -41,12 +44,16 @@ one() {
     before=$(ticks "$pid")
     line=$(redis-benchmark -p "$port" -n "$requests" -c 50 --csv "$@" 2>/dev/null | tail -n 1)
     after=$(ticks "$pid")
-    echo "$line" | awk -F'"' -v who="$who" -v ticks=$((after - before)) '{ print who, $4, $14, ticks }' >>"$work/$name"
+    # Counted from the end: the name of a script may hold anything.
+    echo "$line" | awk -F'","' -v who="$who" -v ticks=$((after - before)) '{ print who, $(NF-6), $(NF-1), ticks }' >>"$work/$name"
 }
+
+wanted() { [ "$only" = "  " ] || case $only in *" $1 "*) ;; *) return 1 ;; esac }
 
 both() {
     name=$1
     shift
+    wanted "$name" || return 0
     round=0
     while [ "$round" -lt "$rounds" ]; do
         one "$name" "$redis_port" "$redis" redis "$@"
@@ -77,20 +84,21 @@ for test in set get incr lpush rpop sadd hset zadd spop lrange_100 mset; do
 done
 requests=$((requests / 3))
 payload='{"uuid":"6f1c","displayName":"App\\Jobs\\Send","job":"Illuminate\\Queue\\CallQueuedHandler@call","maxTries":null,"data":{"commandName":"App\\Jobs\\Send","command":"O:13:\"App\\Jobs\\Send\":0:{}"},"attempts":0}'
-push="redis.call('rpush', KEYS[1], ARGV[1]) redis.call('rpush', KEYS[2], 1)"
-pop="local job = redis.call('lpop', KEYS[1])
-local reserved = false
-if(job ~= false) then
-    reserved = cjson.decode(job)
-    reserved['attempts'] = reserved['attempts'] + 1
-    reserved = cjson.encode(reserved)
-    redis.call('zadd', KEYS[2], ARGV[1], reserved)
-    redis.call('lpop', KEYS[3])
-end
-return {job, reserved}"
-both queue-push eval "$push" 2 q q:n "$payload"
-both queue-pop eval "$pop" 3 q q:r q:n 1700000000
+# Laravel's own scripts to the letter: the store knows the one that pops by its digest. `queue-pop-lua` has another letter,
+# so it runs in Lua on both sides.
+scripts=/usr/share/php/Illuminate/Queue/LuaScripts.php
+if wanted queue-push || wanted queue-pop || wanted queue-pop-lua; then
+    [ -r "$scripts" ] || { echo "$scripts is missing: install php-laravel-framework" >&2; exit 69; }
+    script() { php -r 'require $argv[1]; echo Illuminate\Queue\LuaScripts::{$argv[2]}();' "$scripts" "$1"; }
+    # What is popped must have been pushed.
+    [ "$only" = "  " ] || only="$only queue-push "
+    both queue-push eval "$(script push)" 2 q q:n "$payload"
+    both queue-pop eval "$(script pop)" 3 q q:r q:n 1700000000
+    both queue-push eval "$(script push)" 2 q q:n "$payload"
+    both queue-pop-lua eval "$(script pop) " 3 q q:r q:n 1700000000
+fi
 
+wanted memory || exit 0
 for port in "$redis_port" "$store_port"; do
     redis-cli -p "$port" flushall >/dev/null
 done
