@@ -46,9 +46,9 @@ bench-http: release ## Requests per second and latency beside nginx + php-fpm
 	@scripts/setup test
 	$(CARGO) run --release -p regie-bench-http --
 
-bench-queue: release ## Laravel's jobs beside queue:work and redis-server
+bench-queue: release ## Jobs and messages beside queue:work, messenger:consume and redis-server; a million waiting
 	@scripts/setup test
-	bench/queue/run.sh
+	bench/queue/all.sh
 
 bench-store: ## The store beside redis-server
 	@scripts/setup test

@@ -7,6 +7,10 @@
  *                             seconds until all are done
  *   php push.php latency N    dispatches N jobs, one after the other, and prints the milliseconds from each dispatch to
  *                             the start of its job
+ *   php push.php fill N       pushes N no-op jobs into the Redis queue, and prints how many wait
+ *   php push.php drain N      prints the seconds until N jobs less wait
+ *   php push.php dispatch N   dispatches N no-op jobs, one after the other, and prints the milliseconds that each took
+ *   php push.php stats FILE   asks the jobs role at this socket for its numbers, twenty times, and prints the milliseconds
  */
 
 require 'vendor/autoload.php';
@@ -25,6 +29,40 @@ if ($what === 'latency') {
         [, $took] = $redis->blpop('latency', 10);
         echo round($took * 1000, 3), "\n";
     }
+    exit(0);
+}
+
+if ($what === 'dispatch') {
+    for ($i = 0; $i < (int) $count; $i++) {
+        $started = microtime(true);
+        dispatch(new App\Jobs\Noop());
+        echo round((microtime(true) - $started) * 1000, 3), "\n";
+    }
+    exit(0);
+}
+if ($what === 'stats') {
+    for ($i = 0; $i < 20; $i++) {
+        $started = microtime(true);
+        $socket = stream_socket_client("unix://$count");
+        fwrite($socket, "{\"ask\":\"stats\"}\n");
+        $answer = json_decode(stream_get_contents($socket), true);
+        $took = (microtime(true) - $started) * 1000;
+        $answer['groups'][0]['queues'][0]['waiting'] ?? exit(1);
+        echo round($took, 3), "\n";
+    }
+    exit(0);
+}
+if ($what === 'drain') {
+    $started = microtime(true);
+    $goal = $redis->llen('queues:default') - (int) $count;
+    while ($redis->llen('queues:default') > $goal) {
+        if (microtime(true) > $started + 120) {
+            fwrite(STDERR, "not done in two minutes\n");
+            exit(1);
+        }
+        usleep(2000);
+    }
+    echo round(microtime(true) - $started, 4), "\n";
     exit(0);
 }
 
@@ -48,6 +86,10 @@ for ($i = 0; $i < (int) $count; $i += 500) {
             $pipe->rpush('queues:default:notify', 1);
         }
     });
+}
+if ($what === 'fill') {
+    echo $waiting(), "\n";
+    exit(0);
 }
 $limit = $started + 120;
 while ($waiting() > 0) {

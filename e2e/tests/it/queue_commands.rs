@@ -137,3 +137,34 @@ fn a_job_that_kills_its_workers_is_parked() {
     assert_eq!(stats(&site)["parked"], 0);
     assert_eq!(Ledger::read(&app).times("failed").len(), 0);
 }
+
+const POST: &str = r"<?php
+require 'vendor/autoload.php';
+$app = require 'bootstrap/app.php';
+$app->make(Illuminate\Contracts\Console\Kernel::class)->bootstrap();
+App\Jobs\CountWords::dispatch(App\Models\Note::create(['author' => 'Ada', 'text' => 'three small words']));
+";
+
+#[test]
+fn the_examples_have_work_that_is_done_after_the_answer() {
+    let app = laravel();
+    run(&app, &["artisan", "migrate", "--force"]);
+    app.write("post.php", POST);
+    let site = Site::up(app.path(), "[app]\nenv = \"development\"\n");
+    run(&app, &["php", "post.php"]);
+    within(LONG, "the words are counted", || {
+        site.get("/notes").text().contains("Ada, 3 words").then_some(())
+    });
+    drop(site);
+
+    let tour = App::named("tour");
+    let site = Site::up(tour.path(), &tour.read("regie.toml"));
+    assert!(!site.get("/job.php").text().contains("written by process"));
+    let ordered = site.ask("POST", "/job.php", &[], b"").expect("an answer");
+    assert_eq!(ordered.status, 303, "{}", ordered.text());
+    let page = within(LONG, "the letters are written", || {
+        Some(site.get("/job.php").text()).filter(|page| page.contains("letter 10<"))
+    });
+    let program = site.status("letters").or_else(|| site.status("program:letters")).expect("the program");
+    assert!(page.contains(&format!("written by process {}", program["pid"])), "{program} {page}");
+}

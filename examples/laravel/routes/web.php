@@ -1,20 +1,22 @@
 <?php
 
 use App\Http\Controllers\HomeController;
+use App\Jobs\CountWords;
 use App\Models\Note;
 use Illuminate\Http\Request;
 use Illuminate\Support\Facades\Route;
 
 Route::get('/', HomeController::class)->name('home');
 
-// A model on SQLite, a form with CSRF, validation, redirect with a message.
+// A model on SQLite, a form with CSRF, validation, redirect with a message; and a job for each note.
 Route::get('/notes', fn () => view('notes', ['notes' => Note::query()->latest('id')->limit(20)->get()]))->name('notes');
 
 Route::post('/notes', function (Request $request) {
-    Note::create($request->validate([
+    $note = Note::create($request->validate([
         'author' => 'required|string|max:80',
         'text' => 'required|string|max:500',
     ]));
+    CountWords::dispatch($note);
 
     return redirect()->route('notes')->with('message', 'Thank you.');
 });

@@ -18,6 +18,7 @@ const PAGES = [
     'stream' => ['Stream', 'An answer that arrives while it is being made.'],
     'session' => ['Session', 'A counter that is yours alone.'],
     'store' => ['Store', 'A counter and a cache that all processes share.'],
+    'job' => ['Job', 'Work that is done after the answer.'],
     'slow' => ['Slow page', 'One page waits, the others do not.'],
     'crash' => ['Crash', 'A process dies, and nobody else notices.'],
 ];
@@ -65,6 +66,18 @@ function iniBytes(string $name): int
     return (int) $value * $factor;
 }
 
+/** The store: Régie gives host, port and password as environment. */
+function store(): \Redis
+{
+    $redis = new \Redis();
+    $redis->connect((string) getenv('REDIS_HOST'), (int) getenv('REDIS_PORT'), 1.0);
+    if ((string) getenv('REDIS_PASSWORD') !== '') {
+        $redis->auth((string) getenv('REDIS_PASSWORD'));
+    }
+
+    return $redis;
+}
+
 /** What the page of the store shows; a sentence instead when there is nothing to show. */
 function storeFacts(): array|string
 {
@@ -72,11 +85,7 @@ function storeFacts(): array|string
         return 'The PHP extension redis is not loaded: apt install php-redis, then regie restart.';
     }
     try {
-        $redis = new \Redis();
-        $redis->connect((string) getenv('REDIS_HOST'), (int) getenv('REDIS_PORT'), 1.0);
-        if ((string) getenv('REDIS_PASSWORD') !== '') {
-            $redis->auth((string) getenv('REDIS_PASSWORD'));
-        }
+        $redis = store();
         $visits = $redis->incr('tour:visits');
         $made = $redis->get('tour:cached');
         $fresh = $made === false;

@@ -13,7 +13,7 @@
 </form>
 <ul>
 @forelse ($notes as $note)
-<li>{{ $note->text }} <small>{{ $note->author }}</small></li>
+<li>{{ $note->text }} <small>{{ $note->author }}{{ $note->words ? ", $note->words words" : '' }}</small></li>
 @empty
 <li>Nothing yet.</li>
 @endforelse
