@@ -20,7 +20,9 @@ pub fn reference() -> String {
            line.\n\
          - Big values are freed on another thread, whatever the `lazyfree` settings say.\n\
          - `COMMAND DOCS` tells summary, version and group, not the arguments.\n\
-         - Fields of hashes have no deadlines of their own (`HEXPIRE`).\n\n",
+         - Fields of hashes have no deadlines of their own (`HEXPIRE` and its like, Redis 7.4): the form in which Redis 7.0\n  \
+           keeps and sends data has no place for them, so they would be lost in `DUMP`, in an export and in replicas.\n\
+         - `maxmemory-clients` is looked at ten times a second, not before each command.\n\n",
     );
     page.push_str(SUITE);
     let mut groups: Vec<&str> = COMMANDS.iter().map(|row| row.group).collect();

@@ -1,8 +1,9 @@
 //! Hashes.
 
 use crate::commands::keys::scan_options;
-use crate::context::{Ctx, integer, is};
-use crate::failure::{Failure, Outcome, SYNTAX, wrong_arity};
+use crate::commands::some::Asked;
+use crate::context::{Ctx, integer};
+use crate::failure::{Failure, Outcome, wrong_arity};
 use crate::notify::Class;
 use crate::number::{add_decimal, parse_double, parse_integer};
 use crate::structures::hash::Hash;
@@ -183,66 +184,28 @@ pub(crate) fn hscan(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Outcome {
     Ok(())
 }
 
-/// Reads the count of HRANDFIELD and its like: how many, and whether one may come twice.
-pub(crate) fn random_count(text: &[u8]) -> Outcome<(usize, bool)> {
-    let count = integer(text)?;
-    if !(-(i64::MAX / 2)..=i64::MAX / 2).contains(&count) {
-        return Err("ERR value is out of range".into());
-    }
-    Ok((count.unsigned_abs() as usize, count < 0))
-}
-
-/// `count` different numbers below `length`, in random order.
-pub(crate) fn sample(random: &mut crate::random::Random, count: usize, length: usize) -> Vec<usize> {
-    let mut all: Vec<usize> = (0..length).collect();
-    for index in 0..count.min(length) {
-        let other = index + random.below(length - index);
-        all.swap(index, other);
-    }
-    all.truncate(count);
-    all
-}
-
 pub(crate) fn hrandfield(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Outcome {
-    let with_values = match args {
-        [_, _] | [_, _, _] => false,
-        [_, _, _, word] if is(word, "WITHVALUES") => true,
-        _ => return Err(SYNTAX),
-    };
-    let wanted = args.get(2).map(|count| random_count(count)).transpose()?;
-    if with_values && wanted.is_some_and(|(count, _)| count > i64::MAX as usize / 4) {
-        return Err("ERR value is out of range".into());
-    }
+    let asked = Asked::parse(args, "WITHVALUES")?;
     let mut random = ctx.engine.random.fork();
     let hash = ctx.engine.hash(ctx.db, args[1])?;
-    let Some((count, repeat)) = wanted else {
+    let Some(count) = asked.count else {
         match hash.and_then(|hash| hash.random(&mut random)) {
             Some((field, _)) => ctx.out.bulk(field),
             None => ctx.out.null(),
         }
         return Ok(());
     };
-    let Some(hash) = hash else {
-        ctx.out.array(0);
-        return Ok(());
-    };
-    let mut chosen: Vec<(&[u8], &[u8])> = Vec::new();
-    if repeat {
-        chosen.extend((0..count).filter_map(|_| hash.random(&mut random)));
-    } else if count >= hash.len() {
-        chosen.extend(hash.iter());
-    } else {
-        let all: Vec<_> = hash.iter().collect();
-        chosen.extend(sample(&mut random, count, all.len()).into_iter().map(|index| all[index]));
-    }
+    let chosen: Vec<(&[u8], &[u8])> = hash.map_or_else(Vec::new, |hash| {
+        count.choose(&mut random, |random| hash.random(random), || hash.iter().collect())
+    });
     let three = ctx.out.version == regie_resp::Version::Three;
-    ctx.out.array(if with_values && !three { chosen.len() * 2 } else { chosen.len() });
+    ctx.out.array(if asked.with && !three { chosen.len() * 2 } else { chosen.len() });
     for (field, text) in chosen {
-        if with_values && three {
+        if asked.with && three {
             ctx.out.array(2);
         }
         ctx.out.bulk(field);
-        if with_values {
+        if asked.with {
             ctx.out.bulk(text);
         }
     }

@@ -20,6 +20,7 @@ mod replication;
 pub(crate) mod scripting;
 pub(crate) mod server;
 pub(crate) mod sets;
+pub(crate) mod some;
 mod sorted_set_algebra;
 pub(crate) mod sorted_sets;
 pub(crate) mod stream_claims;

@@ -1,7 +1,7 @@
 //! Sets.
 
-use crate::commands::hashes::{random_count, sample};
 use crate::commands::keys::scan_options;
+use crate::commands::some::Asked;
 use crate::context::{Ctx, integer, is};
 use crate::failure::{Failure, NOT_POSITIVE, Outcome, SYNTAX};
 use crate::notify::Class;
@@ -139,43 +139,21 @@ pub(crate) fn spop(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Outcome {
 }
 
 pub(crate) fn srandmember(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Outcome {
-    let wanted = match args {
-        [_, _] => None,
-        [_, _, count] => Some(random_count(count)?),
-        _ => return Err(SYNTAX),
-    };
+    let asked = Asked::parse(args, "")?;
     let mut random = ctx.engine.random.fork();
     let set = ctx.engine.set(ctx.db, args[1])?;
-    let Some((count, repeat)) = wanted else {
+    let Some(count) = asked.count else {
         match set.and_then(|set| set.random(&mut random)) {
             Some(member) => ctx.out.bulk(&member),
             None => ctx.out.null(),
         }
         return Ok(());
     };
-    let Some(set) = set else {
-        ctx.out.array(0);
-        return Ok(());
-    };
-    if repeat {
-        ctx.out.array(count);
-        for _ in 0..count {
-            if let Some(member) = set.random(&mut random) {
-                ctx.out.bulk(&member);
-            }
-        }
-        return Ok(());
-    }
-    let all: Vec<_> = set.iter().collect();
-    let count = count.min(all.len());
-    ctx.out.array(count);
-    if count == all.len() {
-        all.iter().for_each(|member| ctx.out.bulk(member));
-    } else {
-        for index in sample(&mut random, count, all.len()) {
-            ctx.out.bulk(&all[index]);
-        }
-    }
+    let chosen = set.map_or_else(Vec::new, |set| {
+        count.choose(&mut random, |random| set.random(random), || set.iter().collect())
+    });
+    ctx.out.array(chosen.len());
+    chosen.iter().for_each(|member| ctx.out.bulk(member));
     Ok(())
 }
 

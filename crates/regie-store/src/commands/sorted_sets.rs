@@ -1,7 +1,7 @@
 //! Sorted sets.
 
-use crate::commands::hashes::{random_count, sample};
 use crate::commands::keys::scan_options;
+use crate::commands::some::Asked;
 use crate::context::{Ctx, float, index_range, integer, is, timeout};
 use crate::failure::{Failure, NOT_POSITIVE, Outcome, SYNTAX};
 use crate::notify::Class;
@@ -622,18 +622,10 @@ pub(crate) fn bzmpop(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Outcome {
 }
 
 pub(crate) fn zrandmember(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Outcome {
-    let scores = match args {
-        [_, _] | [_, _, _] => false,
-        [_, _, _, word] if is(word, "WITHSCORES") => true,
-        _ => return Err(SYNTAX),
-    };
-    let wanted = args.get(2).map(|count| random_count(count)).transpose()?;
-    if scores && wanted.is_some_and(|(count, _)| count > i64::MAX as usize / 4) {
-        return Err("ERR value is out of range".into());
-    }
+    let asked = Asked::parse(args, "WITHSCORES")?;
     let mut random = ctx.engine.random.fork();
     let set = ctx.engine.sorted_set(ctx.db, args[1])?;
-    let Some((count, repeat)) = wanted else {
+    let Some(count) = asked.count else {
         match set.and_then(|set| set.random(&mut random)) {
             Some(member) => ctx.out.bulk(&member.name),
             None => ctx.out.null(),
@@ -644,14 +636,9 @@ pub(crate) fn zrandmember(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Outcome {
         ctx.out.array(0);
         return Ok(());
     };
-    let chosen: Vec<&Member> = if repeat {
-        (0..count).filter_map(|_| set.random(&mut random)).collect()
-    } else if count >= set.len() {
-        set.iter().collect()
-    } else {
-        sample(&mut random, count, set.len()).into_iter().filter_map(|rank| set.get(rank)).collect()
-    };
-    write_members(ctx.out, chosen.iter().copied(), chosen.len(), scores);
+    let chosen: Vec<&Member> =
+        count.choose(&mut random, |random| set.random(random), || set.iter().collect());
+    write_members(ctx.out, chosen.iter().copied(), chosen.len(), asked.with);
     Ok(())
 }
 
