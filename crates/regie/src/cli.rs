@@ -238,6 +238,9 @@ pub(crate) struct Check {
     /// For machines
     #[arg(long)]
     pub(crate) json: bool,
+    /// What `regie up` starts beside everything else: says what a person should know
+    #[arg(long, hide = true)]
+    pub(crate) at_start: bool,
 }
 
 #[derive(Debug, Args)]

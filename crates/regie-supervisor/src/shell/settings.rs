@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::control::{LogLine, Stream};
@@ -20,8 +21,11 @@ pub struct Table {
     pub descriptors: Vec<(String, OwnedFd)>,
 }
 
-/// Reads the configuration again: a new table, or the report that the caller of `reload` gets to see.
-pub type Reread = Box<dyn FnMut() -> Result<Table, String>>;
+/// Reads the configuration again, or gives the report that the caller of `reload` gets to see. Called on a thread of its
+/// own: it may wait for disks and name servers, and must not start processes, whose end the loop would hear of.
+pub type Reread = Arc<dyn Fn() -> Result<Finish, String> + Send + Sync>;
+/// Makes the new table of what was read. Called from the loop: it must not block.
+pub type Finish = Box<dyn FnOnce() -> Result<Table, String> + Send>;
 /// Hears of [`Moment`]s. Called from the loop: it must not block.
 pub type OnMoment = Box<dyn FnMut(&Moment)>;
 

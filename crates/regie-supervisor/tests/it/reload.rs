@@ -177,3 +177,24 @@ fn a_new_table_is_applied_and_a_faulty_one_is_not() {
     let left = || world.rows().iter().map(|row| row.name.clone()).collect::<Vec<_>>();
     crate::world::until("removed programs are gone", || left() == ["c"]);
 }
+
+#[test]
+fn while_the_configuration_is_read_everything_goes_on() {
+    let world = World::start("reread");
+    world.done(&reload(vec![]));
+    let before = world.row("a").pid;
+    nix::unistd::mkfifo(&world.path("answer"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    std::fs::write(world.path("table"), "slow\na=2\nb=1\n").unwrap();
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| world.done(&reload(vec![])));
+        crate::world::until("it is being read", || world.path("reading").exists());
+        assert_eq!(world.rows().len(), 2, "the loop answers");
+        std::fs::write(world.path("table"), "a=3\nb=1\n").unwrap();
+        let second = scope.spawn(|| world.done(&reload(vec![])));
+        assert_eq!(world.row("a").pid, before, "nothing is applied yet");
+        std::fs::write(world.path("answer"), "").unwrap();
+        first.join().unwrap();
+        second.join().unwrap();
+    });
+    world.until_log("a", "version 3");
+}

@@ -235,8 +235,15 @@ pub(crate) fn settings(case: &str, dir: &Path) -> Settings {
         "reread" => {
             let table = file("table");
             fs::write(&table, "a=1\nb=1\n").unwrap();
+            let (reading, answer) = (file("reading"), file("answer"));
             let reread = move || {
                 let text = fs::read_to_string(&table).unwrap();
+                // A pipe stands for a name server that does not answer.
+                if text.contains("slow") {
+                    fs::write(&reading, "").unwrap();
+                    drop(fs::read(&answer));
+                }
+                let text = text.replace("slow\n", "");
                 if text.contains("fault") {
                     return Err("regie.toml:3: unknown key \"fault\"".to_owned());
                 }
@@ -244,9 +251,15 @@ pub(crate) fn settings(case: &str, dir: &Path) -> Settings {
                     let (name, version) = line.split_once('=').unwrap();
                     sh(name, &format!("echo version {version}; sleep 1000"))
                 };
-                Ok(Table { programs: text.lines().map(row).collect(), descriptors: vec![] })
+                let programs = text.lines().map(row).collect();
+                let finish = || Ok(Table { programs, descriptors: vec![] });
+                Ok(Box::new(finish) as regie_supervisor::shell::settings::Finish)
             };
-            Settings { reread: Some(Box::new(reread)), table: Table::default(), ..Settings::default() }
+            Settings {
+                reread: Some(std::sync::Arc::new(reread)),
+                table: Table::default(),
+                ..Settings::default()
+            }
         }
         "eater" => Settings {
             sample_every: ms(500),

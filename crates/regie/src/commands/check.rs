@@ -33,6 +33,10 @@ pub(crate) fn check(place: &Place, asked: &Check) -> Exit {
             return Exit::Usage;
         }
     };
+    if asked.at_start {
+        complain(&site);
+        return Exit::Done;
+    }
     let mut findings = check_all(&site.loaded, &site.facts());
     findings.extend(rewind::check(&site));
     if asked.probe {
@@ -44,6 +48,16 @@ pub(crate) fn check(place: &Place, asked: &Check) -> Exit {
         report(&findings, Paint::stdout());
     }
     if findings.iter().any(|finding| finding.severity == Severity::Error) { Exit::Failed } else { Exit::Done }
+}
+
+/// What a person should know when the site starts, each with its fix.
+pub(crate) fn complain(site: &Site) {
+    let mut findings = check_all(&site.loaded, &site.facts());
+    // What is merely good to know is said by `regie check`; a taken port is met again when it is opened.
+    findings.retain(|finding| finding.severity > Severity::Note && finding.place != "[gateway] listen");
+    for finding in &findings {
+        output::note(finding);
+    }
 }
 
 /// What only the application itself can tell: it is booted, and uses what it is configured for.

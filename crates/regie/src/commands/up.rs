@@ -17,16 +17,17 @@ use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use nix::unistd::{dup2_stderr, dup2_stdout, setsid};
-use regie_config::Severity;
-use regie_config::check::{check, refusals};
+use regie_config::check::refusals;
 use regie_config::values::Listen;
 use regie_core::Exit;
 use regie_supervisor::shell::settings::Reread;
 use regie_supervisor::{Claim, ClaimError, Foreground, Moment, Outcome, RunAs, Settings, Table, claim, run};
 
 use crate::cli::Up;
+use crate::commands::check;
 use crate::commands::control::log_line;
 use crate::output::{self, Paint, Tone};
 use crate::programs::{self, Binaries, Socket};
@@ -68,7 +69,7 @@ fn start(place: &Place, detached: bool) -> Result<Outcome, Exit> {
     let site = place.load(None)?;
     let paint = Paint::stdout();
     introduce(&site, paint);
-    complain(&site)?;
+    may_start(&site)?;
     let binaries = binaries()?;
     let run_as = site.run_as().and_then(|run_as| site.make_folders().map(|()| run_as)).map_err(failed)?;
     let claim = claim_folder(&site)?;
@@ -78,6 +79,7 @@ fn start(place: &Place, detached: bool) -> Result<Outcome, Exit> {
     for listen in &served {
         output::line(format_args!("  {:<10}{}", "serving", paint.text(Tone::Strong, url(listen))));
     }
+    complain_beside(place);
     let open = table.descriptors.iter().map(|(name, _)| name.clone()).collect();
     let settings = Settings {
         table,
@@ -129,22 +131,30 @@ fn describe_pool(pool: &regie_config::Pool, php: &str) -> String {
     format!("{php}{} mode{script}, {} workers", pool.mode(), pool.workers)
 }
 
-/// What a person should know, each with its fix. Served is whatever can be: only what [`refusals`] names keeps it
-/// from starting.
-fn complain(site: &Site) -> Result<(), Exit> {
-    let facts = site.facts();
-    let refused = refusals(&site.loaded, &facts.user);
-    let mut findings = check(&site.loaded, &facts);
-    // What is merely good to know is said by `regie check`; a taken port is met again when it is opened.
-    findings.retain(|finding| finding.severity > Severity::Note && finding.place != "[gateway] listen");
-    for finding in &findings {
-        output::note(finding);
-    }
-    if refused.is_empty() {
+/// Whether the site may start at all. Served is whatever can be: only what [`refusals`] names keeps it from starting.
+fn may_start(site: &Site) -> Result<(), Exit> {
+    if refusals(&site.loaded, &regie_config::shell::user(&site.folder, &site.loaded)).is_empty() {
         return Ok(());
     }
+    check::complain(site);
     output::error("not started");
     Err(Exit::Usage)
+}
+
+/// Has what a person should know said by a process of its own: asking PHP takes longer than starting everything, and
+/// nobody has to wait for it. The supervisor hears of its end as of any other's.
+fn complain_beside(place: &Place) {
+    let checked = std::env::current_exe().and_then(|regie| {
+        let mut command = Command::new(regie);
+        command.arg("-C").arg(&place.folder);
+        if let Some(config) = &place.config {
+            command.arg("--config").arg(config);
+        }
+        command.args(["check", "--at-start"]).stdin(Stdio::null()).stdout(Stdio::null()).spawn()
+    });
+    if let Err(fault) = checked {
+        output::warning(format_args!("regie check could not be started: {fault}"));
+    }
 }
 
 pub(super) fn binaries() -> Result<Binaries, Exit> {
@@ -233,11 +243,30 @@ const fn pool_rules(owner: Option<&RunAs>) -> Rules<'_> {
     Rules { next_free_port: false, owner, mode: 0o600 }
 }
 
+/// What `regie reload` needs beside the configuration that it reads.
+struct Again {
+    place: Place,
+    binaries: Binaries,
+    run_as: Option<RunAs>,
+    /// Names of the sockets that are open.
+    open: Mutex<BTreeSet<String>>,
+}
+
 /// Reads the configuration again for `regie reload`. Sockets that are open stay; only new ones are opened.
-fn reread(place: &Place, binaries: Binaries, run_as: Option<RunAs>, mut open: BTreeSet<String>) -> Reread {
+fn reread(place: &Place, binaries: Binaries, run_as: Option<RunAs>, open: BTreeSet<String>) -> Reread {
     let place = Place { folder: place.folder.clone(), config: place.config.clone() };
-    Box::new(move || {
-        let mut site = place.read(None).map_err(|faults| faults.to_string())?;
+    let again = Arc::new(Again { place, binaries, run_as, open: Mutex::new(open) });
+    Arc::new(move || {
+        let site = again.place.read(None).map_err(|faults| faults.to_string())?;
+        let again = Arc::clone(&again);
+        Ok(Box::new(move || again.table(site)))
+    })
+}
+
+impl Again {
+    fn table(&self, mut site: Site) -> Result<Table, String> {
+        let Self { place, binaries, run_as, open } = self;
+        let mut open = open.lock().unwrap_or_else(PoisonError::into_inner);
         let store = store::open(&site, &open, store_rules(&site, run_as.as_ref()))
             .map_err(|fault| output::chain(&fault))?;
         if store.is_new {
@@ -251,7 +280,7 @@ fn reread(place: &Place, binaries: Binaries, run_as: Option<RunAs>, mut open: BT
             )
             .collect();
         let mut table = Table {
-            programs: programs::table(&site, &binaries, run_as.as_ref()),
+            programs: programs::table(&site, binaries, run_as.as_ref()),
             descriptors: store.descriptors,
         };
         for (socket, rules) in &sockets {
@@ -265,9 +294,9 @@ fn reread(place: &Place, binaries: Binaries, run_as: Option<RunAs>, mut open: BT
             table.descriptors.extend(sockets::open_lane(name, *row).map_err(|fault| fault.to_string())?);
         }
         let names = sockets.into_iter().map(|(socket, _)| socket).chain(store::sockets(&site));
-        open = names.map(|socket| socket.name).chain(lanes.into_keys()).collect();
+        *open = names.map(|socket| socket.name).chain(lanes.into_keys()).collect();
         Ok(table)
-    })
+    }
 }
 
 fn foreground(paint: Paint) -> Foreground {

@@ -8,6 +8,7 @@ mod children;
 mod effects;
 mod measure;
 mod requests;
+mod reread;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::{self, File};
@@ -37,6 +38,7 @@ use crate::spec::{Program, RunAs};
 use children::Child;
 use measure::Readings;
 use regie_core::StopPhase;
+use reread::Reading;
 
 /// While something must be looked at again and again (the rest of a tree that is not our child).
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
@@ -68,6 +70,8 @@ struct Driver {
     logs: Logs,
     readings: Readings,
     reread: Option<Reread>,
+    /// A configuration that is being read again.
+    reading: Option<Reading>,
     on_moment: Option<OnMoment>,
     version: String,
     /// The list for the next supervisor is out of date.
@@ -194,6 +198,7 @@ impl Driver {
             logs: Logs::new(settings.recent_lines, settings.log_dir, terminal),
             readings: Readings::new(settings.sample_every),
             reread: settings.reread,
+            reading: None,
             on_moment: settings.on_moment,
             version: settings.version,
             state_changed: true,
@@ -244,6 +249,9 @@ impl Driver {
             }
         }
         self.serve_clients();
+        if has(&Token::Reading).is_some() {
+            self.end_reading();
+        }
         self.measure_if_due();
         self.feed(Event::Tick);
         self.logs.flush(self.clock.now());
@@ -304,6 +312,7 @@ impl Driver {
             let (fd, flags) = client.interest();
             found.push((Token::Client(*id), fd, flags));
         }
+        found.extend(self.reading.as_ref().map(|reading| (Token::Reading, reading.done(), reads)));
         if let Some(terminal) = self.logs.terminal.as_ref().filter(|t| t.wants_write()) {
             found.push((Token::Terminal, terminal.as_fd(), PollFlags::POLLOUT));
         }
@@ -380,5 +389,6 @@ enum Token {
     Output(RunId, usize),
     Probe(usize),
     Client(u64),
+    Reading,
     Terminal,
 }

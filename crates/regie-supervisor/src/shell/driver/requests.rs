@@ -2,14 +2,13 @@
 
 use nix::sys::signal::Signal;
 
-use super::{Driver, check_descriptors};
+use super::Driver;
 use crate::control::{ErrorKind, NameResult, Overview, PROTOCOL, Reply, Request};
 use crate::machine::{Command, Event, Ticket};
 use crate::shell::clients::{Filter, Mode};
 use crate::shell::clock;
 use crate::shell::logs::SELF;
 use crate::shell::proc;
-use crate::shell::settings::Table;
 
 impl Driver {
     /// Lets each client have its turn.
@@ -53,8 +52,7 @@ impl Driver {
             Request::Restart { names, wait } => self.ask_machine(id, wait, Command::Restart(names)),
             Request::Reload { names, wait } if names.is_empty() => {
                 let ticket = self.ticket(id);
-                self.reload_all(Some(ticket));
-                self.settle(id, ticket, wait);
+                self.reload_all(Some((ticket, wait)));
             }
             Request::Reload { names, wait } => self.ask_machine(id, wait, Command::Reload(names)),
             Request::Scale { name, to, wait } => self.ask_machine(id, wait, Command::Scale { name, to }),
@@ -93,7 +91,7 @@ impl Driver {
     }
 
     /// Who does not want to wait is answered, unless it was refused already.
-    fn settle(&mut self, id: u64, ticket: Ticket, wait: bool) {
+    pub(super) fn settle(&mut self, id: u64, ticket: Ticket, wait: bool) {
         if !wait && self.tickets.contains_key(&ticket) {
             let results: Vec<NameResult> = Vec::new();
             self.answer(id, &Reply::Done { results });
@@ -113,43 +111,6 @@ impl Driver {
         if let Some(id) = self.tickets.get(&ticket).copied() {
             self.answer(id, reply);
             self.forget(ticket);
-        }
-    }
-
-    /// Reads the configuration again and applies it; a faulty one changes nothing.
-    pub(super) fn reload_all(&mut self, ticket: Option<Ticket>) {
-        let Some(reread) = &mut self.reread else {
-            return self.feed(Event::Command { ticket, command: Command::Reload(Vec::new()) });
-        };
-        self.logs.event(SELF, "reading the configuration again".to_owned());
-        let read = reread();
-        let checked = read.and_then(|Table { programs, descriptors }| {
-            let given = |name: &str| descriptors.iter().any(|(n, _)| n == name);
-            let faults = crate::spec::check(&programs);
-            if !faults.is_empty() {
-                return Err(faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"));
-            }
-            check_descriptors(&programs, |name| self.held.contains_key(name) || given(name))
-                .map_err(|e| e.to_string())?;
-            Ok((programs, descriptors))
-        });
-        match checked {
-            Ok((programs, descriptors)) => {
-                for (name, fd) in descriptors {
-                    self.held.entry(name).or_insert(fd);
-                }
-                self.feed(Event::Table { ticket, programs });
-                let used = self.machine.descriptors_in_use();
-                self.held.retain(|name, _| used.contains(name));
-                let machine = &self.machine;
-                self.logs.recent.retain(|name| name == SELF || machine.knows(name));
-            }
-            Err(message) => {
-                self.logs.event(SELF, format!("the new configuration is not used: {message}"));
-                if let Some(ticket) = ticket {
-                    self.reply(ticket, &Reply::Error { kind: ErrorKind::InvalidConfiguration, message });
-                }
-            }
         }
     }
 
