@@ -32,7 +32,7 @@ use crate::head::{HEADROOM, Head};
 const INLINE_BODY: usize = 16 * 1024;
 
 /// Informational heads that an answer may have.
-pub(super) const INFORMATIONAL_MAX: usize = 16;
+const INFORMATIONAL_MAX: usize = 16;
 
 /// Answer bytes that are held for the caller before reading stops.
 const PENDING_MAX: usize = 64 * 1024;
@@ -157,8 +157,7 @@ pub(crate) struct Exchange {
     begun: Instant,
     /// Bytes of the answer that the caller has not taken: first its head, then its body.
     pending: BytesMut,
-    informational: Option<InformationalSink>,
-    informational_seen: usize,
+    heads: Heads,
     /// The worker has said its last word to the caller (the empty record of its output). It may go on working, as PHP
     /// does behind `fastcgi_finish_request()`, and is free only when the request has ended.
     answered: bool,
@@ -192,8 +191,7 @@ impl Exchange {
             times,
             begun,
             pending: BytesMut::new(),
-            informational,
-            informational_seen: 0,
+            heads: Heads::new(informational),
             answered: false,
             ended: false,
             body_error: None,
@@ -227,17 +225,8 @@ impl Exchange {
         loop {
             self.poll_send(cx)?;
             self.take_records()?;
-            while let Some((status, headers)) = take_head(&mut self.pending)? {
-                if !status.is_informational() {
-                    return Poll::Ready(Ok((status, headers)));
-                }
-                self.informational_seen += 1;
-                if self.informational_seen > INFORMATIONAL_MAX {
-                    return Poll::Ready(Err(CallError::Malformed("too many informational heads".into())));
-                }
-                if let Some(sink) = &self.informational {
-                    sink(status, headers);
-                }
+            if let Some(head) = self.heads.take(&mut self.pending)? {
+                return Poll::Ready(Ok(head));
             }
             if self.answered {
                 return Poll::Ready(Err(CallError::Malformed("it ended within its head".into())));
@@ -397,11 +386,43 @@ impl Exchange {
     }
 }
 
+/// The heads of an answer: those that only inform come first, and go to whoever wants them.
+pub(super) struct Heads {
+    sink: Option<InformationalSink>,
+    seen: usize,
+}
+
+impl Heads {
+    pub(super) const fn new(sink: Option<InformationalSink>) -> Self {
+        Self { sink, seen: 0 }
+    }
+
+    /// The head of the answer itself, cut off the beginning of what has come, once it is there whole.
+    pub(super) fn take(
+        &mut self,
+        pending: &mut BytesMut,
+    ) -> Result<Option<(StatusCode, HeaderMap)>, CallError> {
+        while let Some((status, headers)) = take_head(pending)? {
+            if !status.is_informational() {
+                return Ok(Some((status, headers)));
+            }
+            self.seen += 1;
+            if self.seen > INFORMATIONAL_MAX {
+                return Err(CallError::Malformed("too many informational heads".into()));
+            }
+            if let Some(sink) = &self.sink {
+                sink(status, headers);
+            }
+        }
+        Ok(None)
+    }
+}
+
 /// Headers that a gateway adds to an answer's own without a new map.
 const HEADERS_MORE: usize = 2;
 
 /// Cuts the head off the beginning of an answer, once it is there whole.
-pub(super) fn take_head(pending: &mut BytesMut) -> Result<Option<(StatusCode, HeaderMap)>, CallError> {
+fn take_head(pending: &mut BytesMut) -> Result<Option<(StatusCode, HeaderMap)>, CallError> {
     let malformed = |error: cgi::BadHead| CallError::Malformed(error.to_string());
     let Some(end) = cgi::find_end(pending).map_err(malformed)? else { return Ok(None) };
     let block = pending.split_to(end).freeze();

@@ -21,10 +21,10 @@ use tokio::sync::Semaphore;
 use tokio::time::Sleep;
 
 use super::clock::now;
-use super::exchange::{AnswerBody, INFORMATIONAL_MAX, Times, take_head};
+use super::exchange::{AnswerBody, Heads, Times};
 use super::message::{Heirloom, LaneMessage, times};
 use super::pool::{Counts, PoolSettings};
-use crate::call::{Answer, Body, BoxError, Call, CallError, InformationalSink};
+use crate::call::{Answer, Body, BoxError, Call, CallError};
 use crate::message::Message;
 use crate::queue::Priority;
 
@@ -161,8 +161,7 @@ impl LaneCarrier {
             stage: Stage::Queued(patience),
             times: shared.settings.times_of(time_limit),
             pending: BytesMut::new(),
-            informational,
-            informational_seen: 0,
+            heads: Heads::new(informational),
             ended: false,
             body_error: None,
             flight,
@@ -370,8 +369,7 @@ pub(crate) struct LaneExchange {
     times: Times,
     /// Bytes of the answer that the caller has not taken: first its head, then its body.
     pending: BytesMut,
-    informational: Option<InformationalSink>,
-    informational_seen: usize,
+    heads: Heads,
     ended: bool,
     /// Errors of the request's body are told once the worker's answer is clear.
     body_error: Option<BoxError>,
@@ -408,17 +406,8 @@ impl LaneExchange {
     fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<(StatusCode, HeaderMap), CallError>> {
         loop {
             let moved = self.poll_move(cx)?;
-            while let Some((status, headers)) = take_head(&mut self.pending)? {
-                if !status.is_informational() {
-                    return Poll::Ready(Ok((status, headers)));
-                }
-                self.informational_seen += 1;
-                if self.informational_seen > INFORMATIONAL_MAX {
-                    return Poll::Ready(Err(CallError::Malformed("too many informational heads".into())));
-                }
-                if let Some(sink) = &self.informational {
-                    sink(status, headers);
-                }
+            if let Some(head) = self.heads.take(&mut self.pending)? {
+                return Poll::Ready(Ok(head));
             }
             if self.ended {
                 return Poll::Ready(Err(CallError::Malformed("it ended within its head".into())));
