@@ -382,9 +382,8 @@ impl Connection {
             side: Some(side),
             decoder: match head.framing {
                 Framing::Length(left) => Decoder::Length { left },
-                Framing::Chunked => Decoder::Chunked { decoder: chunked::Decoder::default(), seen: 0 },
+                Framing::Chunked => Decoder::Chunked(chunked::Decoder::default()),
             },
-            limit: limits.body,
             owes_continue: head.expects_continue,
             timeout: limits.body_timeout,
             timer: Box::pin(tokio::time::sleep_until(now() + limits.body_timeout)),
@@ -613,15 +612,15 @@ impl Home {
 #[derive(Debug)]
 enum Decoder {
     Length { left: u64 },
-    Chunked { decoder: chunked::Decoder, seen: u64 },
+    Chunked(chunked::Decoder),
 }
 
-/// The body of a request.
+/// The body of a request. It has no bound of its own: a length that is told is weighed before anything is read, and a
+/// body whose length is not told is taken in first ([`super::spool`]), up to the limit.
 #[derive(Debug)]
 pub(crate) struct H1Body {
     side: Option<ReadSide>,
     decoder: Decoder,
-    limit: u64,
     /// The client waits for a word before it sends.
     owes_continue: bool,
     timeout: Duration,
@@ -642,11 +641,8 @@ impl H1Body {
                 *left -= count as u64;
                 Ok(Some(side.input.split_to(count).freeze()))
             }
-            Decoder::Chunked { decoder, seen } => match decoder.take(&mut side.input) {
-                Ok(chunked::Piece::Data(data)) => {
-                    *seen += data.len() as u64;
-                    if *seen > self.limit { Err(BodyError::TooLarge) } else { Ok(Some(data)) }
-                }
+            Decoder::Chunked(decoder) => match decoder.take(&mut side.input) {
+                Ok(chunked::Piece::Data(data)) => Ok(Some(data)),
                 Ok(chunked::Piece::NeedMore) => Ok(None),
                 Ok(chunked::Piece::End) => Ok(Some(Bytes::new())),
                 Err(_) => Err(BodyError::Malformed),
@@ -657,7 +653,7 @@ impl H1Body {
     const fn is_done(&self) -> bool {
         match &self.decoder {
             Decoder::Length { left } => *left == 0,
-            Decoder::Chunked { decoder, .. } => decoder.is_done(),
+            Decoder::Chunked(decoder) => decoder.is_done(),
         }
     }
 

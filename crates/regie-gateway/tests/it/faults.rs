@@ -84,7 +84,7 @@ fn the_queue_is_bounded_in_length_and_time() {
     let running = before(&pool, |settings| {
         let queue = &mut settings.pool.as_mut().unwrap().queue;
         queue.len = 1;
-        queue.timeout = Duration::from_millis(300);
+        queue.timeout = Duration::from_secs(5);
     });
     let send = || {
         let mut connection = Connection::open(running.address);
