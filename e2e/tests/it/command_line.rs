@@ -1,9 +1,12 @@
 //! What a person types, and how each command ends.
 
+use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
-use std::process::Output;
+use std::path::Path;
+use std::process::{Output, Stdio};
 
 use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use regie_e2e::site::{Background, regie, write_config};
 use regie_e2e::{App, Site, eventually};
@@ -135,12 +138,17 @@ fn the_background_is_driven_from_another_terminal() {
     });
     assert!(logs.lines().all(|line| line.starts_with("program:clock")), "{logs}");
     assert_eq!(text(&run(&["logs", "--grep", "no such line"]).stdout), "");
+    assert!(follows(app.path()), "logs -f goes on while there are lines");
 
     assert_eq!(code(&run(&["stop", "program:clock"])), Some(0));
     assert!(rows().contains(&("program:clock".into(), "STOPPED".into())));
     assert_eq!(code(&run(&["start", "program:*"])), Some(0));
     assert_eq!(code(&run(&["scale", "program:clock=2"])), Some(0));
     all_run(&["gateway", "php:web", "program:clock_00", "program:clock_01"]);
+    assert_eq!(code(&run(&["scale", "php:web=3"])), Some(0));
+    eventually("the pool has three workers", || {
+        text(&run(&["logs", "php:web"]).stdout).contains(" 3 workers,").then_some(())
+    });
     assert_eq!(code(&run(&["restart", "php:*"])), Some(0));
     assert_eq!(code(&run(&["reload"])), Some(0));
     let wrong = run(&["restart", "php:wbe"]);
@@ -149,6 +157,21 @@ fn the_background_is_driven_from_another_terminal() {
     let down = run(&["down"]);
     assert_eq!(code(&down), Some(0), "{}", text(&down.stderr));
     assert_eq!(code(&run(&["status"])), Some(69));
+}
+
+/// Whether `regie logs -f` shows lines that were not there when it began.
+fn follows(folder: &Path) -> bool {
+    let mut follower = regie(folder)
+        .args(["logs", "-f", "--tail", "0", "program:clock"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("regie can be started");
+    let lines = BufReader::new(follower.stdout.take().expect("piped")).lines();
+    let ticks = lines.map_while(Result::ok).filter(|line| line.ends_with("tick")).take(3).count();
+    let pid = Pid::from_raw(i32::try_from(follower.id()).expect("a pid is a small number"));
+    kill(pid, Signal::SIGTERM).unwrap();
+    follower.wait().unwrap();
+    ticks == 3
 }
 
 #[test]

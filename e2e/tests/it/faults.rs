@@ -101,6 +101,10 @@ fn a_worker_killed_in_a_request_is_replaced_at_once() {
     assert_eq!(reply.status, 502);
     assert!(!reply.header("x-request-id").is_empty());
     assert_ne!(pid(&site), first);
+    eventually("the status tells of it", || {
+        let row = site.status("php:web")?;
+        row["description"].as_str()?.contains("1 worker has crashed").then_some(())
+    });
 }
 
 /// One worker a second for half a minute, under 64 connections.

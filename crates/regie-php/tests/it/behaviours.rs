@@ -192,6 +192,7 @@ const CASES: &[Case] = &[
         want: Want::Body("1 SHOUT {i}"),
         ..CASE
     },
+    Case { file: "signals.php", want: Want::Body("heard all {i}"), ..CASE },
     Case { file: "logs.php", want: Want::Body("logged"), ..CASE },
     Case {
         file: "ini.php",

@@ -7,7 +7,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::client::Ask;
-use crate::pool::{Carrier, Mode, Pool, WAYS, now, wait_until};
+use crate::pool::{Carrier, MODES, Mode, Pool, WAYS, now, wait_until};
 
 /// A connection that dies without an answer.
 fn dies(pool: &Pool, uri: &str) {
@@ -128,6 +128,28 @@ fn a_request_has_its_own_processor_time_and_not_what_others_left() {
             answer.text().contains("Maximum execution time of 1 second exceeded"),
             "{mode:?}: {answer:?}"
         );
+    }
+}
+
+#[test]
+fn who_sleeps_does_not_use_max_execution_time() {
+    for mode in MODES {
+        let pool = Pool::start(mode, "asleep.php", &["--workers", "1"]);
+        assert_eq!(pool.ask(&pool.get("/")).text(), "awake", "{mode:?}");
+    }
+}
+
+#[test]
+fn an_open_session_is_closed_when_the_time_is_up() {
+    for way in WAYS {
+        let flags = ["--workers", "1", "--request-timeout", "600ms", "--request-grace", "20s"];
+        let pool = Pool::start_on(way, "session-timeout.php", &flags);
+        let told = pool.folder.path().join("told");
+        let answer = pool.ask(&pool.get(&format!("/?to={}", told.display())));
+        assert_eq!(answer.status, 504, "{way:?}: {answer:?}");
+        let text = || std::fs::read_to_string(&told).unwrap_or_default();
+        wait_until("the end of the session", || text().contains("closed"), || pool.log());
+        assert_eq!(text(), "wrote name|s:3:\"ada\";\nclosed\n", "{way:?}");
     }
 }
 

@@ -1,5 +1,8 @@
 //! How a pool starts, is told things, and stops.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixListener;
 use std::process::{Command, Stdio};
 
@@ -264,6 +267,75 @@ fn workers_run_as_the_user_and_secrets_leave_the_title() {
         let title = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap();
         let title = String::from_utf8_lossy(&title).into_owned();
         assert!(title.starts_with("regie-php: ") && !title.contains("hunter2"), "{title}");
+    }
+}
+
+#[test]
+fn the_socket_belongs_to_whom_the_options_name() {
+    assert!(nix::unistd::Uid::effective().is_root(), "this test changes owners and needs root");
+    let uid = |name| nix::unistd::User::from_name(name).unwrap().expect("Debian has it").uid.as_raw();
+    let gid = |name| nix::unistd::Group::from_name(name).unwrap().expect("Debian has it").gid.as_raw();
+    let (owner, group) = ("--listen-owner", "--listen-group");
+    for (flags, expected) in [
+        (&[][..], (0, 0, 0o600)),
+        (&["--user", "www-data"], (uid("www-data"), gid("www-data"), 0o600)),
+        (&["--user", "www-data", owner, "games", group, "users"], (uid("games"), gid("users"), 0o600)),
+        (&["--listen-mode", "660", group, "www-data"], (0, gid("www-data"), 0o660)),
+    ] {
+        let pool = Pool::start(Mode::Classic, "hello.php", flags);
+        let socket = std::fs::metadata(pool.socket()).unwrap();
+        assert_eq!((socket.uid(), socket.gid(), socket.mode() & 0o777), expected, "{flags:?}");
+    }
+}
+
+#[test]
+fn it_listens_on_tcp_as_well() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_regie-php"))
+        .args(["--listen", "127.0.0.1:0", "--workers", "2"])
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut port = None;
+    let mut find = || {
+        port = listening_port(child.id());
+        port.is_some()
+    };
+    wait_until("the listener", &mut find, String::new);
+    let ask = crate::client::Ask::get(&php("hello.php"), "/?i=1").to_bytes(false);
+    let mut stream = TcpStream::connect(("127.0.0.1", port.unwrap())).unwrap();
+    stream.write_all(&ask).unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    let text = String::from_utf8_lossy(&answer);
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(child.id().cast_signed()), Signal::SIGTERM).unwrap();
+    child.wait().unwrap();
+    assert!(text.contains("Hello 1"), "{text}");
+}
+
+/// The TCP port that a process listens on.
+fn listening_port(pid: u32) -> Option<u16> {
+    const LISTENING: &str = "0A";
+    let table = std::fs::read_to_string("/proc/net/tcp").ok()?;
+    std::fs::read_dir(format!("/proc/{pid}/fd")).ok()?.flatten().find_map(|entry| {
+        let target = std::fs::read_link(entry.path()).ok()?;
+        let inode = target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned();
+        let row = table
+            .lines()
+            .map(|row| row.split_whitespace().collect::<Vec<_>>())
+            .find(|row| row.get(3) == Some(&LISTENING) && row.get(9).is_some_and(|other| *other == inode))?;
+        u16::from_str_radix(row[1].rsplit(':').next()?, 16).ok()
+    })
+}
+
+#[test]
+fn master_and_workers_have_one_thread_each() {
+    for mode in MODES {
+        let pool = Pool::start(mode, "hello.php", &["--workers", "2"]);
+        assert_eq!(pool.ask(&pool.get("/?i=1")).text(), "Hello 1");
+        for pid in pool.workers().into_iter().chain([pool.pid()]) {
+            let threads = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap().count();
+            assert_eq!(threads, 1, "{mode:?}: {pid}");
+        }
     }
 }
 

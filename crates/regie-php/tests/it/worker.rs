@@ -128,6 +128,18 @@ fn exit_in_the_loop_keeps_the_connection_and_boots_the_script_anew() {
 }
 
 #[test]
+fn a_script_that_ends_its_loop_is_begun_anew() {
+    let (pool, mut connection) = one("three-rounds.php", &[]);
+    for i in 0..10 {
+        let answer = connection.ask(&pool.get(&format!("/?i={i}")));
+        assert_eq!((answer.status, answer.text()), (200, format!("round {} {i}", i % 3 + 1)));
+        if answer.goodbye {
+            connection = Connection::open_as_gateway(&pool.socket());
+        }
+    }
+}
+
+#[test]
 fn a_memory_limit_costs_the_request_and_renews_the_process() {
     let (pool, mut connection) = one("memory-limit.php", &[]);
     let before = connection.ask(&pool.get("/")).text();
