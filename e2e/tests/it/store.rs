@@ -60,7 +60,7 @@ fn an_application_that_names_a_redis_has_a_store_of_its_own() {
     // New code leaves it alone, and other settings hold without a restart; a restart keeps data and port.
     let config = app.read("regie.toml");
     let store = "maxmemory = \"256mb\"\nprotected_keys = [\"@default\", \"orders:*\"]\ndb.2 = { appendfsync = \"always\" }\n";
-    app.write("regie.toml", &format!("{config}\n[store]\n{store}"));
+    app.write("regie.toml", format!("{config}\n[store]\n{store}"));
     assert!(site.regie(&["reload"]).status.success());
     assert_eq!(visits(&site), (2, pid));
     let own = |name: &str| said(&redis_cli(&app, &["config", "get", name])).lines().nth(1).map(str::to_owned);
