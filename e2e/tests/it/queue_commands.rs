@@ -145,6 +145,14 @@ $app->make(Illuminate\Contracts\Console\Kernel::class)->bootstrap();
 App\Jobs\CountWords::dispatch(App\Models\Note::create(['author' => 'Ada', 'text' => 'three small words']));
 ";
 
+const SEND: &str = r"<?php
+require 'vendor/autoload.php';
+(new Symfony\Component\Dotenv\Dotenv())->bootEnv(__DIR__ . '/.env');
+$kernel = new App\Kernel('dev', true);
+$kernel->boot();
+$kernel->getContainer()->get('messenger.default_bus')->dispatch(new App\Message\NoteWritten('three small words'));
+";
+
 #[test]
 fn the_examples_have_work_that_is_done_after_the_answer() {
     let app = laravel();
@@ -155,6 +163,17 @@ fn the_examples_have_work_that_is_done_after_the_answer() {
     within(LONG, "the words are counted", || {
         site.get("/notes").text().contains("Ada, 3 words").then_some(())
     });
+    drop(site);
+
+    let app = App::named("symfony");
+    app.write(".env.local", "MESSENGER_TRANSPORT_DSN=redis://redis:6379/notes\n");
+    app.write("send.php", SEND);
+    let site = Site::up(app.path(), "[app]\nenv = \"development\"\n");
+    run(&app, &["php", "send.php"]);
+    within(LONG, "the words are counted", || {
+        site.get("/notes").text().contains("have written 3 words").then_some(())
+    });
+    assert_eq!(stats(&site)["queue"], "async:async");
     drop(site);
 
     let tour = App::named("tour");

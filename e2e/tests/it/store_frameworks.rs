@@ -105,6 +105,8 @@ fn symfony_s_cache_lock_and_messenger() {
     let env = "REDIS_URL=redis://redis:6379/2\nLOCK_DSN=redis://localhost\n\
                MESSENGER_TRANSPORT_DSN=redis://127.0.0.1:6379/notes/group/consumer\n";
     app.write(".env.local", env);
+    // Nobody else consumes what the script sends.
+    app.write("config/packages/messenger.yaml", "");
     app.write("store.php", script("symfony.php"));
     let site = Site::up(app.path(), "[php.web]\nworkers = 1\n");
     for line in ["REDIS_URL redis → embedded store", "MESSENGER_TRANSPORT_DSN 127.0.0.1 → embedded store"]

@@ -9,6 +9,8 @@ foreach ([
     'Bundle/FrameworkBundle' => 'php-symfony-framework-bundle',
     'Bundle/TwigBundle' => 'php-symfony-twig-bundle',
     'Component/Console' => 'php-symfony-console',
+    'Component/Messenger' => 'php-symfony-messenger',
+    'Component/Messenger/Bridge/Redis' => 'php-symfony-redis-messenger',
     'Component/Dotenv' => 'php-symfony-dotenv',
     'Component/Runtime' => 'php-symfony-runtime',
     'Component/Yaml' => 'php-symfony-yaml',

@@ -253,6 +253,12 @@ fn with_friends(mode: Mode) {
         take(&jobs.help(&["cache()->lock('laravel-queue-overlap:App\\\\Jobs\\\\Alone:alone', 60)->get(); \
                                    Alone::dispatch('x');"]));
     assert_eq!(run(&alone), r#"{"do":"release","delay":33,"class":"App\\Jobs\\Alone"}"#);
+    // One whose limit has been reached goes back, with its attempt spent, as under queue:work.
+    let limited = jobs.help(&["Limited::dispatch('l'); Limited::dispatch('l');"]);
+    let answers: Vec<String> = limited.lines().map(run).collect();
+    assert!(answers[0].starts_with(r#"{"do":"ack""#), "{answers:?}");
+    assert!(answers[1].starts_with(r#"{"do":"release","delay":3"#), "{answers:?}");
+    assert_eq!(jobs.notes(), "fine l");
     // What a job leaves behind, the next one does not meet.
     run(&take(&jobs.help(&["Soiling::dispatch();"])));
     run(&take(&jobs.help(&["Looking::dispatch();"])));

@@ -4,12 +4,15 @@ namespace App\Jobs;
 
 use Illuminate\Bus\Batchable;
 use Illuminate\Bus\Queueable;
+use Illuminate\Cache\RateLimiting\Limit;
 use Illuminate\Contracts\Queue\ShouldBeEncrypted;
 use Illuminate\Contracts\Queue\ShouldBeUnique;
 use Illuminate\Contracts\Queue\ShouldQueue;
 use Illuminate\Foundation\Bus\Dispatchable;
 use Illuminate\Queue\InteractsWithQueue;
+use Illuminate\Queue\Middleware\RateLimited;
 use Illuminate\Queue\Middleware\WithoutOverlapping;
+use Illuminate\Support\Facades\RateLimiter;
 use RuntimeException;
 use Throwable;
 
@@ -176,6 +179,18 @@ class Alone extends Fine
     public function middleware(): array
     {
         return [(new WithoutOverlapping('alone'))->releaseAfter(33)];
+    }
+}
+
+class Limited extends Fine
+{
+    public int $tries = 5;
+
+    public function middleware(): array
+    {
+        RateLimiter::for('few', fn () => Limit::perHour(1));
+
+        return [new RateLimited('few')];
     }
 }
 

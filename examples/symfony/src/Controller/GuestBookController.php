@@ -2,11 +2,14 @@
 
 namespace App\Controller;
 
+use App\Message\NoteWritten;
+use App\WordCount;
 use Symfony\Bundle\FrameworkBundle\Controller\AbstractController;
 use Symfony\Component\HttpFoundation\JsonResponse;
 use Symfony\Component\HttpFoundation\Request;
 use Symfony\Component\HttpFoundation\Response;
 use Symfony\Component\HttpKernel\Exception\AccessDeniedHttpException;
+use Symfony\Component\Messenger\MessageBusInterface;
 
 /** A guest book whose notes live in the visitor's session. */
 class GuestBookController extends AbstractController
@@ -19,17 +22,21 @@ class GuestBookController extends AbstractController
         return $this->render('home.html.twig', ['visits' => $session->get('visits')]);
     }
 
-    public function notes(Request $request): Response
+    public function notes(Request $request, WordCount $words): Response
     {
         $session = $request->getSession();
         if (!$session->has('token')) {
             $session->set('token', bin2hex(random_bytes(16)));
         }
 
-        return $this->render('notes.html.twig', ['notes' => $session->get('notes', []), 'token' => $session->get('token')]);
+        return $this->render('notes.html.twig', [
+            'notes' => $session->get('notes', []),
+            'token' => $session->get('token'),
+            'words' => $words->total(),
+        ]);
     }
 
-    public function write(Request $request): Response
+    public function write(Request $request, MessageBusInterface $bus): Response
     {
         $session = $request->getSession();
         if (!hash_equals((string) $session->get('token', ''), (string) $request->request->get('token')) || !$session->has('token')) {
@@ -38,6 +45,7 @@ class GuestBookController extends AbstractController
         $text = trim((string) $request->request->get('text'));
         if ($text !== '') {
             $session->set('notes', [...$session->get('notes', []), mb_substr($text, 0, 500)]);
+            $bus->dispatch(new NoteWritten($text));
             $this->addFlash('message', 'Thank you.');
         }
 
