@@ -25,6 +25,7 @@ if (!is_file("$base/bootstrap/app.php")) {
 }
 
 require "$base/vendor/autoload.php";
+require __DIR__ . '/doubts.php';
 
 /** @var \Illuminate\Foundation\Application $app */
 $app = require "$base/bootstrap/app.php";
@@ -33,8 +34,13 @@ $kernel = $app->make(Kernel::class);
 // As the kernel boots it within its first request, with a request of no importance for providers that look at one.
 $steps = (fn (): array => $this->bootstrappers())->call($kernel);
 $at = array_search(RegisterProviders::class, $steps, true);
-array_splice($steps, $at === false ? count($steps) : $at, 0, [SetRequestForConsole::class]);
+array_splice($steps, $at === false ? count($steps) : $at, 0, [SetRequestForConsole::class, Doubts::class]);
+$doubts = $app->instance(Doubts::class, new Doubts($base));
 $app->bootstrapWith($steps);
+$app->forgetInstance(Doubts::class);
+if (($doubt = $doubts->found($app)) !== null) {
+    regie_doubt($doubt);
+}
 
 // Managers and factories, none of which opens a connection or knows a visitor.
 $services = ['auth', 'cache', 'cookie', 'db', 'encrypter', 'hash', 'log', 'redirect', 'router', 'session', 'translator', 'url', 'validator', 'view'];
@@ -90,7 +96,7 @@ if ($app->resolved('redis')) {
 }
 
 chdir("$base/public");
-unset($base, $steps, $at, $services, $service, $paths, $name);
+unset($base, $steps, $at, $doubts, $doubt, $services, $service, $paths, $name);
 regie_checkpoint();
 
 define('LARAVEL_START', microtime(true));

@@ -20,6 +20,11 @@ foreach (['vendor/autoload_runtime.php', 'public/index.php'] as $needed) {
     }
 }
 
+require __DIR__ . '/../shared/superglobals.php';
+if (($reads = reads_superglobals("$base/public/index.php", "$base/src/Kernel.php")) !== null) {
+    regie_doubt("$reads looks at the request while the application boots");
+}
+
 // The application's own autoloader is loaded by the script below, which does nothing where it is loaded already.
 spl_autoload_register(static function (string $class): void {
     if ($class === 'Regie\Rewind\Runtime') {

@@ -246,6 +246,21 @@ static ZEND_FUNCTION(regie_chdir) {
     chdir_before(INTERNAL_FUNCTION_PARAM_PASSTHRU);
 }
 
+/* --- regie_doubt ----------------------------------------------------------------------------------------------- */
+
+/* What a boot script has noticed that speaks against parking the application after it; the first text counts. */
+static char doubt[512];
+
+ZEND_FUNCTION(regie_doubt) {
+    zend_string *why;
+    ZEND_PARSE_PARAMETERS_START(1, 1)
+    Z_PARAM_STR(why)
+    ZEND_PARSE_PARAMETERS_END();
+    if (!*doubt) snprintf(doubt, sizeof doubt, "%s", ZSTR_VAL(why));
+}
+
+const char *regie_rewind_doubt(void) { return doubt; }
+
 /* --- regie_unchanged ------------------------------------------------------------------------------------------- */
 
 /* Whether all of an object's properties are identical to what `(array) $object` gave then. It is our Laravel worker script's
@@ -314,6 +329,10 @@ ZEND_END_ARG_INFO()
 ZEND_BEGIN_ARG_WITH_RETURN_TYPE_INFO_EX(arginfo_bool, 0, 0, _IS_BOOL, 0)
 ZEND_END_ARG_INFO()
 
+ZEND_BEGIN_ARG_WITH_RETURN_TYPE_INFO_EX(arginfo_doubt, 0, 1, IS_VOID, 0)
+ZEND_ARG_TYPE_INFO(0, why, IS_STRING, 0)
+ZEND_END_ARG_INFO()
+
 ZEND_BEGIN_ARG_WITH_RETURN_TYPE_INFO_EX(arginfo_unchanged, 0, 2, _IS_BOOL, 0)
 ZEND_ARG_TYPE_INFO(0, object, IS_OBJECT, 0)
 ZEND_ARG_TYPE_INFO(0, then, IS_ARRAY, 0)
@@ -332,6 +351,7 @@ const zend_function_entry regie_functions[] = {
     ZEND_FE(frankenphp_handle_request, arginfo_handle_request)
     ZEND_FE(regie_checkpoint, arginfo_bool)
     ZEND_FE(regie_prime, arginfo_prime)
+    ZEND_FE(regie_doubt, arginfo_doubt)
     ZEND_FE(regie_unchanged, arginfo_unchanged)
     ZEND_FE(headers_send, arginfo_headers_send)
     ZEND_FE(frankenphp_finish_request, arginfo_bool)

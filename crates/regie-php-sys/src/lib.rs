@@ -45,6 +45,11 @@ unsafe extern "C" {
     /// # Safety
     /// `why` has room for `size` bytes.
     pub fn regie_rewind_snapshot(why: *mut c_char, size: usize) -> i32;
+    /// Why the boot script doubts that its application may be parked; empty when it does not.
+    ///
+    /// # Safety
+    /// Called in the template, on its only thread.
+    pub fn regie_rewind_doubt() -> *const c_char;
     /// Makes a worker of the template: as `fork()`, but the child's parent is the template's. The pid, 0 in the child, -1.
     ///
     /// # Safety

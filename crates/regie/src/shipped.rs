@@ -24,6 +24,7 @@ macro_rules! files {
 const FILES: &[(&str, &str)] = files![
     "laravel/boot.php"
     "laravel/describe.php"
+    "laravel/doubts.php"
     "laravel/held.php"
     "laravel/jobs.php"
     "laravel/move.php"
@@ -35,6 +36,7 @@ const FILES: &[(&str, &str)] = files![
     "laravel/stored.php"
     "laravel/worker.php"
     "shared/loop.php"
+    "shared/superglobals.php"
     "symfony/boot.php"
     "symfony/console.php"
     "symfony/describe.php"

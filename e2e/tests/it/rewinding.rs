@@ -195,3 +195,49 @@ fn laravel_that_connects_while_it_boots_is_served_in_classic_mode_and_says_so() 
     assert_eq!(site.get("/").status, 200);
     eventually("rewind mode", || is_in(&site, "rewind").then_some(()));
 }
+
+/// What a provider finds out while it boots would be every visitor's. The same application is left in rewind mode where what
+/// it does is everybody's anyway.
+#[test]
+fn laravel_that_asks_who_asks_while_it_boots_is_served_in_classic_mode() {
+    let app = migrated_laravel();
+    let provider = "app/Providers/AppServiceProvider.php";
+    let before = app.read(provider);
+    let boot = |line: &str| {
+        let line = format!("public function boot()\n    {{\n        {line}");
+        app.write(provider, before.replace("public function boot()\n    {", &line));
+        app.give_away();
+    };
+    boot(r#"if (request()->isSecure()) { config(["app.name" => "secure"]); }"#);
+    let site = Site::up(app.path(), "[php.web]\nworkers = 1\n");
+    let cases = [
+        (
+            r#"if (request()->isSecure()) { config(["app.name" => "secure"]); }"#,
+            Some("the request is looked at"),
+        ),
+        (
+            r#"config(["app.name" => $_SERVER["HTTP_HOST"] ?? "none"]);"#,
+            Some("AppServiceProvider.php:11 looks at the request"),
+        ),
+        (
+            r#"config(["app.name" => \Illuminate\Support\Facades\DB::table("notes")->count()]);"#,
+            Some("the database 'sqlite' is asked"),
+        ),
+        (
+            r#"config(["app.name" => \Illuminate\Support\Facades\Cache::rememberForever("name", fn () => "shop")]);"#,
+            Some("the cache is asked for 'name'"),
+        ),
+        (r#"$later = fn () => $this->app["request"]; // $_GET, and not before somebody asks"#, None),
+    ];
+    for (line, why) in cases {
+        boot(line);
+        let reload = site.regie(&["reload"]);
+        assert!(reload.status.success(), "{}", String::from_utf8_lossy(&reload.stderr));
+        eventually(line, || {
+            assert_eq!(site.get("/").status, 200, "{line}");
+            let status = site.status("php:web").unwrap_or_default();
+            let said = status["description"].as_str().unwrap_or_default();
+            why.map_or_else(|| is_in(&site, "rewind"), |why| said.contains(why)).then_some(())
+        });
+    }
+}

@@ -689,6 +689,18 @@ impl Master {
             sys::ENDED_SCRIPT => return self.after_failed_boot(script_status),
             _ => return EXIT_BOOT_FAILED,
         }
+        // SAFETY: called in the template; a text that ends with a NUL and stays.
+        let doubt = unsafe { std::ffi::CStr::from_ptr(sys::regie_rewind_doubt()) }.to_bytes();
+        if !doubt.is_empty() {
+            if has_way_out {
+                return self.unparked(doubt);
+            }
+            log::worker(Level::Warning, doubt);
+            log::worker(
+                Level::Warning,
+                b"what it has found there holds for all visitors, until the next reload",
+            );
+        }
         // SAFETY: the script is parked; `why` has room.
         if unsafe { sys::regie_rewind_snapshot(room, size) } == 0 {
             if has_way_out {
