@@ -94,7 +94,10 @@ void regie_engine_begin_request(void) {
 
 /* --- the checkpoint -------------------------------------------------------------------------------------------- */
 
+static void find_lock_file(void);
+
 void regie_engine_checkpoint(void) {
+    find_lock_file();
     zend_gc_collect_cycles();
     php_clear_stat_cache(0, NULL, 0);
     renew_randomness();
@@ -195,13 +198,18 @@ void regie_engine_end_request(void) {
 
 /* --- opcache --------------------------------------------------------------------------------------------------- */
 
+static int lock_file = -1;
+
+/* The number is the same in every worker, and looking for it takes longer than all else that a new one has to do. */
+static void find_lock_file(void) {
+    for (int fd = 0; fd < 256 && lock_file < 0; fd++) {
+        if (regie_is_opcache_lock(fd)) lock_file = fd;
+    }
+}
+
 /* A process that uses opcache's memory holds a lock on byte 1 of its lock file. A fork does not inherit it, although the
  * engine's state says that it is held. */
 void regie_engine_worker(void) {
-    for (int fd = 0; fd < 256; fd++) {
-        if (regie_is_opcache_lock(fd)) {
-            struct flock lock = {.l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = 1, .l_len = 1};
-            fcntl(fd, F_SETLK, &lock);
-        }
-    }
+    struct flock lock = {.l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = 1, .l_len = 1};
+    if (lock_file >= 0) fcntl(lock_file, F_SETLK, &lock);
 }
