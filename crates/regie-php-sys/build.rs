@@ -12,7 +12,6 @@ const SOURCES: &[&str] = &[
     "inspect.c",
     "layout.c",
     "message.c",
-    "opcache_lock.c",
     "paranoid.c",
     "request.c",
     "reset.c",

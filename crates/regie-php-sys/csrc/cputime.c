@@ -16,7 +16,6 @@
  * so there, and in programs that PHP starts, all is the kernel's. */
 #include "internal.h"
 
-#include <dlfcn.h>
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
@@ -132,8 +131,7 @@ int regie_cputime_action(int number, const struct sigaction *action, struct siga
 
 /* In place of libc's, for everybody in the process. */
 int sigprocmask(int how, const sigset_t *set, sigset_t *before) {
-    static int (*real)(int, const sigset_t *, sigset_t *);
-    if (!real) real = (int (*)(int, const sigset_t *, sigset_t *))dlsym(RTLD_NEXT, "sigprocmask");
+    REAL(sigprocmask);
     if (kept && !before && set && how == SIG_UNBLOCK) {
         sigset_t profile;
         sigemptyset(&profile);

@@ -4,7 +4,6 @@
  * rename() and rmdir(). */
 #include "internal.h"
 
-#include <dlfcn.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -17,9 +16,8 @@ void regie_cwd_forget(void) { known_size = 0; }
 
 /* In place of libc's, for everybody in the process. */
 char *getcwd(char *buffer, size_t size) {
-    static char *(*real)(char *, size_t);
     if (buffer && known_size && size >= known_size) return memcpy(buffer, known, known_size);
-    if (!real) real = (char *(*)(char *, size_t))dlsym(RTLD_NEXT, "getcwd");
+    REAL(getcwd);
     char *directory = real(buffer, size);
     if (directory) {
         size_t length = strlen(directory) + 1;

@@ -3,6 +3,7 @@
 #define REGIE_INTERNAL_H
 
 #include "regie.h"
+#include <dlfcn.h>
 
 #include <main/php.h>
 #include <main/SAPI.h>
@@ -89,6 +90,11 @@ void regie_define_streams(void);
 void regie_timeout_startup(void);
 void regie_timeout_child(regie_trace *trace, int signal_number);
 
+/* `real`: the function of that name which ours takes the place of, libc's. */
+#define REAL(name)                                                         \
+    static __typeof__(name) *real;                                         \
+    if (!real) real = (__typeof__(name) *)dlsym(RTLD_NEXT, #name)
+
 /* cputime.c; 1: done, the kernel need not hear of it */
 struct itimerval;
 struct sigaction;
@@ -97,10 +103,6 @@ int regie_cputime_timer(int which, const struct itimerval *value, struct itimerv
 int regie_cputime_action(int number, const struct sigaction *action, struct sigaction *before);
 /* cwd.c */
 void regie_cwd_forget(void);
-
-/* opcache_lock.c */
-int regie_is_opcache_lock(int fd);
-void regie_opcache_lock_child(void);
 
 /* rewind_kernel.c; libc's */
 int regie_real_sigaction(int number, const struct sigaction *action, struct sigaction *before);

@@ -143,8 +143,6 @@ enum { REGIE_STAGE_FATAL = 0, REGIE_STAGE_GIVE_UP = 1 };
 
 /* Why the boot script doubts that its application may be parked; empty when it does not. Valid for ever. */
 const char *regie_rewind_doubt(void);
-/* The worker is about to wait for a request: it must not hold what others may wait for. */
-void regie_opcache_lock_rest(void);
 /* Starts the engine, once, in the master. 1 when it runs. `settings` must live as long as the process. */
 int32_t regie_php_startup(const regie_settings *settings);
 /* After the fork, in the worker. `signal` is the timing signal. */

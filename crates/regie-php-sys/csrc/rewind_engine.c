@@ -202,8 +202,13 @@ static int lock_file = -1;
 
 /* The number is the same in every worker, and looking for it takes longer than all else that a new one has to do. */
 static void find_lock_file(void) {
+    char link[64], path[256];
     for (int fd = 0; fd < 256 && lock_file < 0; fd++) {
-        if (regie_is_opcache_lock(fd)) lock_file = fd;
+        snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+        ssize_t length = readlink(link, path, sizeof path - 1);
+        if (length <= 0) continue;
+        path[length] = 0;
+        if (strstr(path, "opcache_lock") || strstr(path, "/.ZendSem.")) lock_file = fd;
     }
 }
 

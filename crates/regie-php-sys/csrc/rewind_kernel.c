@@ -17,7 +17,6 @@
  * it is not what it was, the mappings are read and compared. malloc is told to use nothing but the heap. */
 #include "rewind.h"
 
-#include <dlfcn.h>
 #include <fcntl.h>
 #include <malloc.h>
 #include <pthread.h>
@@ -121,10 +120,6 @@ int madvise(void *at, size_t length, int advice) {
 }
 
 /* --- signals, timers, and the rest ----------------------------------------------------------------------------- */
-
-#define REAL(name)                                                         \
-    static __typeof__(name) *real;                                         \
-    if (!real) real = (__typeof__(name) *)dlsym(RTLD_NEXT, #name)
 
 int regie_real_sigaction(int number, const struct sigaction *action, struct sigaction *before) {
     REAL(sigaction);

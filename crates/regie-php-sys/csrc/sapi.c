@@ -298,10 +298,7 @@ void regie_php_child(regie_trace *trace, int32_t signal) {
     signal_default(SIGSEGV);
     signal_default(SIGBUS);
     regie_timeout_child(trace, signal);
-    if (!regie.settings->rewind) {
-        regie_cputime_child();
-        regie_opcache_lock_child();
-    }
+    if (!regie.settings->rewind) regie_cputime_child();
 }
 
 const char *regie_php_version(void) {

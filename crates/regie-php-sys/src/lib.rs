@@ -83,11 +83,6 @@ unsafe extern "C" {
     /// # Safety
     /// Called in a worker, on its only thread.
     pub fn regie_php_timed_out() -> i32;
-    /// The worker is about to wait for a request: it lets go of what others may wait for.
-    ///
-    /// # Safety
-    /// Called in a worker, on its only thread, between two requests.
-    pub fn regie_opcache_lock_rest();
     /// The state of opcache as JSON; null when it could not be made. Valid until the next call.
     ///
     /// # Safety

@@ -135,14 +135,6 @@ impl<L: AsRef<Lane>> Worker<L> {
     /// # Errors
     /// Those of `epoll_wait(2)` other than a signal.
     pub fn wait(&mut self, limit: Option<Duration>) -> io::Result<Wake> {
-        self.wait_after(limit, || ())
-    }
-
-    /// As [`Self::wait`]; `rest` is called each time before it sleeps.
-    ///
-    /// # Errors
-    /// Those of `epoll_wait(2)` other than a signal.
-    pub fn wait_after(&mut self, limit: Option<Duration>, mut rest: impl FnMut()) -> io::Result<Wake> {
         if self.in_a_row >= IN_A_ROW {
             self.in_a_row = 0;
             if let Some(token) = self.look(Some(Duration::ZERO))?.token {
@@ -155,7 +147,6 @@ impl<L: AsRef<Lane>> Worker<L> {
                 return Ok(Wake::Job(job));
             }
             self.in_a_row = 0;
-            rest();
             let looked = self.sleep(limit);
             match looked {
                 Ok(Looked { token: Some(token), .. }) => return Ok(Wake::Ready(token)),

@@ -52,9 +52,9 @@ impl LaneDesk {
         Ok(Self { seat, job: None, busy: false, lost: false, io_timeout })
     }
 
-    /// Waits for a request, whose parameters are copied to `params`, or for a knock. `rest` is called before it sleeps.
-    pub(crate) fn wait(&mut self, params: &mut [u8], rest: impl FnMut()) -> Arrived {
-        match self.seat.wait_after(Some(TICK), rest) {
+    /// Waits for a request, whose parameters are copied to `params`, or for a knock.
+    pub(crate) fn wait(&mut self, params: &mut [u8]) -> Arrived {
+        match self.seat.wait(Some(TICK)) {
             Ok(Wake::Job(job)) => {
                 let len = self.seat.copy_head(&job, params);
                 self.job = Some(job);

@@ -21,8 +21,7 @@ use nix::sys::socket::{SockFlag, accept4, setsockopt, sockopt};
 use nix::sys::time::TimeVal;
 use regie_lane::Lane;
 use regie_php_sys::{
-    Outcome, Request, Text, regie_opcache_lock_rest, regie_php_opcache, regie_php_sequence,
-    regie_php_timed_out, regie_rewind_keep,
+    Outcome, Request, Text, regie_php_opcache, regie_php_sequence, regie_php_timed_out, regie_rewind_keep,
 };
 
 use super::area::Area;
@@ -199,8 +198,6 @@ impl Worker {
                 }
                 continue;
             }
-            // SAFETY: called in a worker, on its only thread, between two requests.
-            unsafe { regie_opcache_lock_rest() };
             let around = self.around();
             match self.connection.next(self.raw, &around) {
                 (Arrival::Closed, _) => self.connection.close(),
@@ -211,18 +208,11 @@ impl Worker {
 
     /// Waits until there is a request in the lane or a connection has been opened. None when it is time to leave.
     fn knock_or_request(&mut self) -> Option<Arrived> {
-        let rest = || {
-            // SAFETY: called in a worker, on its only thread, between two requests.
-            unsafe { regie_opcache_lock_rest() };
-        };
-        let Some(lane) = &mut self.lane else {
-            rest();
-            return self.accept().then_some(Arrived::Knock);
-        };
+        let Some(lane) = &mut self.lane else { return self.accept().then_some(Arrived::Knock) };
         if self.spent || nudge::told_to_leave() {
             return None;
         }
-        let arrived = lane.wait(self.raw, rest);
+        let arrived = lane.wait(self.raw);
         if arrived == Arrived::Nothing {
             nudge::look_for_master();
         }

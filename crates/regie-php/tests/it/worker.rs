@@ -240,7 +240,36 @@ fn resets_opcache(mode: Mode) {
     assert_eq!(pool.pid(), master, "the master is still the same process");
 }
 
-/// Workers that always have the next request keep opcache's read lock; a restart finds its moment all the same.
+/// What opcache believes to hold it holds: a worker script's lock stays between its requests, or a restart elsewhere would
+/// empty the memory that it uses. In classic mode who rests holds nothing.
+#[test]
+fn a_worker_holds_opcache_s_lock_as_long_as_opcache_believes_so() {
+    for carrier in [Carrier::FastCgi, Carrier::Lane] {
+        for (mode, holds) in [(Mode::Worker, true), (Mode::Classic, false)] {
+            let pool = Pool::start_on((mode, carrier), "opcache.php", &["--workers", "1"]);
+            for _ in 0..3 {
+                assert!(pool.ask(&pool.get("/")).text().starts_with("[true,"));
+            }
+            let worker = pool.workers()[0];
+            let is_held = || {
+                let locks = std::fs::read_to_string("/proc/locks").unwrap();
+                let ours = locks.lines().map(|line| line.split_whitespace().skip(1).collect::<Vec<_>>());
+                ours.filter(|words| words.get(3) == Some(&worker.to_string().as_str()))
+                    .any(|words| words[2] == "READ" && words.ends_with(&["1", "1"]))
+            };
+            wait_until(&format!("{mode:?} over {carrier:?}"), || is_held() == holds, || pool.log());
+            if holds {
+                // Also when it has come to rest after its answer.
+                (0..50).for_each(|_| {
+                    assert!(is_held(), "{carrier:?}");
+                    std::thread::sleep(std::time::Duration::from_millis(2));
+                });
+            }
+        }
+    }
+}
+
+/// A restart finds its moment though some worker always has a request.
 #[test]
 fn opcache_is_restarted_in_classic_mode_while_nobody_has_a_rest() {
     let pool = Pool::start_on((Mode::Classic, Carrier::Lane), "opcache.php", &["--workers", "2"]);
