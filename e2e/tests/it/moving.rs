@@ -172,7 +172,9 @@ fn a_probe_s_job_goes_through_and_is_gone() {
     has(&found, "note", "the application's configuration says redis");
     has(&found, "note", "answers PING in");
     has(&found, "note", "run by a worker after");
-    // Where nobody works, the job is taken back and the line says so.
+    // Where nobody works, the job is taken back and the line says so. Whoever works would follow to the other connection.
+    let stopped = site.regie(&["stop", "jobs"]);
+    assert!(stopped.status.success(), "{}", String::from_utf8_lossy(&stopped.stderr));
     let env = app.read(".env").replace("QUEUE_CONNECTION=redis", "QUEUE_CONNECTION=other");
     app.write(".env", env);
     let found = probe("1");
