@@ -6,6 +6,7 @@ pub mod database;
 pub mod http;
 pub mod programs;
 pub mod site;
+pub mod terminal;
 pub mod wait;
 
 pub use app::App;
@@ -13,4 +14,5 @@ pub use database::MariaDb;
 pub use http::{Connection, Reply};
 pub use programs::{need, program};
 pub use site::Site;
+pub use terminal::Terminal;
 pub use wait::{eventually, within};

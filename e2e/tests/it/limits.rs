@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use regie_e2e::wait::{timed, within};
-use regie_e2e::{App, Connection, Site, eventually};
+use regie_e2e::{App, Connection, Site, eventually, need};
 
 fn pages() -> App {
     let app = App::empty();
@@ -23,9 +23,24 @@ fn pages() -> App {
 }
 
 /// Bytes of memory that a process holds.
-fn resident(pid: &serde_json::Value) -> u64 {
+fn resident(pid: &str) -> u64 {
+    memory(pid, "VmRSS:")
+}
+
+/// The most that it has held since [`begin_peak`].
+fn peak(pid: &str) -> u64 {
+    memory(pid, "VmHWM:")
+}
+
+/// Has the kernel forget the most that a process has held, and returns what it holds.
+fn begin_peak(pid: &str) -> u64 {
+    std::fs::write(format!("/proc/{pid}/clear_refs"), "5").expect("the kernel counts anew");
+    resident(pid)
+}
+
+fn memory(pid: &str, row: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("the process lives");
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("a line of the kernel");
+    let line = status.lines().find(|line| line.starts_with(row)).expect("a line of the kernel");
     line.split_whitespace().nth(1).and_then(|kb| kb.parse::<u64>().ok()).expect("a number of KB") * 1024
 }
 
@@ -121,29 +136,70 @@ fn work_behind_the_answer_holds_the_worker_and_not_the_client() {
 }
 
 #[test]
-fn a_large_upload_passes_in_constant_memory() {
-    const SIZE: usize = 100 << 20;
-    const GROWTH_MAX: u64 = 16 << 20;
+fn a_slow_reader_does_not_hold_the_only_worker() {
+    const SIZE: usize = 16 << 20;
     let app = pages();
+    let site = Site::up(app.path(), "[php.web]\nworkers = 1\n");
+    let mut reader = Connection::open(site.address()).unwrap();
+    reader.send("GET /large.php HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    let head = reader.read_head().unwrap();
+    assert_eq!(head.status, 200);
+    // It has taken the head and takes no more. Everybody else is answered by the only worker.
+    for _ in 0..5 {
+        assert!(site.get("/").text().starts_with("fine "));
+    }
+    // What waited for it is whole.
+    let mut taken = 0;
+    while let Some(piece) = reader.read_chunk().unwrap() {
+        assert!(piece.iter().all(|byte| *byte == b'x'));
+        taken += piece.len();
+    }
+    assert_eq!(taken, SIZE);
+}
+
+/// What PHP made of it: bytes of the body that it read itself, or of the file that was uploaded.
+const RECEIVED: &str = "<?php if ($_FILES) { echo filesize($_FILES['file']['tmp_name']); return; }
+    $n = 0; $in = fopen('php://input', 'r'); while (!feof($in)) { $n += strlen(fread($in, 1 << 16)); } echo $n;";
+
+#[test]
+fn two_hundred_megabytes_pass_in_constant_memory() {
+    const SIZE: usize = 200 << 20;
+    const GROWTH_MAX: u64 = 16 << 20;
+    const FORM: &str = "--edge\r\nContent-Disposition: form-data; name=\"file\"; filename=\"large\"\r\n\r\n";
+    let app = pages();
+    app.write("received.php", RECEIVED);
     let site = Site::up(
         app.path(),
-        "[php]\nini = { post_max_size = \"300M\", enable_post_data_reading = \"0\" }\n[php.web]\nworkers = 1\n",
+        "[php]\nini = { post_max_size = \"300M\", upload_max_filesize = \"300M\" }\n[php.web]\nworkers = 1\n\
+         [gateway]\nbody_limit = \"300mb\"\n",
     );
-    assert!(site.get("/").text().starts_with("fine "));
-    let gateway = site.status("gateway").unwrap()["pid"].clone();
-    let before = resident(&gateway);
-    let mut client = Connection::open(site.address()).unwrap();
-    client.send(format!("POST /size.php HTTP/1.1\r\nHost: a\r\nContent-Length: {SIZE}\r\n\r\n")).unwrap();
-    let piece = vec![b'x'; 1 << 20];
-    let mut largest = before;
-    for _ in 0..SIZE / piece.len() {
-        client.send(&piece).unwrap();
-        largest = largest.max(resident(&gateway));
+    // Each has done its work once before it is measured.
+    assert_eq!(site.ask("POST", "/received.php", &[], b"0123456789").unwrap().text(), "10");
+    let worker = site.get("/").text().split(' ').nth(1).expect("its pid").to_owned();
+    let both = [("gateway", site.status("gateway").unwrap()["pid"].to_string()), ("worker", worker.clone())];
+    for (kind, before, after) in [
+        ("application/octet-stream", "", ""),
+        ("multipart/form-data; boundary=edge", FORM, "\r\n--edge--\r\n"),
+    ] {
+        let resident: Vec<u64> = both.iter().map(|(_, pid)| begin_peak(pid)).collect();
+        let mut client = Connection::open(site.address()).unwrap();
+        let length = before.len() + SIZE + after.len();
+        client
+            .send(format!(
+                "POST /received.php HTTP/1.1\r\nHost: a\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n\r\n{before}"
+            ))
+            .unwrap();
+        let piece = vec![b'x'; 1 << 20];
+        (0..SIZE / piece.len()).for_each(|_| client.send(&piece).unwrap());
+        client.send(after).unwrap();
+        let reply = client.read_reply(false).unwrap();
+        assert_eq!(reply.text(), SIZE.to_string(), "{kind}");
+        for ((name, pid), resident) in both.iter().zip(resident) {
+            let grown = peak(pid).saturating_sub(resident);
+            assert!(grown < GROWTH_MAX, "{kind}: the {name} grew by {} KB", grown / 1024);
+        }
     }
-    let reply = client.read_reply(false).unwrap();
-    assert_eq!(reply.text(), SIZE.to_string());
-    largest = largest.max(resident(&gateway));
-    assert!(largest - before < GROWTH_MAX, "the gateway grew by {} KB", (largest - before) / 1024);
+    assert_eq!(site.get("/").text(), format!("fine {worker}"), "it is the same worker still");
 }
 
 #[test]
@@ -200,7 +256,7 @@ fn ten_thousand_idle_connections_leave_room_for_one_more() {
     let app = pages();
     let site = Site::up(app.path(), "[php.web]\nworkers = 1\n");
     assert!(site.get("/").text().starts_with("fine "));
-    let gateway = site.status("gateway").unwrap()["pid"].clone();
+    let gateway = site.status("gateway").unwrap()["pid"].to_string();
     let before = resident(&gateway);
     let connections: Vec<TcpStream> =
         (0..IDLE).map(|_| TcpStream::connect(site.address()).unwrap()).collect();
@@ -210,4 +266,24 @@ fn ten_thousand_idle_connections_leave_room_for_one_more() {
     let grown = resident(&gateway).saturating_sub(before);
     assert!(grown < IDLE as u64 * EACH_MAX, "{} KB for {IDLE} connections", grown / 1024);
     drop(connections);
+}
+
+#[test]
+fn wrk_finds_no_fault_in_files_pages_and_a_worker_that_is_replaced() {
+    let app = pages();
+    app.write("style.css", "body { color: teal }".repeat(500));
+    let site = Site::up(app.path(), "[php.web]\nworkers = 2\nmax_requests = 50\n");
+    for path in ["/", "/style.css"] {
+        let output = std::process::Command::new(need("wrk", "wrk"))
+            .args(["--threads", "1", "--connections", "32", "--duration", "2s", "--timeout", "60s"])
+            .arg(site.url(path))
+            .output()
+            .expect("wrk can be started");
+        let said = String::from_utf8_lossy(&output.stdout);
+        // It names both only when there were any.
+        assert!(output.status.success() && said.contains("requests in"), "{said}");
+        assert!(!said.contains("Non-2xx") && !said.contains("Socket errors"), "{path}: {said}");
+        assert!(!said.contains(" 0 requests in"), "{said}");
+    }
+    assert!(site.status("php:web").unwrap()["restarts"] == 0, "workers come and go, the pool stays");
 }

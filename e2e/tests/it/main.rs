@@ -14,9 +14,9 @@
 //! - [`schedule`]: scheduled tasks, of regie.toml and of Laravel.
 //! - [`store`]: the embedded store, and the clients of Redis.
 //! - [`store_frameworks`]: Laravel and Symfony on it, through phpredis and Predis.
-//! - [`browser`]: the tour, looked at in Chromium.
+//! - [`terminal`]: commands that ask and are answered in a terminal.
+//! - [`tour`]: what each page of the tour promises, by hand and in Chromium.
 
-mod browser;
 mod command_line;
 mod faults;
 mod first_hours;
@@ -34,3 +34,5 @@ mod schedule;
 mod store;
 mod store_frameworks;
 mod takeover;
+mod terminal;
+mod tour;
