@@ -10,10 +10,7 @@
  *   php move.php FOLDER cache FROM TO                copy cached values and locks between stores
  *   php move.php FOLDER probe SECONDS                does the configured Redis, queue and cache work, with a job that runs
  *
- * What it has to say are lines that begin with a record separator and hold one JSON object: `{"done":N,"total":N}` on the
- * way, `{"result":…}` or `{"error":"…"}` at the end. Whatever else the application prints is not for us.
- *
- * Laravel 8 and later.
+ * How it tells what it does: shared/told.php. Laravel 8 and later.
  */
 
 namespace Regie\Move\Laravel;
@@ -22,23 +19,10 @@ use Throwable;
 
 use function Regie\Jobs\give_up;
 use function Regie\Jobs\pretend_command;
+use function Regie\Move\say;
 
 require_once __DIR__ . '/../shared/loop.php';
-
-/** One thing to say. */
-function say(array $what): void
-{
-    $flags = JSON_UNESCAPED_UNICODE | JSON_UNESCAPED_SLASHES | JSON_INVALID_UTF8_SUBSTITUTE;
-    fwrite(STDOUT, "\x1e" . json_encode($what, $flags) . "\n");
-}
-
-/** How far it is; said now and then. */
-function progress(int $done, int $total): void
-{
-    if ($done % 100 === 0) {
-        say(['done' => $done, 'total' => $total]);
-    }
-}
+require_once __DIR__ . '/../shared/told.php';
 
 $words = $argv;
 [, $base, $action] = $words + [1 => '.', 2 => ''];

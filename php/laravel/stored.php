@@ -21,6 +21,8 @@ use ReflectionProperty;
 use RuntimeException;
 use SessionHandlerInterface;
 
+use function Regie\Move\progress;
+
 /** A moment that is no moment: as far away as a value that is kept for ever. */
 const FOR_EVER = 5 * 365 * 86400;
 

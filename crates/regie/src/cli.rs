@@ -331,7 +331,8 @@ pub(crate) enum Move {
 /// From where to where, and what else is to be done.
 #[derive(Debug, Args)]
 pub(crate) struct Ends {
-    /// The connection, session driver or cache store to leave, as the application names it
+    /// The connection, transport, session driver or cache store to leave, as the application names it; in Symfony also
+    /// the address that a variable in .env has
     #[arg(long, value_name = "NAME", required_unless_present = "rollback", requires = "to")]
     pub(crate) from: Option<String>,
     /// The one to move to

@@ -19,6 +19,7 @@ mod site;
 mod sockets;
 mod store;
 mod time;
+mod transports;
 mod workers;
 
 use std::process::ExitCode;

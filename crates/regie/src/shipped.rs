@@ -37,13 +37,16 @@ const FILES: &[(&str, &str)] = files![
     "laravel/worker.php"
     "shared/loop.php"
     "shared/superglobals.php"
+    "shared/told.php"
     "symfony/boot.php"
     "symfony/console.php"
     "symfony/describe.php"
     "symfony/held.php"
     "symfony/jobs.php"
+    "symfony/move.php"
     "symfony/runner.php"
     "symfony/runtime.php"
+    "symfony/sessions.php"
 ];
 
 /// Where the files are, below the run folder.

@@ -7,7 +7,7 @@
 //! - [`faults`]: what may break, and what must not break with it.
 //! - [`reload`]: new code and configuration under load.
 //! - [`limits`]: slow clients, many connections, full disks.
-//! - [`moving`]: jobs, sessions and cached values from one connection to another.
+//! - [`moving`], [`moving_symfony`]: jobs, sessions and cached values from one connection to another.
 //! - [`queue_commands`]: what `regie queue` tells and does.
 //! - [`queue_faults`]: jobs under kills at random moments, and jobs that misbehave, each one counted.
 //! - [`takeover`]: the frameworks' own workers beside ours, before them and after them.
@@ -24,6 +24,7 @@ mod frameworks;
 mod limits;
 mod load;
 mod moving;
+mod moving_symfony;
 mod queue_app;
 mod queue_commands;
 mod queue_faults;

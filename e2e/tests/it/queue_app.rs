@@ -103,6 +103,49 @@ $app['db']->connection()->getSchemaBuilder()->create('jobs', function ($table) {
 });
 ";
 
+/// Sends numbered messages to a transport, as the framework does.
+pub(crate) const SEND: &str = r"<?php
+require 'vendor/autoload.php';
+[, $transport, $from, $to] = $argv;
+$kernel = new App\Kernel('test', false);
+$kernel->boot();
+$senders = $kernel->getContainer()->get('senders');
+for ($i = (int) $from; $i < (int) $to; $i++) {
+    $message = new Symfony\Component\Messenger\Envelope(new App\Counted($i));
+    for ($tries = 0; ; $tries++) {
+        try {
+            $senders->get($transport)->send($message);
+            break;
+        } catch (Throwable $e) {
+            // A deadlock has written nothing.
+            if ($tries === 20 || !str_contains($e->getMessage(), 'Deadlock')) {
+                throw $e;
+            }
+        }
+    }
+}
+";
+
+/// A message that writes down that it was handled.
+pub(crate) const HANDLER: &str = r#"
+class Counted
+{
+    public function __construct(public int $number)
+    {
+    }
+}
+class CountedHandler implements MessageHandlerInterface
+{
+    public function __invoke(Counted $message): void
+    {
+        foreach (['begun', 'done'] as $what) {
+            file_put_contents(dirname(__DIR__) . '/ledger.txt', "$what {$message->number} " . getmypid() . "\n", FILE_APPEND);
+            usleep(2000);
+        }
+    }
+}
+"#;
+
 /// For hundreds of jobs on a machine that is busy with other tests.
 pub(crate) const LONG: Duration = Duration::from_secs(600);
 

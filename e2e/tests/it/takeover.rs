@@ -5,7 +5,9 @@ use nix::unistd::Pid;
 use regie_e2e::database::DATABASE;
 use regie_e2e::{App, MariaDb, Site, eventually, within};
 
-use crate::queue_app::{LONG, Ledger, Own, laravel, laravel_with_table, pause, pid_of, push, run, stats};
+use crate::queue_app::{
+    HANDLER, LONG, Ledger, Own, SEND, laravel, laravel_with_table, pause, pid_of, push, run, stats,
+};
 
 const TWO_WORKERS: &str = "[app]\nenv = \"development\"\n[workers.default]\nmin = 2\nmax = 2\n";
 
@@ -136,48 +138,6 @@ fn what_laravel_says_to_its_workers_is_obeyed() {
     pause(&site, "resume", "default");
     each_once(&app, 100..110, "it goes on");
 }
-
-/// Sends numbered messages to a transport, as the framework does.
-const SEND: &str = r"<?php
-require 'vendor/autoload.php';
-[, $transport, $from, $to] = $argv;
-$kernel = new App\Kernel('test', false);
-$kernel->boot();
-$senders = $kernel->getContainer()->get('senders');
-for ($i = (int) $from; $i < (int) $to; $i++) {
-    $message = new Symfony\Component\Messenger\Envelope(new App\Counted($i));
-    for ($tries = 0; ; $tries++) {
-        try {
-            $senders->get($transport)->send($message);
-            break;
-        } catch (Throwable $e) {
-            // A deadlock has written nothing.
-            if ($tries === 20 || !str_contains($e->getMessage(), 'Deadlock')) {
-                throw $e;
-            }
-        }
-    }
-}
-";
-
-const HANDLER: &str = r#"
-class Counted
-{
-    public function __construct(public int $number)
-    {
-    }
-}
-class CountedHandler implements MessageHandlerInterface
-{
-    public function __invoke(Counted $message): void
-    {
-        foreach (['begun', 'done'] as $what) {
-            file_put_contents(dirname(__DIR__) . '/ledger.txt', "$what {$message->number} " . getmypid() . "\n", FILE_APPEND);
-            usleep(2000);
-        }
-    }
-}
-"#;
 
 fn symfony(database: &MariaDb) -> App {
     let app = App::named("symfony-jobs");

@@ -18,10 +18,16 @@
 //! | Redis | hash `queues:NAME:regie-moving` | hash `queues:NAME:regie-arriving:FROM` |
 //! | `jobs` table | queue `regie:moving:NAME` | queue `regie:arriving:FROM:NAME` |
 //!
+//! Messenger's transports are ends too (`moving/stream.rs`, `moving/messages.rs`); each is one queue, so what a queue is called does not
+//! matter there.
+//!
 //! Jobs that a worker has in hand stay where they are and end there; leases that have ended are moved.
 //!
 //! Failed jobs stay in the framework's own list, whatever connection they are of; what changes in it is the connection
 //! that a retry leads to ([`readdress`]).
+
+mod messages;
+mod stream;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -29,11 +35,14 @@ use std::time::Duration;
 use regie_resp::Frame;
 use tokio::sync::OnceCell;
 
+use self::messages::Messages;
+use self::stream::Stream;
 use super::clock::unix;
 use super::driver::Fault;
 use super::redis::{Batch, Client, Endpoint, accepted};
 use super::sql::{Row, Server, Target, Value};
 use super::table::{list, parked_queue, seconds};
+use super::{symfony_doctrine, symfony_redis};
 use crate::parcel::{Parcel, for_redis, is_job};
 use crate::payload;
 
@@ -129,6 +138,8 @@ enum Place {
         server: Server,
         name: String,
     },
+    Stream(Stream),
+    Messages(Messages),
 }
 
 /// What a move has done.
@@ -162,18 +173,30 @@ impl Depot {
     #[must_use]
     pub fn table(connection: &str, target: &Target, table: &str, retry_after: Option<Duration>) -> Self {
         let server = Server::new(target);
-        let database = match target {
-            Target::Sqlite(path) => path.display().to_string(),
-            Target::Mysql(account) | Target::Postgres(account) => {
-                format!("{}:{} {}", account.host, account.port, account.database)
-            }
-        };
         Self {
             connection: connection.to_owned(),
             retry_after,
-            identity: format!("{database} {table}"),
+            identity: format!("{} {table}", database(target)),
             place: Place::Table { name: server.table(table), server },
         }
+    }
+
+    /// A transport with Messenger's Redis bridge. Nothing is connected yet.
+    #[must_use]
+    pub fn stream(transport: &str, settings: symfony_redis::Settings) -> Self {
+        let stream = Stream::new(settings);
+        Self::transport(transport, stream.identity(), Place::Stream(stream))
+    }
+
+    /// A transport with Messenger's Doctrine bridge. Nothing is connected yet.
+    #[must_use]
+    pub fn messages(transport: &str, settings: symfony_doctrine::Settings) -> Self {
+        let messages = Messages::new(settings);
+        Self::transport(transport, messages.identity(), Place::Messages(messages))
+    }
+
+    fn transport(name: &str, identity: String, place: Place) -> Self {
+        Self { connection: name.to_owned(), retry_after: None, identity, place }
     }
 
     /// Whether both lead to the same jobs.
@@ -202,6 +225,7 @@ impl Depot {
                     })
                     .collect())
             }
+            Place::Stream(_) | Place::Messages(_) => Ok(BTreeSet::from([self.connection.clone()])),
         }
     }
 
@@ -222,6 +246,8 @@ impl Depot {
                 let head = arriving(&from.connection, "");
                 Ok(names.filter_map(|queue| queue.strip_prefix(&head).map(str::to_owned)).collect())
             }
+            // Its one queue is looked at in any case.
+            Place::Stream(_) | Place::Messages(_) => Ok(BTreeSet::new()),
         }
     }
 
@@ -258,15 +284,20 @@ impl Depot {
                 };
                 Ok((at(0).saturating_sub(at(1)), at(1)))
             }
+            Place::Stream(stream) => stream.counts().await,
+            Place::Messages(messages) => messages.counts().await,
         }
     }
 
     /// The key of the claim and the word in it; older movers can do nothing here any more.
     async fn claim(&self) -> Result<(String, &str), Fault> {
+        if let Place::Stream(stream) = &self.place {
+            return Ok((String::new(), stream.claim().await?));
+        }
         let Place::Redis { client, prefix, claimed } = &self.place else { return Ok((String::new(), "")) };
         let key = format!("{prefix}regie:mover");
         let claim = async || {
-            let word = format!("{:x}-{}", unix().as_nanos(), std::process::id());
+            let word = word();
             let set = ask(client, |batch| {
                 batch.command(&[b"SET", key.as_bytes(), word.as_bytes(), b"EX", CLAIM_S]);
             });
@@ -292,6 +323,8 @@ impl Depot {
                 let rows = server.rows(&select, &[(&*moving(queue)).into()]).await?;
                 Ok(rows.into_iter().map(row_parcel).collect())
             }
+            Place::Stream(stream) => stream.held().await,
+            Place::Messages(messages) => messages.held().await,
         }
     }
 
@@ -348,6 +381,8 @@ impl Depot {
                 server.commit(begun).await?;
                 Ok((jobs, others.len() as u64))
             }
+            Place::Stream(stream) => Ok((stream.take().await?, 0)),
+            Place::Messages(messages) => Ok((messages.take().await?, 0)),
         }
     }
 
@@ -396,6 +431,8 @@ impl Depot {
                 }
                 server.commit(begun).await
             }
+            Place::Stream(stream) => stream.stage(from, parcels).await,
+            Place::Messages(messages) => messages.stage(from, parcels).await,
         }
     }
 
@@ -418,6 +455,8 @@ impl Depot {
                 let delete = format!("DELETE FROM {name} WHERE queue = ? AND id IN ({ids})");
                 server.run(&delete, &[(&*moving(queue)).into()]).await.map(drop)
             }
+            Place::Stream(stream) => stream.confirm(parcels).await,
+            Place::Messages(messages) => messages.confirm(parcels).await,
         }
     }
 
@@ -448,6 +487,8 @@ impl Depot {
                     format!("UPDATE {name} SET queue = ? WHERE queue = ? AND id IN ({})", list(&ids));
                 server.run(&update, &[queue.into(), (&*staged).into()]).await
             }
+            Place::Stream(stream) => stream.publish(from).await,
+            Place::Messages(messages) => messages.publish(from).await,
         }
     }
 }
@@ -575,6 +616,21 @@ async fn ask(client: &Client, write: impl FnOnce(&mut Batch)) -> Result<Frame, F
     accepted(client.send(batch).await?.pop().unwrap_or(Frame::Null))
 }
 
+/// A word that nobody else has.
+fn word() -> String {
+    format!("{:x}-{}", unix().as_nanos(), std::process::id())
+}
+
+/// What tells databases apart.
+fn database(target: &Target) -> String {
+    match target {
+        Target::Sqlite(path) => path.display().to_string(),
+        Target::Mysql(account) | Target::Postgres(account) => {
+            format!("{}:{} {}", account.host, account.port, account.database)
+        }
+    }
+}
+
 fn moving(queue: &str) -> String {
     format!("regie:moving:{queue}")
 }
@@ -629,15 +685,7 @@ fn ids(parcels: &[Parcel]) -> Vec<i64> {
 
 /// Of a hash: id, then when and what.
 fn parcels(answer: Frame) -> Vec<Parcel> {
-    let pairs: Vec<(Frame, Frame)> = match answer {
-        Frame::Map(pairs) => pairs,
-        Frame::Array(words) => {
-            let mut words = words.into_iter();
-            std::iter::from_fn(|| Some((words.next()?, words.next()?))).collect()
-        }
-        _ => Vec::new(),
-    };
-    let mut out: Vec<Parcel> = pairs
+    let mut out: Vec<Parcel> = pairs(answer)
         .into_iter()
         .filter_map(|(id, value)| {
             let value = text(value);
@@ -650,6 +698,17 @@ fn parcels(answer: Frame) -> Vec<Parcel> {
         .collect();
     out.sort_by(|a, b| a.id.cmp(&b.id));
     out
+}
+
+fn pairs(answer: Frame) -> Vec<(Frame, Frame)> {
+    match answer {
+        Frame::Map(pairs) => pairs,
+        Frame::Array(words) => {
+            let mut words = words.into_iter();
+            std::iter::from_fn(|| Some((words.next()?, words.next()?))).collect()
+        }
+        _ => Vec::new(),
+    }
 }
 
 fn frames(frame: Option<Frame>) -> Vec<Frame> {

@@ -25,7 +25,7 @@ use jiff::tz::TimeZone;
 
 use super::clock::unix;
 use super::driver::{Driver, Fault, Listed, Promise, Settlement, Shelf, Sizes, Ticked};
-use super::sql::{Row, Target, Value};
+use super::sql::{Row, Server, Target, Value};
 use super::table::{Table, but_for, list, parked_queue, seconds};
 use crate::desk::{Action, Leased};
 
@@ -67,14 +67,28 @@ impl SymfonyDoctrine {
         })
     }
 
+    /// Its server, and its table as it stands in statements.
+    pub(super) fn table(&self) -> (&Server, &str) {
+        (&self.table.server, &self.table.name)
+    }
+
+    pub(super) fn queue_name(&self) -> &str {
+        &self.queue_name
+    }
+
+    /// What was taken before this moment may be taken again.
+    pub(super) fn ended(&self) -> Value {
+        self.shown(seconds(unix()) - seconds(self.redeliver_timeout))
+    }
+
     /// What the transport's clock shows at `second`.
-    fn shown(&self, second: i64) -> Value {
+    pub(super) fn shown(&self, second: i64) -> Value {
         let at = Timestamp::from_second(second).unwrap_or_default();
         Value::Text(self.zone.to_datetime(at).strftime("%Y-%m-%d %H:%M:%S").to_string())
     }
 
     /// The second at which the transport's clock shows `text`.
-    fn second(&self, text: &Value) -> Option<i64> {
+    pub(super) fn second(&self, text: &Value) -> Option<i64> {
         let Value::Text(text) = text else { return None };
         let shown: DateTime = text.parse().ok()?;
         self.zone.to_timestamp(shown).ok().map(Timestamp::as_second)
@@ -140,7 +154,7 @@ impl SymfonyDoctrine {
     }
 
     /// Of `id, body, headers, available_at`.
-    fn leased(&self, row: Row) -> Leased {
+    pub(super) fn leased(&self, row: Row) -> Leased {
         let available = row.get(3).and_then(|text| self.second(text));
         let mut row = row.into_iter();
         let mut next = || row.next().unwrap_or(Value::Null);
@@ -397,7 +411,7 @@ impl Driver for SymfonyDoctrine {
 }
 
 /// Body and headers of a payload, as the columns have them.
-fn parts(payload: &[u8]) -> (String, String) {
+pub(super) fn parts(payload: &[u8]) -> (String, String) {
     let read: serde_json::Value = serde_json::from_slice(payload).unwrap_or_default();
     let body = read.get("body").and_then(|body| body.as_str());
     let headers = match read.get("headers") {

@@ -256,10 +256,7 @@ impl SymfonyRedis {
         if !self.settings.serialized {
             return message.to_vec();
         }
-        let mut out = format!("s:{}:\"", message.len()).into_bytes();
-        out.extend_from_slice(message);
-        out.extend_from_slice(b"\";");
-        out
+        serialized(message)
     }
 
     async fn lengths(&self) -> Result<Sizes, Fault> {
@@ -420,8 +417,16 @@ fn leased(id: Vec<u8>, fields: Vec<Frame>) -> Leased {
     }
 }
 
+/// A text in PHP's serialization.
+pub(super) fn serialized(message: &[u8]) -> Vec<u8> {
+    let mut out = format!("s:{}:\"", message.len()).into_bytes();
+    out.extend_from_slice(message);
+    out.extend_from_slice(b"\";");
+    out
+}
+
 /// `s:5:"hello";` is `hello`; everything else is itself.
-fn plain(value: Vec<u8>) -> Vec<u8> {
+pub(super) fn plain(value: Vec<u8>) -> Vec<u8> {
     let inner = value.strip_prefix(b"s:").and_then(|rest| {
         let colon = rest.iter().position(|byte| *byte == b':')?;
         let length: usize = std::str::from_utf8(&rest[..colon]).ok()?.parse().ok()?;
@@ -432,7 +437,7 @@ fn plain(value: Vec<u8>) -> Vec<u8> {
 }
 
 /// A delayed message as it is sent: without what made it unique among the delayed ones.
-fn undelayed(message: &[u8]) -> Vec<u8> {
+pub(super) fn undelayed(message: &[u8]) -> Vec<u8> {
     let read: Option<Delayed<'_>> = serde_json::from_slice(message).ok();
     let Some(Delayed { body: Some(body), headers }) = read else {
         // As the framework does with what it has not written: the whole is the body.

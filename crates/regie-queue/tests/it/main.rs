@@ -6,6 +6,7 @@ mod faults;
 mod laravel;
 mod limits;
 mod moving;
+mod moving_messages;
 mod server;
 mod symfony;
 mod workers;

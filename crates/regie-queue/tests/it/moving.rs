@@ -19,10 +19,10 @@ const RETRY_AFTER: Option<Duration> = Some(Duration::from_secs(90));
 const QUEUES: (&str, &str) = ("default", "default");
 
 /// A small generator: a seed replays a failure.
-struct Seeded(u64);
+pub(crate) struct Seeded(pub(crate) u64);
 
 impl Seeded {
-    fn below(&mut self, limit: u64) -> u64 {
+    pub(crate) fn below(&mut self, limit: u64) -> u64 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % limit
     }

@@ -17,6 +17,7 @@ mod dotenv;
 mod progress;
 mod queue;
 mod record;
+mod symfony;
 
 use std::fs::File;
 
@@ -115,11 +116,14 @@ impl Fault {
 
 fn act(place: &Place, kind: Kind, ends: &Ends, queues: &[String]) -> Result<Exit, Fault> {
     let mut site = place.read(None).map_err(|faults| Fault::usage(faults.to_string()))?;
-    if site.loaded.application.framework != Framework::Laravel {
-        return Err(Fault::usage(
-            "regie move knows Laravel's connections; this application is none of Laravel's \
-             (for Messenger: let the old transport be consumed while new messages are routed to the other)",
-        ));
+    match site.loaded.application.framework {
+        Framework::Laravel => {}
+        Framework::Symfony => symfony::refuse(kind)?,
+        _ => {
+            return Err(Fault::usage(
+                "regie move knows Laravel's connections and Symfony's transports and sessions; this application is neither",
+            ));
+        }
     }
     site.make_folders().map_err(|fault| Fault::failed(fault.to_string()))?;
     run::become_user(&site).map_err(|fault| Fault::failed(fault.to_string()))?;
@@ -140,12 +144,16 @@ fn act(place: &Place, kind: Kind, ends: &Ends, queues: &[String]) -> Result<Exit
         .filter(|name| ***name == "redis")
         .map(|name| (usual.to_owned(), (*name).clone()))
         .collect();
-    if let Ok(future) = place.read_as_if(None, &as_if) {
+    let is_symfony = symfony::is_symfony(&site);
+    if !is_symfony && let Ok(future) = place.read_as_if(None, &as_if) {
         site = future;
     }
     let mut moving = Moving { place, site, kind, record, json: ends.json, told: serde_json::Map::new() };
-    moving.say(format_args!("{}: {} → {}", kind.name(), moving.record.from, moving.record.to));
+    let (from, to) = (symfony::shown(&moving.record.from), symfony::shown(&moving.record.to));
+    moving.say(format_args!("{}: {from} → {to}", kind.name()));
     match kind {
+        Kind::Queue if is_symfony => moving.messages(ends)?,
+        Kind::Sessions if is_symfony => moving.symfony_sessions(ends)?,
         Kind::Queue => moving.queue(ends)?,
         Kind::Sessions => moving.sessions(ends)?,
         Kind::Cache => moving.cache(ends)?,
@@ -181,7 +189,7 @@ impl Moving<'_> {
     fn queue(&mut self, ends: &Ends) -> Result<(), Fault> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|fault| Fault::failed(fault.to_string()))?;
-        let application = script::describe(&self.site)?;
+        let application = script::describe(&self.site, &[])?;
         let (source, target) = {
             let _entered = runtime.enter();
             queue::depots(&application, &self.record)?
@@ -278,7 +286,11 @@ impl Moving<'_> {
             let Some(written) = self.record.env.clone() else { return Ok(false) };
             written.restore(&self.site)?
         } else if ends.write_env {
-            let change = Change::of(&self.site, self.kind.configured(), &self.record.to)?;
+            let change = if symfony::is_symfony(&self.site) {
+                self.symfony_change()?
+            } else {
+                Change::of(&self.site, self.kind.configured(), &self.record.to)?
+            };
             if let Change::Made(written) = &change {
                 // The copy is known before the file is another.
                 self.record.env = Some(written.clone());
@@ -290,15 +302,16 @@ impl Moving<'_> {
             return Ok(false);
         };
         match &change {
-            Change::None(line) => self.say(line),
+            Change::None(line) => self.say(symfony::said(line)),
             Change::Made(written) => {
-                for line in written.diff() {
+                let diff: Vec<String> = written.diff().iter().map(|line| symfony::said(line)).collect();
+                for line in &diff {
                     self.say(line);
                 }
                 if !ends.rollback {
                     self.say(format_args!("the file as it was: {}", written.backup));
                 }
-                let told = json!({ "file": written.file, "diff": written.diff(), "backup": written.backup });
+                let told = json!({ "file": written.file, "diff": diff, "backup": written.backup });
                 self.tell("env", told);
             }
         }
@@ -377,6 +390,8 @@ impl Moving<'_> {
             self.record.finish(&self.site)?;
             if self.record.env.is_some() {
                 self.say(format_args!("back again: regie move {} --rollback", self.kind.name()));
+            } else if !ends.write_env && symfony::is_symfony(&self.site) {
+                self.say(self.symfony_hint());
             } else if !ends.write_env {
                 let (_, _, variable) = self.kind.configured();
                 self.say(format_args!(
@@ -386,8 +401,9 @@ impl Moving<'_> {
             }
         }
         if self.json {
-            self.tell("from", json!(self.record.from));
-            self.tell("to", json!(self.record.to));
+            for (name, value) in symfony::ends(&self.record.from, &self.record.to) {
+                self.tell(name, value);
+            }
             output::line(serde_json::to_string_pretty(&self.told).expect("plain data"));
         }
         Ok(())

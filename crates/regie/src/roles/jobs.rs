@@ -15,7 +15,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use jiff::tz::TimeZone;
 use nix::fcntl::{Flock, FlockArg};
 use regie_config::workers::{ClassLimit, Workers};
 use regie_core::ByteSize;
@@ -34,8 +33,8 @@ use regie_queue::shell::laravel_redis::{self, LaravelRedis};
 use regie_queue::shell::pauses::Pauses;
 use regie_queue::shell::reach::{endpoint, target};
 use regie_queue::shell::runner::{self, Queue};
-use regie_queue::shell::symfony_doctrine::{self, SymfonyDoctrine};
-use regie_queue::shell::symfony_redis::{self, SymfonyRedis};
+use regie_queue::shell::symfony_doctrine::SymfonyDoctrine;
+use regie_queue::shell::symfony_redis::SymfonyRedis;
 
 use super::gateway::stop;
 use super::signals::{self, Audience};
@@ -45,7 +44,7 @@ use crate::output;
 use crate::own_workers::{self, OwnWorker};
 use crate::programs;
 use crate::site::Site;
-use crate::workers;
+use crate::{transports, workers};
 
 /// A booting application answers within this time, or is asked again.
 const DESCRIBE: Duration = Duration::from_secs(30);
@@ -362,29 +361,10 @@ async fn describe(executor: &PoolExecutor) -> Application {
 fn driver(site: &Site, application: &Application, name: &str, mark: Mark) -> Arc<dyn Driver> {
     let journal = site.state_dir().join("jobs").join(format!("{}.leases", file_name(name)));
     if let Some(found) = application.transports.get(name).filter(|found| found.driver == "doctrine") {
-        return SymfonyDoctrine::new(symfony_doctrine::Settings {
-            target: target(found.database.as_ref()),
-            table: found.table_name.clone().unwrap_or_else(|| "messenger_messages".to_owned()),
-            queue_name: found.queue_name.clone().unwrap_or_else(|| "default".to_owned()),
-            redeliver_timeout: Duration::from_secs(found.redeliver_timeout.unwrap_or(3600)),
-            zone: zone(application.timezone.as_deref()),
-            journal,
-        });
+        return SymfonyDoctrine::new(transports::table(application, found, journal));
     }
     if let Some(found) = application.transports.get(name) {
-        let stream = found.stream.clone().unwrap_or_else(|| "messages".to_owned());
-        return Arc::new(SymfonyRedis::new(symfony_redis::Settings {
-            endpoint: endpoint(&found.server.clone().unwrap_or_default()),
-            delayed: found.delayed.clone().unwrap_or_else(|| format!("{stream}__queue")),
-            group: found.group.clone().unwrap_or_else(|| "symfony".to_owned()),
-            delete_after_ack: found.delete_after_ack,
-            max_entries: found.stream_max_entries,
-            redeliver_timeout: Duration::from_secs(found.redeliver_timeout.unwrap_or(3600)),
-            claim_interval: Duration::from_millis(found.claim_interval.unwrap_or(60_000)),
-            serialized: found.is_serialized().unwrap_or(true),
-            stream,
-            mark,
-        }));
+        return Arc::new(SymfonyRedis::new(transports::stream(found, mark)));
     }
     let found = application.connections.get(name);
     if let Some(found) = found.filter(|found| found.driver == "database") {
@@ -408,11 +388,6 @@ fn driver(site: &Site, application: &Application, name: &str, mark: Mark) -> Arc
 /// A name as a part of a file's name.
 fn file_name(name: &str) -> String {
     name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).collect()
-}
-
-/// The zone in which Doctrine's times are written.
-fn zone(name: Option<&str>) -> TimeZone {
-    name.and_then(|name| TimeZone::get(name).ok()).unwrap_or(TimeZone::UTC)
 }
 
 /// A mark that this process alone has on this machine, the same as that of its predecessor.

@@ -42,19 +42,24 @@ impl Change {
     /// What has to change so that the application uses `to`, with the copy made already.
     pub(super) fn of(site: &Site, configured: (&str, &str, &str), to: &str) -> Result<Self, Fault> {
         let (config, key, usual) = configured;
-        let variable = variable(site, config, key, usual)?;
+        Self::of_variable(site, &variable(site, config, key, usual)?, to)
+    }
+
+    /// The same for a variable that is known.
+    pub(super) fn of_variable(site: &Site, variable: &str, to: &str) -> Result<Self, Fault> {
         let env = &site.loaded.dotenv;
-        if std::env::var_os(&variable).is_some() {
+        if std::env::var_os(variable).is_some() {
             return Err(Fault::usage(format!(
                 "{variable} is set in the environment, which wins over .env: change it there"
             )));
         }
-        let origin = Some(env.origin(&variable)).filter(|origin| env.files.iter().any(|file| file == origin));
+        let origin = Some(env.origin(variable)).filter(|origin| env.files.iter().any(|file| file == origin));
         let file = origin.or(env.files.first().map(String::as_str)).unwrap_or(".env").to_owned();
         let path = site.root().join(&file);
         let text = fs::read_to_string(&path)
             .map_err(|fault| Fault::failed(format!("cannot read {}: {fault}", path.display())))?;
-        let (changed, before, after) = set(&text, &variable, to);
+        let after = line(variable, to);
+        let (changed, before) = set(&text, variable, &after);
         if changed == text {
             return Ok(Self::None(format!("{file} says {after} already")));
         }
@@ -63,7 +68,13 @@ impl Change {
         folder(site)
             .and_then(|()| replace(&backup, text.as_bytes(), 0o600))
             .map_err(|fault| Fault::failed(format!("cannot write {}: {fault}", backup.display())))?;
-        Ok(Self::Made(Written { file, backup: backup.display().to_string(), variable, before, after }))
+        Ok(Self::Made(Written {
+            file,
+            backup: backup.display().to_string(),
+            variable: variable.to_owned(),
+            before,
+            after,
+        }))
     }
 }
 
@@ -78,20 +89,22 @@ impl Written {
         lines
     }
 
+    pub(super) fn variable(&self) -> &str {
+        &self.variable
+    }
+
     /// Makes it.
     pub(super) fn make(&self, site: &Site) -> Result<(), Fault> {
         let (path, text) = self.open(site)?;
-        let value = self.after.split_once('=').map_or("", |(_, value)| value);
-        self.put(&path, &set(&text, &self.variable, value).0)
+        self.put(&path, &set(&text, &self.variable, &self.after).0)
     }
 
     /// Undoes it. Gives what this has changed.
     pub(super) fn restore(self, site: &Site) -> Result<Change, Fault> {
         let (path, text) = self.open(site)?;
-        let value = self.after.split_once('=').map_or("", |(_, value)| value);
         let backup = fs::read_to_string(&self.backup).ok();
         // As we left it: then the copy is what it was, to the byte.
-        let as_left = backup.filter(|backup| set(backup, &self.variable, value).0 == text);
+        let as_left = backup.filter(|backup| set(backup, &self.variable, &self.after).0 == text);
         let restored = as_left.unwrap_or_else(|| put_back(&text, &self.variable, &self.before));
         if restored == text {
             return Ok(Change::None(format!("{} is as it was", self.file)));
@@ -145,18 +158,27 @@ fn sets(line: &str, variable: &str) -> bool {
     line.strip_prefix(variable).is_some_and(|rest| rest.trim_start().starts_with('='))
 }
 
-/// The text with `variable` set to `value`, the lines that set it before, and the one that does now. All of its lines
-/// change: which one counts differs between parsers.
-fn set(text: &str, variable: &str, value: &str) -> (String, Vec<String>, String) {
-    let plain = value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:/\"".contains(&byte));
-    let after = if plain { format!("{variable}={value}") } else { format!("{variable}=\"{value}\"") };
+/// The line that sets `variable` to `value`.
+fn line(variable: &str, value: &str) -> String {
+    let plain = value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:/".contains(&byte));
+    match value {
+        _ if plain => format!("{variable}={value}"),
+        // A dollar would be the beginning of another variable's name.
+        _ if value.contains(['$', '"', '\\']) => format!("{variable}='{value}'"),
+        _ => format!("{variable}=\"{value}\""),
+    }
+}
+
+/// The text with `after` in place of the lines that set `variable`, and these. All of them change: which one counts
+/// differs between parsers.
+fn set(text: &str, variable: &str, after: &str) -> (String, Vec<String>) {
     let mut before = Vec::new();
     let mut out = String::new();
     for line in text.split_inclusive('\n') {
         let bare = line.trim_end_matches(['\n', '\r']);
         if sets(bare, variable) {
             before.push(bare.to_owned());
-            out.push_str(&after);
+            out.push_str(after);
             out.push_str(&line[bare.len()..]);
         } else {
             out.push_str(line);
@@ -166,10 +188,10 @@ fn set(text: &str, variable: &str, value: &str) -> (String, Vec<String>, String)
         if !out.is_empty() && !out.ends_with('\n') {
             out.push('\n');
         }
-        out.push_str(&after);
+        out.push_str(after);
         out.push('\n');
     }
-    (out, before, after)
+    (out, before)
 }
 
 /// The text with the variable's lines as they were.
@@ -202,12 +224,23 @@ mod tests {
             ("A=1\r\nexport QUEUE = 'x' # c\r\n", "A=1\r\nQUEUE=redis\r\n", vec!["export QUEUE = 'x' # c"]),
             ("QUEUE=a\nQUEUE=b", "QUEUE=redis\nQUEUE=redis", vec!["QUEUE=a", "QUEUE=b"]),
         ] {
-            let (changed, found, after) = set(text, "QUEUE", "redis");
-            assert_eq!((changed.as_str(), after.as_str()), (expected, "QUEUE=redis"));
+            let (changed, found) = set(text, "QUEUE", "QUEUE=redis");
+            assert_eq!(changed, expected);
             assert_eq!(found, before);
             let back = put_back(&changed, "QUEUE", &found);
             assert_eq!(back.trim_end(), text.trim_end(), "the way back");
         }
-        assert_eq!(set("", "Q", "a b").0, "Q=\"a b\"\n");
+    }
+
+    #[test]
+    fn values_are_quoted_where_they_have_to_be() {
+        for (value, expected) in [
+            ("redis", "Q=redis"),
+            ("a b", "Q=\"a b\""),
+            ("redis://h:1/m?x=1", "Q=\"redis://h:1/m?x=1\""),
+            ("redis://:p$w@h", "Q='redis://:p$w@h'"),
+        ] {
+            assert_eq!(line("Q", value), expected);
+        }
     }
 }

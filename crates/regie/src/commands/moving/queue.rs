@@ -142,19 +142,28 @@ pub(super) async fn run(
     }
     let mut queues = Vec::new();
     for (name, count) in &planned {
-        let mut meter = Meter::new(name);
-        let moved =
-            moving::run(source, target, (name, name), |done| meter.show(done, (*count).max(done))).await;
-        meter.end();
-        let moved = moved.map_err(|fault| {
-            Fault::unavailable(format!(
-                "{name}: {fault}; nothing is lost, the same command goes on where it stopped"
-            ))
-        })?;
-        queues.push(QueueMoved { name: name.clone(), moved });
+        queues.push(move_one(source, target, name, *count).await?);
     }
     let failed = failed(application, record).await?;
     Ok(Report { queues, failed })
+}
+
+/// Moves one queue, of which `count` jobs are known.
+pub(super) async fn move_one(
+    source: &Depot,
+    target: &Depot,
+    name: &str,
+    count: u64,
+) -> Result<QueueMoved, Fault> {
+    let mut meter = Meter::new(name);
+    let moved = moving::run(source, target, (name, name), |done| meter.show(done, count.max(done))).await;
+    meter.end();
+    let moved = moved.map_err(|fault| {
+        Fault::unavailable(format!(
+            "{name}: {fault}; nothing is lost, the same command goes on where it stopped"
+        ))
+    })?;
+    Ok(QueueMoved { name: name.to_owned(), moved })
 }
 
 async fn failed(application: &Application, record: &Record) -> Result<Failed, Fault> {
@@ -185,6 +194,12 @@ async fn failed(application: &Application, record: &Record) -> Result<Failed, Fa
     }
 }
 
-fn away(name: &str, fault: &ServerFault) -> Fault {
+pub(super) fn away(name: &str, fault: &ServerFault) -> Fault {
+    if let ServerFault::Refused(why) = fault {
+        return Fault::failed(format!(
+            "{name}: {why}; nothing was moved yet. A table that is missing is made by the application's migrations, or \
+             by regie console messenger:setup-transports"
+        ));
+    }
     Fault::unavailable(format!("{name}: {fault}; nothing was moved yet. Is it running? (regie up -d)"))
 }

@@ -1,4 +1,5 @@
-//! What is asked of the application itself, through the script that Régie ships (`php/laravel/move.php`).
+//! What is asked of the application itself, through the scripts that Régie ships (`php/laravel/move.php`,
+//! `php/symfony/move.php`).
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::{Child, Stdio};
@@ -10,6 +11,7 @@ use serde_json::Value;
 use super::Fault;
 use super::progress::Meter;
 use super::record::Record;
+use super::symfony::is_symfony;
 use crate::commands::run;
 use crate::programs;
 use crate::shipped;
@@ -44,9 +46,9 @@ impl Times {
     }
 }
 
-/// What the application says of its queues.
-pub(super) fn describe(site: &Site) -> Result<Application, Fault> {
-    let answer = ask(site, &["describe"], |_, _| {})?;
+/// What the application says of its queues, with these variables in its environment.
+pub(super) fn describe(site: &Site, variables: &[(String, String)]) -> Result<Application, Fault> {
+    let answer = ask_with(site, &["describe"], variables, |_, _| {})?;
     serde_json::from_value(answer)
         .map_err(|fault| Fault::failed(format!("the application's answer cannot be read: {fault}")))
 }
@@ -67,6 +69,15 @@ pub(super) fn copy(site: &Site, action: &str, record: &Record, more: &[&str]) ->
     done
 }
 
+/// Copies the sessions of a Symfony application; both ends are addresses.
+pub(super) fn copy_sessions(site: &Site, ends: &[(String, String)], since_s: u64) -> Result<Value, Fault> {
+    let mut meter = Meter::new("sessions");
+    let words = ["sessions", &since_s.to_string()];
+    let done = ask_with(site, &words, ends, |done, total| meter.show(done, total));
+    meter.end();
+    done
+}
+
 /// Whether both stores are there, and can be moved between.
 pub(super) fn look(site: &Site, record: &Record) -> Result<(), Fault> {
     ask(site, &["look", &record.from, &record.to], |_, _| {}).map(drop)
@@ -78,13 +89,24 @@ pub(crate) fn probe(site: &Site, patience_s: u64) -> Result<Value, String> {
 }
 
 fn ask(site: &Site, words: &[&str], progress: impl FnMut(u64, u64)) -> Result<Value, Fault> {
-    let script = shipped::folder(&site.run_dir()).join("laravel/move.php");
+    ask_with(site, words, &[], progress)
+}
+
+fn ask_with(
+    site: &Site,
+    words: &[&str],
+    variables: &[(String, String)],
+    progress: impl FnMut(u64, u64),
+) -> Result<Value, Fault> {
+    let name = if is_symfony(site) { "symfony/move.php" } else { "laravel/move.php" };
+    let script = shipped::folder(&site.run_dir()).join(name);
     let root = site.root().display().to_string();
     let mut all = vec!["php".to_owned(), script.display().to_string(), root];
     all.extend(words.iter().map(|word| (*word).to_owned()));
     let refused =
         |fault: std::io::Error| Fault::unavailable(format!("the application cannot be asked: {fault}"));
     let mut command = run::command(site, programs::jobs_pool(site), &all).map_err(refused)?;
+    command.envs(variables.iter().map(|(name, value)| (name, value)));
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     hear(command.spawn().map_err(refused)?, progress)
 }
