@@ -167,15 +167,19 @@ impl Engine {
         };
         let run = Run { reference: script.reference, name: &script.name, keys, args };
         // cjson as it was opened: a script may have set its options.
-        if let (Some(Native::Pop), &[list, reserved, notify], &[until]) = (script.native, keys, args)
-            && self.state.json_is_plain()
-        {
-            return match self.workshop.pop([list, reserved, notify], until, host, out) {
-                None => Ok(()),
-                Some(mut replay) => self.state.run(&run, &mut replay, &mut self.reply, out),
-            };
+        let replay = match (script.native.filter(|_| self.state.json_is_plain()), keys, args) {
+            (Some(Native::Pop), &[list, reserved, notify], &[until]) => {
+                self.workshop.pop([list, reserved, notify], until, host, out)
+            }
+            (Some(Native::Lease), &[list, reserved, notify], &[score, count]) => {
+                self.workshop.lease([list, reserved, notify], [score, count], host, out)
+            }
+            _ => return self.state.run(&run, host, &mut self.reply, out),
+        };
+        match replay {
+            None => Ok(()),
+            Some(mut replay) => self.state.run(&run, &mut replay, &mut self.reply, out),
         }
-        self.state.run(&run, host, &mut self.reply, out)
     }
 
     /// SCRIPT FLUSH: all scripts go, and all that they have set.

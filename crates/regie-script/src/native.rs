@@ -1,6 +1,9 @@
-//! Scripts that are known by the digest of their body, done without Lua: today one, with which Laravel's workers (5.8 to
-//! 13) take a job off a queue. It decodes the job, adds one to `attempts`, encodes it again; in Lua that is half of what
-//! it costs to take a job.
+//! Scripts that are known by the digest of their body, done without Lua.
+//!
+//! | script | whose | what Lua costs |
+//! |---|---|---|
+//! | [`Native::Pop`] | Laravel's workers (5.8 to 13) take a job: it is decoded, `attempts` counted up, encoded | half of it |
+//! | [`Native::Lease`] | Régie's runner takes many jobs at once (`regie-queue`, `lease.lua`) | each payload copied in and out |
 //!
 //! What comes out is the same to the byte, oddities included: `[]` becomes `{}`, and the keys of an object come in the
 //! order in which Lua 5.1's table has them. What this file does not know for certain to be the same (errors of
@@ -20,14 +23,23 @@ use crate::{Host, LogLevel, Replicate, Sha, Tick};
 pub(crate) enum Native {
     /// Takes the first job off a list, counts the attempt, and puts it with the reserved ones.
     Pop,
+    /// Takes the first jobs off a list, counts the attempt where it is the last number, and puts them with the reserved
+    /// ones.
+    Lease,
 }
 
 /// The digest of the script that is [`Native::Pop`].
 const POP: &[u8; 40] = b"230148430cb441a76f6486ae084405a674e00385";
+/// That of [`Native::Lease`].
+const LEASE: &[u8; 40] = b"346d27b017234b11b3d4a47c738ba3c858d3fc07";
 
 impl Native {
     pub(crate) fn of(sha: &Sha) -> Option<Self> {
-        (&sha.hex() == POP).then_some(Self::Pop)
+        match &sha.hex() {
+            POP => Some(Self::Pop),
+            LEASE => Some(Self::Lease),
+            _ => None,
+        }
     }
 }
 
@@ -37,6 +49,10 @@ const DEPTH: usize = 64;
 const DIGITS: usize = 14;
 /// How many forms of objects are remembered.
 const SHAPES: usize = 64;
+/// Digits of a count of attempts that the lease counts up in its place.
+const LAST_DIGITS: usize = 8;
+/// Jobs that the lease puts with the reserved ones in one command.
+const TOGETHER: usize = 100;
 
 /// What is kept from one job to the next.
 #[derive(Debug, Default)]
@@ -85,7 +101,7 @@ impl Host for Replay<'_> {
 }
 
 impl Workshop {
-    /// Runs the script on its three keys and its argument. `Some`: Lua is to run it with this host.
+    /// Runs [`Native::Pop`] on its three keys and its argument. `Some`: Lua is to run it with this host.
     pub(crate) fn pop<'a>(
         &mut self,
         keys: [&[u8]; 3],
@@ -93,13 +109,7 @@ impl Workshop {
         host: &'a mut dyn Host,
         out: &mut Encoder,
     ) -> Option<Replay<'a>> {
-        let all = Replicate { append_only_file: true, replicas: true };
-        let mut ask = |args: &[&[u8]], reply: &mut Encoder| {
-            reply.bytes.clear();
-            reply.version = Version::Two;
-            host.call(args, all, reply);
-        };
-        ask(&[b"lpop", keys[0]], &mut self.job);
+        ask(host, &[b"lpop", keys[0]], &mut self.job);
         if self.job.bytes == b"$-1\r\n" {
             out.array(2);
             out.null();
@@ -119,9 +129,9 @@ impl Workshop {
             reader.job().is_some()
         });
         if let Some(job) = known {
-            ask(&[b"zadd", keys[1], until, &self.reserved], &mut self.reply);
+            ask(host, &[b"zadd", keys[1], until, &self.reserved], &mut self.reply);
             if self.reply.bytes.first() == Some(&b':') {
-                ask(&[b"lpop", keys[2]], &mut self.reply);
+                ask(host, &[b"lpop", keys[2]], &mut self.reply);
                 if self.reply.bytes.first() == Some(&b'$') {
                     out.array(2);
                     out.bulk(job);
@@ -136,6 +146,113 @@ impl Workshop {
         replies.insert(0, self.job.bytes.clone());
         Some(Replay { host, replies: replies.into_iter() })
     }
+
+    /// Runs [`Native::Lease`] on its three keys and its arguments. `Some`: Lua is to run it with this host.
+    pub(crate) fn lease<'a>(
+        &mut self,
+        [queue, reserved, notify]: [&[u8]; 3],
+        [score, count]: [&[u8]; 2],
+        host: &'a mut dyn Host,
+        out: &mut Encoder,
+    ) -> Option<Replay<'a>> {
+        let replay = |host, replies: Vec<Vec<u8>>| Some(Replay { host, replies: replies.into_iter() });
+        let Some(count) = small(count) else { return replay(host, Vec::new()) };
+        let mut number = Vec::new();
+        regie_resp::write_integer(&mut number, count - 1);
+        ask(host, &[b"lrange", queue, b"0", &number], &mut self.job);
+        if self.job.bytes == b"*0\r\n" {
+            out.array(0);
+            return None;
+        }
+        self.reserved.clear();
+        let mut ends = Vec::new();
+        let mut count = |job: &&[u8]| {
+            let counted = count_last(job, &mut self.reserved);
+            ends.push(self.reserved.len());
+            counted
+        };
+        let Some(jobs) = bulks(&self.job.bytes).filter(|jobs| jobs.iter().all(&mut count)) else {
+            return replay(host, vec![self.job.bytes.clone()]);
+        };
+        number.clear();
+        regie_resp::write_integer(&mut number, jobs.len() as i64);
+        let mut later = Vec::new();
+        let mut is_done = |args: &[&[u8]], good: u8| {
+            ask(host, args, &mut self.reply);
+            later.push(self.reply.bytes.clone());
+            self.reply.bytes.first() == Some(&good)
+        };
+        let mut fine = [queue, notify].iter().all(|list| is_done(&[b"ltrim", list, &number, b"-1"], b'+'));
+        let mut start = 0;
+        let mut words: Vec<&[u8]> = Vec::with_capacity(2 + 2 * TOGETHER.min(jobs.len()));
+        for some in ends.chunks(TOGETHER) {
+            words.clear();
+            words.extend([&b"zadd"[..], reserved]);
+            for &end in some {
+                words.extend([score, &self.reserved[start..end]]);
+                start = end;
+            }
+            fine = fine && is_done(&words, b':');
+        }
+        if !fine {
+            later.insert(0, self.job.bytes.clone());
+            return replay(host, later);
+        }
+        out.array(2 * jobs.len());
+        for job in jobs {
+            out.bulk(job);
+            out.bulk(b"");
+        }
+        None
+    }
+}
+
+/// Calls a command as a script does that has said nothing of replication.
+fn ask(host: &mut dyn Host, args: &[&[u8]], reply: &mut Encoder) {
+    reply.bytes.clear();
+    reply.version = Version::Two;
+    host.call(args, Replicate { append_only_file: true, replicas: true }, reply);
+}
+
+/// A number above zero, as Lua prints it back.
+fn small(text: &[u8]) -> Option<i64> {
+    let plain = (1..=6).contains(&text.len()) && text.iter().all(u8::is_ascii_digit) && text[0] != b'0';
+    plain.then(|| text.iter().fold(0, |number, digit| number * 10 + i64::from(digit - b'0')))
+}
+
+/// Appends a job whose text ends in `"attempts":N}`, with N counted up. False: it does not end so.
+fn count_last(job: &[u8], out: &mut Vec<u8>) -> bool {
+    let Some(text) = job.strip_suffix(b"}") else { return false };
+    let digits = text.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
+    let (head, count) = text.split_at(text.len() - digits);
+    if !(1..=LAST_DIGITS).contains(&digits) || !head.ends_with(b"\"attempts\":") {
+        return false;
+    }
+    let count = count.iter().fold(0, |number, digit| number * 10 + i64::from(digit - b'0'));
+    out.extend_from_slice(head);
+    regie_resp::write_integer(out, count + 1);
+    out.push(b'}');
+    true
+}
+
+/// The strings of a reply that is an array of nothing else.
+fn bulks(reply: &[u8]) -> Option<Vec<&[u8]>> {
+    let (count, mut rest) = length(reply, b'*')?;
+    let mut found = Vec::with_capacity(count);
+    for _ in 0..count {
+        let (length, text) = length(rest, b'$')?;
+        found.push(text.get(..length)?);
+        rest = text.get(length + 2..)?;
+    }
+    rest.is_empty().then_some(found)
+}
+
+/// The number that follows this sign, and what comes behind its line.
+fn length(reply: &[u8], sign: u8) -> Option<(usize, &[u8])> {
+    let line = reply.strip_prefix(&[sign])?;
+    let digits = line.iter().position(|&byte| byte == b'\r')?;
+    let number = std::str::from_utf8(&line[..digits]).ok()?.parse().ok()?;
+    Some((number, line.get(digits + 2..)?))
 }
 
 /// The bytes of a reply that is a string.

@@ -31,11 +31,14 @@ const ALL_MAX: u64 = 128 * 1024 * 1024;
 /// How long runs are kept.
 const KEEP: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// Runs that wait for the disk.
+/// Runs that wait for the disk, or for [`GATHER`].
 const WAITING_MAX: usize = 10_000;
 
 /// Runs that are written at once.
 const TOGETHER_MAX: usize = 1_000;
+
+/// How long the first run waits for others to be written with: a write for each is a quarter of what the runner does.
+const GATHER: Duration = Duration::from_millis(10);
 
 /// The first line of each file.
 const FORMAT: &str = "{\"regie_runs\":1}";
@@ -146,6 +149,10 @@ struct Writer {
 impl Writer {
     fn serve(mut self, inbox: &Receiver<Order>) {
         while let Ok(first) = inbox.recv() {
+            if matches!(first, Order::Write(_)) {
+                // Not by waiting for messages, each of which would wake this thread.
+                std::thread::sleep(GATHER);
+            }
             let mut lines = Vec::new();
             let mut settled = Vec::new();
             let orders = std::iter::once(first).chain(inbox.try_iter().take(TOGETHER_MAX));

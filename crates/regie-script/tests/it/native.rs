@@ -1,5 +1,5 @@
-//! The script that is done without Lua: Laravel's own, as Debian packages it, must be known by its digest, and must do
-//! what Lua does and what redis-server does, to the byte.
+//! The scripts that are done without Lua: Laravel's own, as Debian packages it, and the one of our queue runner must be
+//! known by their digests, and must do what Lua does and what redis-server does, to the byte.
 
 use regie_resp::{Encoder, Version};
 use regie_script::{Engine, Host, Limits, LogLevel, Replicate, Tick};
@@ -7,6 +7,7 @@ use regie_script::{Engine, Host, Limits, LogLevel, Replicate, Tick};
 use crate::differential::Pair;
 
 const FILE: &str = "/usr/share/php/Illuminate/Queue/LuaScripts.php";
+const LEASE: &str = include_str!("../../../regie-queue/src/shell/lease.lua");
 const KEYS: [&[u8]; 3] = [b"queues:default", b"queues:default:reserved", b"queues:default:notify"];
 
 /// The body that Laravel sends.
@@ -49,11 +50,15 @@ impl Host for Scripted {
 type Told = (Vec<u8>, Vec<Vec<Vec<u8>>>);
 
 fn told(engine: &mut Engine, version: Version, body: &str, replies: &[Vec<u8>]) -> Told {
+    told_of(engine, version, body, &[b"1700000090"], replies)
+}
+
+fn told_of(engine: &mut Engine, version: Version, body: &str, args: &[&[u8]], replies: &[Vec<u8>]) -> Told {
     let id = engine.prepare(body.as_bytes()).unwrap();
     let name = engine.script(id).unwrap().sha.hex();
     let mut host = Scripted { replies: replies.to_vec(), asked: Vec::new() };
     let mut out = Encoder::new(version);
-    if let Err(error) = engine.run(id, &KEYS, &[b"1700000090"], &mut host, &mut out) {
+    if let Err(error) = engine.run(id, &KEYS, args, &mut host, &mut out) {
         // The digest is in the text.
         out.bytes = String::from_utf8_lossy(&error.line)
             .replace(std::str::from_utf8(&name).unwrap(), "SHA")
@@ -328,5 +333,74 @@ fn laravel_s_script_answers_as_in_redis() {
             ),
         ];
         assert_eq!(sides, [None, None, None], "round {round}: {job}");
+    }
+}
+
+/// What a lease is told: some jobs, and what becomes of its commands.
+fn lease_replies(random: &mut Random, jobs: usize) -> (String, Vec<Vec<u8>>) {
+    let error = b"-WRONGTYPE Operation against a key holding the wrong kind of value\r\n".to_vec();
+    let mut list = format!("*{jobs}\r\n").into_bytes();
+    let mut seen = String::new();
+    for _ in 0..jobs {
+        // Most as Laravel writes them, for else a long list would always have one that is not.
+        let job = if random.below(jobs * 3) == 0 {
+            random.job()
+        } else {
+            format!("{{\"id\":\"{}\",\"attempts\":{}}}", random.below(1000), random.below(20_000))
+        };
+        list.extend(bulk(job.as_bytes()));
+        seen.push_str(&job);
+    }
+    let mut replies = vec![list, b"+OK\r\n".to_vec(), b"+OK\r\n".to_vec()];
+    replies.extend((0..3).map(|_| b":1\r\n".to_vec()));
+    if random.below(6) == 0 {
+        let place = random.below(replies.len());
+        replies[place] = error;
+    }
+    (seen, replies)
+}
+
+#[test]
+fn the_runner_s_lease_does_without_lua_what_it_does_in_it() {
+    let other = format!("{LEASE}\n");
+    let mut engine = Engine::new(Limits::default());
+    let mut random = Random(0x5eed_0003);
+    let mut without_lua = 0;
+    for round in 0..3000 {
+        let count = [0, 1, 2, 5, 99, 100, 101, 200, 201][random.below(9)];
+        let (jobs, replies) = lease_replies(&mut random, count);
+        let most = random.pick(&["1", "5", "256", "0", "007", "-1", "many", ""]).to_owned();
+        let args: [&[u8]; 2] =
+            [b"1700000090.25", if random.below(4) == 0 { most.as_bytes() } else { b"256" }];
+        let version = if round % 2 == 0 { Version::Two } else { Version::Three };
+        let before = engine.memory();
+        let native = told_of(&mut engine, version, LEASE, &args, &replies);
+        without_lua += usize::from(engine.memory() == before);
+        let lua = told_of(&mut engine, version, &other, &args, &replies);
+        assert_eq!(native, lua, "round {round}: {args:?} {jobs}");
+    }
+    assert!((800..2800).contains(&without_lua), "both ways are compared: {without_lua} without Lua");
+}
+
+#[test]
+fn the_runner_s_lease_answers_as_in_redis() {
+    let mut pair = Pair::start();
+    let mut random = Random(0x5eed_0004);
+    for round in 0..200 {
+        pair.flush();
+        let version = if round % 2 == 0 { Version::Two } else { Version::Three };
+        let jobs: Vec<String> = (0..random.below(120)).map(|_| lease_replies(&mut random, 1).0).collect();
+        let words: Vec<&[u8]> = jobs.iter().map(String::as_bytes).collect();
+        let setup =
+            b"for i = 1, #ARGV do redis.call('rpush', KEYS[1], ARGV[i]) redis.call('rpush', KEYS[3], 1) end";
+        let look = b"return {redis.call('lrange', KEYS[1], 0, -1), redis.call('llen', KEYS[3]), \
+            redis.call('zrange', KEYS[2], 0, -1, 'WITHSCORES')}";
+        let count = (1 + random.below(110)).to_string();
+        let sides = [
+            pair.difference(version, setup, &KEYS, &words),
+            pair.difference(version, LEASE.as_bytes(), &KEYS, &[b"1700000090.5", count.as_bytes()]),
+            pair.difference(version, look, &KEYS, &[]),
+        ];
+        assert_eq!(sides, [None, None, None], "round {round}: {count} of {jobs:?}");
     }
 }
