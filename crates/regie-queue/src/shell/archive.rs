@@ -6,17 +6,17 @@
 //!   {"id":"…","class":…}     a run a line, as `regie queue runs --json` shows it
 //! ```
 //!
-//! A thread of its own writes, so that no job waits for the disk. Runs that come faster than the disk takes them are
-//! left out and counted. Files are begun anew at `FILE_MAX`; the oldest go when all of them together pass
-//! `ALL_MAX`, or their last run is older than `KEEP`. Nothing is synced: this is a record, and not what jobs are
-//! lost or found by. A line that a kill has cut short is passed over.
+//! Runs are put into lines where they end, and a thread of its own writes them, so that no job waits for the disk: many
+//! at once, since a write and a wake-up for each would be a quarter of what the runner does. Runs that come faster than
+//! the disk takes them are left out and counted. Files are begun anew at `FILE_MAX`; the oldest go when all of them
+//! together pass `ALL_MAX`, or their last run is older than `KEEP`. Nothing is synced: this is a record, and not what
+//! jobs are lost or found by. A line that a kill has cut short is passed over.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::clock::unix;
@@ -31,13 +31,10 @@ const ALL_MAX: u64 = 128 * 1024 * 1024;
 /// How long runs are kept.
 const KEEP: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// Runs that wait for the disk, or for [`GATHER`].
-const WAITING_MAX: usize = 10_000;
+/// Bytes of runs that wait for the disk.
+const WAITING_MAX: usize = 2 * 1024 * 1024;
 
-/// Runs that are written at once.
-const TOGETHER_MAX: usize = 1_000;
-
-/// How long the first run waits for others to be written with: a write for each is a quarter of what the runner does.
+/// How long the first run waits for others to be written with.
 const GATHER: Duration = Duration::from_millis(10);
 
 /// The first line of each file.
@@ -45,18 +42,77 @@ const FORMAT: &str = "{\"regie_runs\":1}";
 
 const ENDING: &str = "runs";
 
-enum Order {
-    Write(Box<Run>),
-    /// Answered when all before it is written.
-    Settle(SyncSender<()>),
-}
-
 /// See the module.
 #[derive(Debug)]
 pub struct Archive {
     folder: PathBuf,
-    orders: SyncSender<Order>,
-    left_out: AtomicU64,
+    tray: Arc<Tray>,
+}
+
+/// Where runs wait for the thread that writes them.
+#[derive(Debug, Default)]
+struct Tray {
+    waiting: Mutex<Waiting>,
+    /// Told when the first run lies there, and when somebody cannot wait.
+    news: Condvar,
+    /// Told when what lay there is written.
+    written: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    lines: Vec<u8>,
+    left_out: u64,
+    /// How many of `lines` were taken, and how many of those are written.
+    taken: u64,
+    done: u64,
+    /// Somebody waits until all is written.
+    hurry: bool,
+    closed: bool,
+}
+
+impl Tray {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        // Whoever panics here has left lines whole or cut, and cut ones are passed over.
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is to be written; `None` when nothing will come any more.
+    fn take(&self) -> Option<Vec<u8>> {
+        let idle = |waiting: &mut Waiting| waiting.lines.is_empty() && !waiting.closed;
+        let waiting = self.news.wait_while(self.lock(), idle).unwrap_or_else(PoisonError::into_inner);
+        let calm = |waiting: &mut Waiting| !waiting.hurry && !waiting.closed;
+        let gathered = self.news.wait_timeout_while(waiting, GATHER, calm);
+        let (mut waiting, _) = gathered.unwrap_or_else(PoisonError::into_inner);
+        waiting.taken += 1;
+        waiting.hurry = false;
+        let lines = std::mem::take(&mut waiting.lines);
+        (!lines.is_empty() || !waiting.closed).then_some(lines)
+    }
+
+    /// What was taken is written.
+    fn done(&self) {
+        self.lock().done += 1;
+        self.written.notify_all();
+    }
+
+    /// Returns when all that was put here is written.
+    fn settle(&self) {
+        let mut waiting = self.lock();
+        let last = waiting.taken + u64::from(!waiting.lines.is_empty());
+        if last > waiting.taken {
+            waiting.hurry = true;
+            self.news.notify_one();
+        }
+        drop(self.written.wait_while(waiting, |waiting| waiting.done < last));
+    }
+}
+
+impl Drop for Archive {
+    fn drop(&mut self) {
+        self.tray.lock().closed = true;
+        self.tray.news.notify_one();
+    }
 }
 
 impl Archive {
@@ -65,34 +121,44 @@ impl Archive {
     /// # Errors
     /// When the folder cannot be made, or no thread be started.
     pub fn open(folder: &Path) -> io::Result<Self> {
+        Self::open_with(folder, (FILE_MAX, ALL_MAX))
+    }
+
+    fn open_with(folder: &Path, limits: (u64, u64)) -> io::Result<Self> {
         fs::create_dir_all(folder)?;
-        let (orders, inbox) = sync_channel(WAITING_MAX);
-        let writer = Writer { folder: folder.to_owned(), file: None, limits: (FILE_MAX, ALL_MAX) };
-        std::thread::Builder::new().name("runs".to_owned()).spawn(move || writer.serve(&inbox))?;
-        Ok(Self { folder: folder.to_owned(), orders, left_out: AtomicU64::new(0) })
+        let tray = Arc::new(Tray::default());
+        let writer = Writer { folder: folder.to_owned(), file: None, limits };
+        let shared = tray.clone();
+        std::thread::Builder::new().name("runs".to_owned()).spawn(move || writer.serve(&shared))?;
+        Ok(Self { folder: folder.to_owned(), tray })
     }
 
     /// Writes `run` down, soon.
-    pub fn put(&self, run: Run) {
-        if self.orders.try_send(Order::Write(Box::new(run))).is_err() {
-            self.left_out.fetch_add(1, Ordering::Relaxed);
+    pub fn put(&self, run: &Run) {
+        let mut waiting = self.tray.lock();
+        let before = waiting.lines.len();
+        if before >= WAITING_MAX {
+            waiting.left_out += 1;
+            return;
+        }
+        // Plain data, into memory.
+        let _ = serde_json::to_writer(&mut waiting.lines, run);
+        waiting.lines.push(b'\n');
+        if before == 0 {
+            self.tray.news.notify_one();
         }
     }
 
     /// Runs that were not written down since the start, because they came too fast.
     #[must_use]
     pub fn left_out(&self) -> u64 {
-        self.left_out.load(Ordering::Relaxed)
+        self.tray.lock().left_out
     }
 
     /// The runs that are wanted, the latest first. Reads files: not for a thread that others wait for.
     #[must_use]
     pub fn find(&self, wanted: &Wanted, most: usize) -> Vec<Run> {
-        let (told, written) = sync_channel(1);
-        if self.orders.send(Order::Settle(told)).is_ok() {
-            // A writer that is gone has written what it could.
-            let _ = written.recv();
-        }
+        self.tray.settle();
         let files = files(&self.folder).unwrap_or_default();
         let mut found = Vec::new();
         let mut next_begun = u64::MAX;
@@ -147,33 +213,10 @@ struct Writer {
 }
 
 impl Writer {
-    fn serve(mut self, inbox: &Receiver<Order>) {
-        while let Ok(first) = inbox.recv() {
-            if matches!(first, Order::Write(_)) {
-                // Not by waiting for messages, each of which would wake this thread.
-                std::thread::sleep(GATHER);
-            }
-            let mut lines = Vec::new();
-            let mut settled = Vec::new();
-            let orders = std::iter::once(first).chain(inbox.try_iter().take(TOGETHER_MAX));
-            for order in orders {
-                // No file becomes much longer than it may.
-                if lines.len() as u64 >= self.limits.0 / 4 {
-                    self.write_or_forget(&std::mem::take(&mut lines));
-                }
-                match order {
-                    Order::Write(run) => {
-                        // Plain data, into memory.
-                        let _ = serde_json::to_writer(&mut lines, &*run);
-                        lines.push(b'\n');
-                    }
-                    Order::Settle(told) => settled.push(told),
-                }
-            }
+    fn serve(mut self, tray: &Tray) {
+        while let Some(lines) = tray.take() {
             self.write_or_forget(&lines);
-            for told in settled {
-                let _ = told.send(());
-            }
+            tray.done();
         }
     }
 
@@ -258,7 +301,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let archive = Archive::open(folder.path()).unwrap();
         for id in 0..10 {
-            archive.put(run(id, if id == 3 { End::Failed } else { End::Done }));
+            archive.put(&run(id, if id == 3 { End::Failed } else { End::Done }));
         }
         let all = Wanted::default();
         assert_eq!(ids(&archive.find(&all, 100)), "9 8 7 6 5 4 3 2 1 0");
@@ -268,7 +311,7 @@ mod tests {
         OpenOptions::new().append(true).open(path).unwrap().write_all(b"{\"id\":\"id-").unwrap();
         fs::write(folder.path().join("0000000000000001.runs"), "{\"regie_runs\":2}\n{}\n").unwrap();
         let archive = Archive::open(folder.path()).unwrap();
-        archive.put(run(10, End::Done));
+        archive.put(&run(10, End::Done));
         for (wanted, expected) in [
             (all.clone(), "10 9 8"),
             (Wanted { class: Some("Odd".to_owned()), ..all.clone() }, "9 7 5"),
@@ -286,16 +329,29 @@ mod tests {
     }
 
     #[test]
+    fn what_waits_is_bounded() {
+        // Nobody writes.
+        let archive = Archive { folder: PathBuf::new(), tray: Arc::default() };
+        let (last, long) = (run(7, End::Failed), "x".repeat(WAITING_MAX / 8));
+        for _ in 0..20 {
+            archive.put(&Run { output: Some(long.clone()), ..last.clone() });
+        }
+        let held = archive.tray.lock().lines.len();
+        assert!((WAITING_MAX..WAITING_MAX + 2 * long.len()).contains(&held), "{held} bytes");
+        assert_eq!(archive.left_out(), 12);
+    }
+
+    #[test]
     fn files_are_bounded() {
         let folder = tempfile::tempdir().unwrap();
-        let (orders, inbox) = sync_channel(10);
-        let writer = Writer { folder: folder.path().to_owned(), file: None, limits: (1_000, 5_000) };
-        let thread = std::thread::spawn(move || writer.serve(&inbox));
+        let archive = Archive::open_with(folder.path(), (1_000, 5_000)).unwrap();
         for id in 0..400 {
-            orders.send(Order::Write(Box::new(run(id, End::Done)))).unwrap();
+            archive.put(&run(id, End::Done));
+            if id % 3 == 0 {
+                archive.tray.settle();
+            }
         }
-        drop(orders);
-        thread.join().unwrap();
+        archive.tray.settle();
         let files = files(folder.path()).unwrap();
         let bytes: u64 = files.iter().map(|(_, path)| fs::metadata(path).unwrap().len()).sum();
         assert!(files.len() > 1 && bytes < 12_000, "{} files, {bytes} bytes", files.len());

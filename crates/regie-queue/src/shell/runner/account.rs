@@ -47,7 +47,7 @@ impl Group {
             payload: keep.then(|| String::from_utf8_lossy(&lease.job.payload).into_owned()),
         };
         match &self.settings.archive {
-            Some(archive) => archive.put(run),
+            Some(archive) => archive.put(&run),
             None => self.history.put(run),
         }
     }
