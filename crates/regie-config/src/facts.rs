@@ -25,6 +25,8 @@ pub struct Facts {
     pub queue_connections: Vec<QueueConnection>,
     /// Sockets of external FastCGI servers that are not there.
     pub missing_sockets: Vec<(String, PathBuf)>,
+    /// Pools in worker mode without a worker script: the one that is named and not there, or none at all.
+    pub missing_scripts: Vec<(String, Option<PathBuf>)>,
 }
 
 /// A queue connection of Laravel's configuration.

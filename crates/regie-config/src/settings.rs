@@ -41,6 +41,8 @@ section! {
     Gateway {
         /// Addresses that are listened on. Beyond loopback only where an address here says so.
         listen: Vec<Listen> = "[\"127.0.0.1:8000\"]", "[\"0.0.0.0:80\", \"unix:/run/shop.sock\"]";
+        /// Addresses on which the gateway tells about itself: `/healthz`, `/readyz` and `/metrics`, and nothing of the site.
+        status_listen: Vec<Listen> = "[]", "[\"127.0.0.1:9180\"]";
         /// Host names that are answered; any when the list is empty. `*.example.org` stands for each name below it.
         hosts: Vec<String> = "[]", "[\"shop.example.org\"]";
         /// The largest request body.

@@ -14,6 +14,8 @@ pub mod names {
     pub const LIFELINE: &str = "lifeline";
     /// Prefix of the gateway's listeners.
     pub const HTTP_PREFIX: &str = "http";
+    /// Prefix of the listeners on which the gateway tells about itself.
+    pub const STATUS_PREFIX: &str = "status";
 }
 
 /// The descriptors named `names`, as the environment of the process describes them.

@@ -2,7 +2,8 @@
 //!
 //! The pure part, in the order in which a request meets it: [`http1`] reads its head, [`target`] decodes what it asks
 //! for, [`guard`] and [`route`] decide who answers, [`proxies`] tells who asks, [`params`] tells PHP, [`accel`] reads
-//! what PHP leaves to us, [`conditional`], [`encoding`], [`media`] and [`headers`] shape what is sent, [`access_log`] writes it down.
+//! what PHP leaves to us, [`conditional`], [`encoding`], [`media`] and [`headers`] shape what is sent, [`access_log`] writes it down and
+//! [`metrics`] counts it.
 //! [`shell`] does the I/O. [`settings`] is what all of it is told.
 //!
 //! TLS, HTTP/3 and several applications have their places: a connection knows whether it is secure (`Ends::tls`), a
@@ -17,6 +18,7 @@ pub mod guard;
 pub mod headers;
 pub mod http1;
 pub mod media;
+pub mod metrics;
 pub mod params;
 pub mod proxies;
 pub mod route;

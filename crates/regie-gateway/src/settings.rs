@@ -57,8 +57,6 @@ pub struct Settings {
     pub spool_dir: PathBuf,
     /// The access log; none = no log.
     pub access_log: Option<LogFormat>,
-    /// An address that the gateway answers itself with its state: `/healthz`.
-    pub health_path: Option<String>,
     /// Whether error pages say what went wrong behind the gateway (development).
     pub explain_errors: bool,
     /// All bounds.
@@ -91,7 +89,6 @@ impl Settings {
             buffer_requests: true,
             spool_dir: std::env::temp_dir(),
             access_log: None,
-            health_path: None,
             explain_errors: false,
             limits: Limits::default(),
         }

@@ -2,6 +2,7 @@
  * as they are; `fastcgi_finish_request` and `getallheaders` are those that php-fpm has. */
 #include "internal.h"
 
+#include <ext/json/php_json.h>
 #include <ext/spl/spl_exceptions.h>
 #include <ext/standard/head.h>
 #include <string.h>
@@ -103,6 +104,27 @@ PHP_FUNCTION(frankenphp_finish_request) {
     php_output_end_all();
     php_header();
     RETURN_BOOL(regie.call->finish());
+}
+
+/* --- the pool -------------------------------------------------------------------------------------------------- */
+
+/* php-fpm's: the pool's state with an array per process under `procs`. False where it cannot be told. */
+PHP_FUNCTION(fpm_get_status) {
+    ZEND_PARSE_PARAMETERS_NONE();
+    /* Preloaded scripts run in the master. */
+    if (!regie.responding && !regie.script_runs) RETURN_FALSE;
+    size_t room = 8 * 1024;
+    char *json = emalloc(room);
+    size_t length = regie.call->status(json, room);
+    while (length > room) {
+        /* Meanwhile it may have grown. */
+        room = length + length / 4;
+        json = erealloc(json, room);
+        length = regie.call->status(json, room);
+    }
+    int decoded = php_json_decode(return_value, json, length, 1, PHP_JSON_PARSER_DEFAULT_DEPTH);
+    efree(json);
+    if (decoded == FAILURE) RETURN_FALSE;
 }
 
 /* --- the loop -------------------------------------------------------------------------------------------------- */
@@ -341,6 +363,9 @@ ZEND_END_ARG_INFO()
 ZEND_BEGIN_ARG_WITH_RETURN_TYPE_INFO_EX(arginfo_array, 0, 0, IS_ARRAY, 0)
 ZEND_END_ARG_INFO()
 
+ZEND_BEGIN_ARG_WITH_RETURN_TYPE_MASK_EX(arginfo_status, 0, 0, MAY_BE_ARRAY | MAY_BE_FALSE)
+ZEND_END_ARG_INFO()
+
 ZEND_BEGIN_ARG_WITH_RETURN_TYPE_INFO_EX(arginfo_log, 0, 1, IS_VOID, 0)
 ZEND_ARG_TYPE_INFO(0, message, IS_STRING, 0)
 ZEND_ARG_TYPE_INFO_WITH_DEFAULT_VALUE(0, level, IS_LONG, 0, "0")
@@ -362,5 +387,6 @@ const zend_function_entry regie_functions[] = {
     ZEND_FE(frankenphp_response_headers, arginfo_array)
     ZEND_FALIAS(apache_response_headers, frankenphp_response_headers, arginfo_array)
     ZEND_FE(frankenphp_log, arginfo_log)
+    ZEND_FE(fpm_get_status, arginfo_status)
     ZEND_FE_END
 };

@@ -15,7 +15,7 @@ AT(regie_request, message, 172);
 SIZE(regie_outcome, 16);
 SIZE(regie_trace, 8192);
 AT(regie_trace, text, 8);
-SIZE(regie_callbacks, 96);
+SIZE(regie_callbacks, 104);
 SIZE(regie_settings, 88);
 AT(regie_settings, worker_env_len, 64);
 AT(regie_settings, resets, 80);

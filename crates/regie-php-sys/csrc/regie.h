@@ -97,6 +97,8 @@ typedef struct regie_callbacks {
     /* Writes the whole response "504 Gateway Timeout" if nothing of the response has left yet. Called in a signal
      * handler. */
     void (*give_up)(void);
+    /* The pool's state as JSON, with php-fpm's names for it. Writes as much as fits, and returns how long it is. */
+    size_t (*status)(char *buffer, size_t size);
 } regie_callbacks;
 
 /* What is put back between two requests of a worker script. */

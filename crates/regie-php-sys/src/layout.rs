@@ -137,6 +137,8 @@ pub struct Callbacks {
     pub event: unsafe extern "C" fn(i32, Text),
     /// Answers 504 if nothing of the response has left yet. Called in a signal handler.
     pub give_up: unsafe extern "C" fn(),
+    /// The pool's state as JSON, with php-fpm's names for it. Writes as much as fits, and returns how long it is.
+    pub status: unsafe extern "C" fn(*mut c_char, usize) -> usize,
 }
 
 /// Changed settings are put back between requests of a worker script.
@@ -231,7 +233,7 @@ const _: () = {
     assert!(size_of::<Outcome>() == 16);
     assert!(size_of::<Trace>() == 8192);
     assert!(offset_of!(Trace, text) == 8);
-    assert!(size_of::<Callbacks>() == 96);
+    assert!(size_of::<Callbacks>() == 104);
     assert!(size_of::<Settings>() == 88);
     assert!(offset_of!(Settings, worker_env_len) == 64);
     assert!(offset_of!(Settings, resets) == 80);

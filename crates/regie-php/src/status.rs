@@ -216,6 +216,24 @@ impl Snapshot {
         out
     }
 
+    /// What `fpm_get_status()` returns, as JSON: names with dashes, and the processes under `procs`.
+    pub(crate) fn for_scripts(&self) -> String {
+        let mut out = String::with_capacity(1024);
+        let _ = write!(
+            out,
+            "{{\"pool\":{},\"process-manager\":\"{}\",\"start-time\":{}",
+            quoted(&self.pool),
+            self.manager(),
+            self.start_time
+        );
+        for row in self.rows() {
+            let _ = write!(out, ",\"{}\":{}", row.name.replace(' ', "-"), row.value);
+        }
+        let processes: Vec<String> = self.processes.iter().map(Process::for_scripts).collect();
+        let _ = write!(out, ",\"procs\":[{}]}}", processes.join(","));
+        out
+    }
+
     fn open_metrics(&self, full: bool) -> String {
         let mut out = String::with_capacity(2048);
         let pool = quoted(&self.pool);
@@ -358,6 +376,30 @@ impl Process {
             ("last request cpu", Value::Real(self.cpu_percent)),
             ("last request memory", Value::Number(self.memory)),
         ]
+    }
+
+    /// An entry of `procs`. php-fpm's names differ here from those of its status page.
+    fn for_scripts(&self) -> String {
+        let (path, query) = self.uri.split_once('?').unwrap_or((&self.uri, ""));
+        let (state, script) = (quoted(self.state), Value::Words(self.script.clone()).json());
+        let (method, user) =
+            (Value::Words(self.method.clone()).json(), Value::Words(self.user.clone()).json());
+        format!(
+            "{{\"pid\":{},\"state\":{state},\"start-time\":{},\"start-since\":{},\"requests\":{},\
+             \"request-duration\":{},\"request-method\":{method},\"request-uri\":{},\"query-string\":{},\
+             \"request-length\":{},\"user\":{user},\"script\":{script},\"last-request-cpu\":{:.2},\
+             \"last-request-memory\":{}}}",
+            self.pid,
+            self.start_time,
+            self.start_since,
+            self.requests,
+            self.request_us,
+            quoted(path),
+            quoted(query),
+            self.content_length,
+            if self.busy { 0.0 } else { self.cpu_percent },
+            self.memory,
+        )
     }
 
     fn json(&self) -> String {

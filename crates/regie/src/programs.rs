@@ -11,7 +11,7 @@ use regie_config::settings::{Config, Pool, Program as Own};
 use regie_config::values::{
     CommandLine, Count, Framework, IniValue, Listen, Mode, Ready, Restart as When, Signal as Word,
 };
-use regie_core::handoff::names::HTTP_PREFIX;
+use regie_core::handoff::names::{HTTP_PREFIX, STATUS_PREFIX};
 use regie_lane::Lane;
 use regie_supervisor::{Output, Program, Readiness, Reload, Restart, RunAs, Scale, Signal, Stop};
 
@@ -46,6 +46,14 @@ pub(crate) struct Socket {
 pub(crate) fn http_sockets(config: &Config) -> Vec<Socket> {
     let name = |listen: &Listen| format!("{HTTP_PREFIX}-{listen}").replace([':', '/'], "-");
     config.gateway.listen.iter().map(|listen| Socket { name: name(listen), listen: listen.clone() }).collect()
+}
+
+/// The listeners on which the gateway tells about itself: one beside the pools' sockets, and what the configuration says.
+pub(crate) fn status_sockets(site: &Site) -> Vec<Socket> {
+    let name = |listen: &Listen| format!("{STATUS_PREFIX}-{listen}").replace([':', '/'], "-");
+    let own = Listen::Unix(socket_path(site, "gateway.status"));
+    let told = site.loaded.config.gateway.status_listen.iter().cloned();
+    std::iter::once(own).chain(told).map(|listen| Socket { name: name(&listen), listen }).collect()
 }
 
 /// The sockets of the pools that are ours.
@@ -185,6 +193,7 @@ fn gateway(site: &Site, binaries: &Binaries, run_as: Option<&RunAs>) -> Program 
         reload: Reload::Overlap,
         descriptors: http_sockets(config)
             .into_iter()
+            .chain(status_sockets(site))
             .map(|socket| socket.name)
             .chain(web_lanes(site).iter().flat_map(|lane| Lane::names(lane)))
             .collect(),
@@ -550,8 +559,11 @@ fn role_command(site: &Site, binaries: &Binaries, role: &str) -> Vec<String> {
 
 /// A line that is one plain command replaces its shell, which saves a process and lets signals reach it directly.
 pub(crate) fn shell_line(line: &str) -> String {
-    const KEYWORDS: [&str; 12] =
-        ["while", "until", "for", "if", "case", "exec", "cd", "export", "set", "trap", "ulimit", "umask"];
+    // Words that mean something to the shell itself, so that there is no such program.
+    const KEYWORDS: [&str; 20] = [
+        "while", "until", "for", "if", "case", "exec", "cd", "export", "set", "trap", "ulimit", "umask", ".",
+        ":", "alias", "command", "eval", "exit", "read", "unset",
+    ];
     let first = line.split_whitespace().next().unwrap_or_default();
     let plain = !line.contains([';', '|', '&', '(', ')', '{', '}', '<', '>', '`', '\n', '!'])
         && !first.contains('=')
@@ -624,6 +636,8 @@ mod tests {
             ("cd frontend && npm run dev", "cd frontend && npm run dev"),
             ("PORT=1 node server.js", "PORT=1 node server.js"),
             ("exec node server.js", "exec node server.js"),
+            ("exit 3", "exit 3"),
+            (". ./environment", ". ./environment"),
         ] {
             assert_eq!(shell_line(line), expected);
         }

@@ -31,6 +31,21 @@ pub fn check(loaded: &Loaded, facts: &Facts) -> Vec<Finding> {
             "start the FastCGI server, or correct the path",
         ));
     }
+    for (pool, script) in &facts.missing_scripts {
+        let (key, what, fix) = match script {
+            Some(script) => (
+                "script",
+                format!("there is no worker script at {}", script.display()),
+                "correct the path, from the application's folder",
+            ),
+            None => (
+                "mode",
+                "worker mode needs a worker script, and none was found".to_owned(),
+                "script = \"FILE\" with a loop on frankenphp_handle_request(), or mode = \"classic\"",
+            ),
+        };
+        out.push(error(format!("[php.{pool}] {key}"), what, fix));
+    }
     out.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
     out.dedup();
     out

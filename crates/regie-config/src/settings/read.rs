@@ -138,6 +138,13 @@ fn gateway(root: &Table, reader: &mut Reader<'_>) -> Gateway {
             );
         }
     }
+    for (index, item) in items(table, "status_listen").iter().enumerate() {
+        let Some(listen) = gateway.status_listen.get(index) else { continue };
+        if gateway.listen.contains(listen) || gateway.status_listen[..index].contains(listen) {
+            let fix = Some("give it an address of its own".to_owned());
+            reader.fault(&item.place, "the same address is listened on already", fix);
+        }
+    }
     for (item, host) in items(table, "hosts").iter().zip(&gateway.hosts) {
         let name = host.strip_prefix("*.").unwrap_or(host);
         if name.is_empty() || name.contains(['/', ':', ' ', '*', '@']) {

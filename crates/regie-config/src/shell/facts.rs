@@ -9,7 +9,7 @@ use super::users::{self, Account};
 use crate::check::queues::connections;
 use crate::facts::{Facts, PathFact, QueueConnection, SqliteFacts, UserFacts};
 use crate::load::Loaded;
-use crate::values::{Framework, Upstream};
+use crate::values::{Framework, Mode, Upstream};
 
 /// A database larger than this is no fresh one, so its tables are there.
 const SQLITE_SEARCHED: u64 = 8 << 20;
@@ -34,6 +34,7 @@ pub fn gather(folder: &Path, loaded: &Loaded, path: &str) -> Facts {
         sqlite: loaded.first_steps.sqlite.as_deref().map(|path| sqlite(&root, path, &account)),
         queue_connections: queue_connections(&root, loaded),
         missing_sockets: missing_sockets(loaded),
+        missing_scripts: missing_scripts(&root, loaded),
     }
 }
 
@@ -98,6 +99,18 @@ fn queue_connections(root: &Path, loaded: &Loaded) -> Vec<QueueConnection> {
     }
     let text = std::fs::read_to_string(root.join("config/queue.php")).unwrap_or_default();
     connections(&text, &loaded.dotenv)
+}
+
+/// For Laravel there is a script that Régie brings, and pools that do jobs have one too.
+fn missing_scripts(root: &Path, loaded: &Loaded) -> Vec<(String, Option<PathBuf>)> {
+    let pools = loaded.config.pools.iter().filter(|(_, pool)| pool.url.is_none());
+    let workers = pools.filter(|(_, pool)| pool.mode() == Mode::Worker);
+    let missing = workers.filter_map(|(name, pool)| match &pool.script {
+        Some(script) => (!root.join(script).is_file()).then(|| (name.clone(), Some(script.clone()))),
+        None if name != "web" || loaded.application.framework == Framework::Laravel => None,
+        None => Some((name.clone(), None)),
+    });
+    missing.collect()
 }
 
 fn missing_sockets(loaded: &Loaded) -> Vec<(String, PathBuf)> {

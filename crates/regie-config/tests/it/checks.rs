@@ -263,6 +263,33 @@ fn production_refuses_what_development_only_names() {
 }
 
 #[test]
+fn worker_mode_without_a_script_is_named() {
+    let none = "error: [php.web] mode: worker mode needs a worker script, and none was found\n  fix: script = \"FILE\" \
+                with a loop on frankenphp_handle_request(), or mode = \"classic\"";
+    let lost = "error: [php.web] script: there is no worker script at work.php\n  fix: correct the path, from the \
+                application's folder";
+    let (bare, named) =
+        ("[php.web]\nmode = \"worker\"\n", "[php.web]\nmode = \"worker\"\nscript = \"work.php\"\n");
+    let classic = ("index.php", "<?php");
+    let laravel = [("artisan", ""), ("bootstrap/app.php", ""), ("public/index.php", "<?php")];
+    for (files, expected) in [
+        (vec![classic, ("regie.toml", bare)], Some(none)),
+        (vec![classic, ("regie.toml", named)], Some(lost)),
+        (vec![classic, ("work.php", "<?php"), ("regie.toml", named)], None),
+        ([&laravel[..], &[("regie.toml", bare)]].concat(), None),
+    ] {
+        let folder = Folder::new(&files);
+        let loaded = folder.load(&[]).unwrap();
+        let found = shell::gather(folder.path(), &loaded, "").missing_scripts;
+        let mut facts = sound();
+        facts.missing_scripts = found;
+        let said = lines(&check(&loaded, &facts));
+        let told: Vec<&String> = said.iter().filter(|line| line.contains("[php.web]")).collect();
+        assert_eq!(told, expected.iter().collect::<Vec<_>>(), "{files:?}");
+    }
+}
+
+#[test]
 fn folders_and_ports_that_are_out_of_reach_are_named() {
     let mut facts = sound();
     facts.paths = vec![

@@ -86,6 +86,10 @@ fn what_single_values_cannot_say_is_checked_too() {
             "regie.toml:2:19: the same address is listened on already; remove it",
         ),
         (
+            "[gateway]\nlisten = [\"127.0.0.1:80\"]\nstatus_listen = [\"127.0.0.1:81\", \"127.0.0.1:80\"]",
+            "regie.toml:3:34: the same address is listened on already; give it an address of its own",
+        ),
+        (
             "[gateway]\nhosts = [\"a.b\", \"http://a\"]",
             "regie.toml:2:17: \"http://a\" is no host name; write the name alone, as in \"shop.example.org\" or \"*.example.org\"",
         ),

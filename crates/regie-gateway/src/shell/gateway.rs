@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
@@ -14,7 +13,7 @@ use regie_pool::call::InformationalSink;
 use super::body::{InBody, OutBody};
 use super::files::{Files, Root};
 use super::log::Logs;
-use super::record::Record;
+use super::record::{By, Meter, Record};
 use super::reply::Reply;
 use super::send;
 use crate::headers::Headers;
@@ -30,6 +29,8 @@ pub struct Gateway {
     pub(crate) settings: Settings,
     pub(crate) logs: Logs,
     pub(crate) counters: Counters,
+    /// By who has answered.
+    pub(crate) meters: [Meter; By::ALL],
     site: Site,
     headers: Headers,
     files: Files,
@@ -105,6 +106,8 @@ pub(crate) struct Ends {
     pub(crate) peer: SocketAddr,
     pub(crate) local: SocketAddr,
     pub(crate) tls: bool,
+    /// It came by a listener for questions about the gateway itself.
+    pub(crate) is_status: bool,
 }
 
 /// A request on its way through the gateway.
@@ -121,7 +124,6 @@ pub(crate) struct Visit<'a> {
 enum Decision<'a> {
     Route(Root, Route<'a>),
     Elsewhere(rules::Answer),
-    Health,
     Refuse(StatusCode, String),
 }
 
@@ -148,6 +150,7 @@ impl Gateway {
             pool: settings.pool.clone().map(Pool::start),
             side_pool: settings.side_pool.clone().map(Pool::start),
             counters: Counters::default(),
+            meters: Default::default(),
             site,
             headers: Headers::new(&settings.rules.headers),
             spooled: Arc::default(),
@@ -164,6 +167,11 @@ impl Gateway {
         self.pool.as_ref()
     }
 
+    /// The pool beside the worker's.
+    pub(crate) const fn side_pool(&self) -> Option<&Pool> {
+        self.side_pool.as_ref()
+    }
+
     /// All pools behind the gateway.
     pub fn pools(&self) -> impl Iterator<Item = &Pool> {
         self.pool.iter().chain(&self.side_pool)
@@ -172,7 +180,7 @@ impl Gateway {
     /// The pool that runs `script`, and whether it is the one beside the worker's.
     pub(crate) fn pool_for(&self, script: &str) -> (Option<&Pool>, bool) {
         let aside = self.site.is_aside(script);
-        (if aside { self.side_pool.as_ref() } else { self.pool.as_ref() }, aside)
+        (if aside { self.side_pool() } else { self.pool.as_ref() }, aside)
     }
 
     /// What has happened since the start.
@@ -196,6 +204,9 @@ impl Gateway {
         ends: Ends,
         informational: Option<InformationalSink>,
     ) -> Reply {
+        if ends.is_status {
+            return self.tell_status(asked).await;
+        }
         self.counters.requests.fetch_add(1, Ordering::Relaxed);
         let id = self.request_id(&asked.headers);
         let client =
@@ -206,43 +217,39 @@ impl Gateway {
             Err(bad) => (Target::default(), Some(bad)),
         };
         let visit = Visit { asked, ends, target, client, id, informational };
-        let (mut reply, queued) = match bad {
-            Some(bad) => (self.error(StatusCode::BAD_REQUEST, &visit, &bad.to_string()), Duration::ZERO),
-            None => self.answer_visit(&visit, body).await,
+        let mut reply = match bad {
+            Some(bad) => self.error(StatusCode::BAD_REQUEST, &visit, &bad.to_string()),
+            None => self.answer_visit(&visit, body, &mut record).await,
         };
         if let Ok(value) = HeaderValue::from_maybe_shared(Bytes::from(visit.id)) {
             reply.headers.insert(REQUEST_ID, value);
         }
         let status = reply.status.as_u16();
         self.counters.classes[usize::from(status / 100).min(5)].fetch_add(1, Ordering::Relaxed);
-        if let Some(record) = &mut record {
-            record.status = status;
-            record.queued = queued;
-        }
-        reply.record = record;
+        record.status = status;
+        reply.record = Some(record);
         reply
     }
 
-    async fn answer_visit(&self, visit: &Visit<'_>, body: InBody) -> (Reply, Duration) {
+    async fn answer_visit(&self, visit: &Visit<'_>, body: InBody, record: &mut Record) -> Reply {
         match self.decide(visit) {
             Decision::Route(root, Route::Script { script, path_info }) => {
-                let (mut reply, queued) = self.run(visit, &root, &script, path_info, body).await;
+                let mut reply = self.run(visit, &root, &script, path_info, body, record).await;
                 self.headers.apply(&script, &mut reply.headers);
-                (reply, queued)
+                reply
             }
             Decision::Route(root, route) => {
                 let mut reply = self.answer_without_php(visit, &root, &route);
                 let path = if let Route::File(path) = &route { path } else { &visit.target.path };
                 self.headers.apply(path, &mut reply.headers);
-                (reply, Duration::ZERO)
+                reply
             }
             Decision::Elsewhere(answer) => {
                 let mut reply = self.elsewhere(visit, answer);
                 self.headers.apply(&visit.target.path, &mut reply.headers);
-                (reply, Duration::ZERO)
+                reply
             }
-            Decision::Health => (self.health(), Duration::ZERO),
-            Decision::Refuse(status, detail) => (self.error(status, visit, &detail), Duration::ZERO),
+            Decision::Refuse(status, detail) => self.error(status, visit, &detail),
         }
     }
 
@@ -268,9 +275,6 @@ impl Gateway {
     }
 
     fn decide<'a>(&'a self, visit: &'a Visit<'_>) -> Decision<'a> {
-        if self.settings.health_path.as_deref() == Some(&*visit.target.path) {
-            return Decision::Health;
-        }
         if !self.serves_host(visit) {
             let detail = "the host is none of [gateway] hosts".to_owned();
             return Decision::Refuse(StatusCode::MISDIRECTED_REQUEST, detail);
@@ -334,18 +338,6 @@ impl Gateway {
             }
             None => known.eq_ignore_ascii_case(&name),
         })
-    }
-
-    fn health(&self) -> Reply {
-        let stats = self.stats();
-        let pool = stats.pool;
-        let text = format!(
-            "{{\"status\":\"ok\",\"connections\":{},\"requests\":{},\"workers\":{},\"idle\":{},\"waiting\":{}}}\n",
-            stats.open, stats.requests, pool.workers, pool.idle, pool.waiting
-        );
-        Reply::new(StatusCode::OK, OutBody::Full(Bytes::from(text)))
-            .with(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))
-            .with(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))
     }
 
     /// The client's id when it is a plain one, else one of ours.

@@ -17,6 +17,7 @@ mod reply;
 mod send;
 mod server;
 mod spool;
+mod status;
 mod stream;
 
 pub use gateway::{Gateway, Stats};

@@ -1,7 +1,6 @@
 //! Requests that PHP answers: the body is taken in, a worker is asked, and what it leaves to the gateway is done.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use http_body_util::BodyExt;
@@ -13,6 +12,7 @@ use super::compress;
 use super::files::{FileBody, Root, Sendable};
 use super::gateway::{Gateway, Visit};
 use super::overflow::Room;
+use super::record::{By, Record};
 use super::reply::Reply;
 use super::send;
 use super::spool::{self, SpoolError, Taken};
@@ -25,7 +25,7 @@ const X_ACCEL_BUFFERING: &str = "x-accel-buffering";
 const X_ACCEL_REDIRECT: &str = "x-accel-redirect";
 
 impl Gateway {
-    /// Has PHP answer. Returns how long the request waited for a worker, too.
+    /// Has PHP answer. `record` is told who was asked, and how long the request waited for a worker.
     pub(crate) async fn run(
         &self,
         visit: &Visit<'_>,
@@ -33,15 +33,16 @@ impl Gateway {
         script: &str,
         path_info: &str,
         body: InBody,
-    ) -> (Reply, Duration) {
+        record: &mut Record,
+    ) -> Reply {
         let (pool, aside) = self.pool_for(script);
         let Some(pool) = pool else {
             let detail = "no pool runs PHP here";
-            return (self.error(StatusCode::SERVICE_UNAVAILABLE, visit, detail), Duration::ZERO);
+            return self.error(StatusCode::SERVICE_UNAVAILABLE, visit, detail);
         };
         let (body, length) = match self.take_in(visit, body).await {
             Ok(taken) => taken,
-            Err(reply) => return (reply, Duration::ZERO),
+            Err(reply) => return reply,
         };
         let worker = self.settings.worker_script.as_deref().filter(|_| !aside).map(Path::to_string_lossy);
         let file = worker.unwrap_or_else(|| [&root.path, script].concat().into());
@@ -55,12 +56,14 @@ impl Gateway {
         };
         let head = self.head(visit, &script, length);
         let call = Call { informational: visit.informational.clone(), ..Call::new(head, body) };
+        // Told before: a client may leave while its request waits.
+        record.by = if aside { By::SidePool } else { By::Pool };
         match pool.call(call).await {
             Ok(answer) => {
-                let waited = answer.waited;
-                (self.finish(visit, root, answer), waited)
+                record.queued = Some(answer.waited);
+                self.finish(visit, root, answer)
             }
-            Err(fault) => (self.pool_error(visit, &fault), Duration::ZERO),
+            Err(fault) => self.pool_error(visit, &fault),
         }
     }
 

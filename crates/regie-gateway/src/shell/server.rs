@@ -24,7 +24,11 @@ use super::stream::Stream;
 
 /// A listener that was bound here or handed on by the supervisor.
 #[derive(Debug)]
-pub struct Listener(Kind);
+pub struct Listener {
+    kind: Kind,
+    /// For questions about the gateway itself.
+    is_status: bool,
+}
 
 #[derive(Debug)]
 enum Kind {
@@ -36,13 +40,24 @@ impl Listener {
     /// Takes over a listening socket.
     #[must_use]
     pub const fn from_std(socket: std::net::TcpListener) -> Self {
-        Self(Kind::Tcp(socket))
+        Self::of(Kind::Tcp(socket))
     }
 
     /// Takes over a listening Unix socket. Its clients count as local: `127.0.0.1` is what they are called.
     #[must_use]
     pub const fn from_unix(socket: std::os::unix::net::UnixListener) -> Self {
-        Self(Kind::Unix(socket))
+        Self::of(Kind::Unix(socket))
+    }
+
+    const fn of(kind: Kind) -> Self {
+        Self { kind, is_status: false }
+    }
+
+    /// The same for questions about the gateway itself: `/healthz`, `/readyz` and `/metrics`, and nothing of the site. It has
+    /// connections of its own, so it answers also when all others are in use.
+    #[must_use]
+    pub fn for_status(self) -> Self {
+        Self { is_status: true, ..self }
     }
 
     /// Takes over a listening socket of either kind.
@@ -52,8 +67,8 @@ impl Listener {
     pub fn from_fd(socket: OwnedFd) -> io::Result<Self> {
         let socket = socket2::Socket::from(socket);
         match socket.domain()? {
-            socket2::Domain::UNIX => Ok(Self(Kind::Unix(OwnedFd::from(socket).into()))),
-            socket2::Domain::IPV4 | socket2::Domain::IPV6 => Ok(Self(Kind::Tcp(socket.into()))),
+            socket2::Domain::UNIX => Ok(Self::of(Kind::Unix(OwnedFd::from(socket).into()))),
+            socket2::Domain::IPV4 | socket2::Domain::IPV6 => Ok(Self::of(Kind::Tcp(socket.into()))),
             other => Err(io::Error::other(format!("a listener of the family {other:?} is of no use"))),
         }
     }
@@ -71,7 +86,7 @@ impl Listener {
         socket.set_reuse_address(true)?;
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
-        Ok(Self(Kind::Tcp(socket.into())))
+        Ok(Self::of(Kind::Tcp(socket.into())))
     }
 
     /// Where it listens; port 0 for a Unix socket.
@@ -79,14 +94,14 @@ impl Listener {
     /// # Errors
     /// When the socket is none that listens.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        match &self.0 {
+        match &self.kind {
             Kind::Tcp(socket) => socket.local_addr(),
             Kind::Unix(_) => Ok(LOCAL),
         }
     }
 
     fn into_accept(self) -> io::Result<Accept> {
-        Ok(match self.0 {
+        Ok(match self.kind {
             Kind::Tcp(socket) => {
                 socket.set_nonblocking(true)?;
                 Accept::Tcp(TcpListener::from_std(socket)?)
@@ -115,15 +130,18 @@ impl Accept {
                 let (stream, peer) = listener.accept().await?;
                 stream.set_nodelay(true)?;
                 let local = stream.local_addr()?;
-                Ok((Stream::Tcp(stream), Ends { peer, local, tls: false }))
+                Ok((Stream::Tcp(stream), Ends { peer, local, tls: false, is_status: false }))
             }
             Self::Unix(listener) => {
                 let (stream, _) = listener.accept().await?;
-                Ok((Stream::Unix(stream), Ends { peer: LOCAL, local: LOCAL, tls: false }))
+                Ok((Stream::Unix(stream), Ends { peer: LOCAL, local: LOCAL, tls: false, is_status: false }))
             }
         }
     }
 }
+
+/// Connections at once on all listeners for questions about the gateway itself.
+const STATUS_CONNECTIONS: usize = 64;
 
 /// Connections that the kernel keeps for us while all are in use.
 const BACKLOG: i32 = 4_096;
@@ -178,8 +196,12 @@ pub async fn serve(
     let drain = Arc::new(Drain::default());
     let places = Arc::new(Semaphore::new(gateway.settings.limits.connections));
     let mut accepting = JoinSet::new();
+    let status_places = Arc::new(Semaphore::new(STATUS_CONNECTIONS));
     for listener in listeners {
-        accepting.spawn(accept(gateway.clone(), listener.into_accept()?, drain.clone(), places.clone()));
+        let is_status = listener.is_status;
+        let places = if is_status { &status_places } else { &places }.clone();
+        let drain = drain.clone();
+        accepting.spawn(accept(gateway.clone(), listener.into_accept()?, is_status, drain, places));
     }
     let flusher = tokio::spawn(flush_each_second(gateway.clone()));
     stop.await;
@@ -210,7 +232,13 @@ async fn flush_each_second(gateway: Arc<Gateway>) {
     }
 }
 
-async fn accept(gateway: Arc<Gateway>, listener: Accept, drain: Arc<Drain>, places: Arc<Semaphore>) {
+async fn accept(
+    gateway: Arc<Gateway>,
+    listener: Accept,
+    is_status: bool,
+    drain: Arc<Drain>,
+    places: Arc<Semaphore>,
+) {
     loop {
         let Ok(place) = places.clone().acquire_owned().await else { return };
         let (stream, ends) = match listener.next().await {
@@ -224,6 +252,13 @@ async fn accept(gateway: Arc<Gateway>, listener: Accept, drain: Arc<Drain>, plac
             }
         };
         let (gateway, drain) = (gateway.clone(), drain.clone());
+        if is_status {
+            tokio::spawn(async move {
+                connection(gateway, stream, Ends { is_status, ..ends }, &drain).await;
+                drop(place);
+            });
+            continue;
+        }
         drain.open.fetch_add(1, Ordering::Relaxed);
         gateway.counters.open.fetch_add(1, Ordering::Relaxed);
         gateway.counters.connections.fetch_add(1, Ordering::Relaxed);

@@ -18,6 +18,8 @@ use crate::worker::FakePool;
 
 pub(crate) struct Running {
     pub(crate) address: SocketAddr,
+    /// Where it tells about itself.
+    pub(crate) status: SocketAddr,
     pub(crate) root: TempDir,
     pub(crate) access: Arc<Mutex<Vec<u8>>>,
     pub(crate) errors: Arc<Mutex<Vec<u8>>>,
@@ -45,6 +47,8 @@ pub(crate) fn gateway(files: &[(&str, &str)], tell: impl FnOnce(&mut Settings)) 
     let logs = Logs::new(sink(&access), sink(&errors));
     let listener = Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = listener.local_addr().unwrap();
+    let watch = Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap().for_status();
+    let status = watch.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
     let (ready, started) = mpsc::channel();
     let thread = std::thread::spawn(move || {
@@ -52,11 +56,11 @@ pub(crate) fn gateway(files: &[(&str, &str)], tell: impl FnOnce(&mut Settings)) 
         runtime.block_on(async move {
             let gateway = Arc::new(Gateway::new(settings, logs));
             ready.send(gateway.clone()).unwrap();
-            serve(gateway, vec![listener], async { drop(stopped.await) }).await.unwrap()
+            serve(gateway, vec![listener, watch], async { drop(stopped.await) }).await.unwrap()
         })
     });
     let gateway = started.recv().unwrap();
-    Running { address, root, access, errors, gateway, stop: Some(stop), thread: Some(thread) }
+    Running { address, status, root, access, errors, gateway, stop: Some(stop), thread: Some(thread) }
 }
 
 /// A gateway before `pool`, with a front controller.

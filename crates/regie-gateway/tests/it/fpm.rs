@@ -62,6 +62,17 @@ impl Drop for Fpm {
 }
 
 #[test]
+fn a_gateway_is_ready_as_long_as_php_fpm_is_there() {
+    let fpm = Fpm::start();
+    let running = fpm.gateway(&[("index.php", "<?php echo 'fine';")]);
+    let ready = || get(running.status, "/readyz", "").status;
+    assert_eq!(get(running.address, "/", "").text(), "fine");
+    assert_eq!(ready(), 200);
+    drop(fpm);
+    assert_eq!(ready(), 503);
+}
+
+#[test]
 fn php_is_served_by_php_fpm() {
     let fpm = Fpm::start();
     let running = fpm.gateway(&[

@@ -10,4 +10,5 @@ mod http1;
 mod http2;
 mod load;
 mod php;
+mod status;
 mod worker;

@@ -8,6 +8,7 @@ use regie_php_sys::{self as sys, Callbacks, Outcome, Request, Text};
 
 use super::connection;
 use super::log::{self, Level};
+use super::report;
 use super::request::foreign;
 use super::worker;
 use crate::scoreboard::State;
@@ -26,6 +27,7 @@ pub(crate) static CALLBACKS: Callbacks = Callbacks {
     log: write_log,
     event,
     give_up,
+    status,
 };
 
 /// What a script forks (`pcntl_fork`) is a copy of a worker, and no worker: what it prints goes nowhere, and at its end
@@ -153,6 +155,17 @@ unsafe extern "C" fn event(what: i32, detail: Text) {
         sys::EVENT_LEFTOVER => log::worker(Level::Warning, detail),
         _ => {}
     }
+}
+
+unsafe extern "C" fn status(buffer: *mut c_char, size: usize) -> usize {
+    // SAFETY: callbacks come one at a time.
+    let pool = unsafe { worker::current().pool() };
+    let json = report::snapshot(pool).for_scripts();
+    // SAFETY: C's buffer has room for `size` bytes.
+    let room = unsafe { std::slice::from_raw_parts_mut(buffer.cast::<u8>(), size) };
+    let fits = json.len().min(size);
+    room[..fits].copy_from_slice(&json.as_bytes()[..fits]);
+    json.len()
 }
 
 unsafe extern "C" fn give_up() {

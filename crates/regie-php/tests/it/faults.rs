@@ -60,17 +60,24 @@ fn a_request_past_its_time_is_ended_with_504_and_its_stack_is_logged() {
     for way in WAYS {
         // A grace that nothing uses up: without an answer by PHP itself the worker would be killed, with no stack.
         let pool =
-            Pool::start_on(way, "faults.php", &["--request-timeout", "600ms", "--request-grace", "20s"]);
+            Pool::start_on(way, "faults.php", &["--request-timeout", "600ms", "--request-grace", "100s"]);
+        let stacks = || pool.log().matches("Maximum request time exceeded").count();
         for (what, frame) in [("sleep", "#0 sleep()"), ("loop", "#0 {closure}() ")] {
-            let began = now();
-            let answer = pool.ask(&pool.get(&format!("/?do={what}")));
-            assert_eq!(answer.status, 504, "{way:?} {what}: {answer:?}");
-            let took = began.elapsed();
-            assert!(took > Duration::from_millis(590) && took < Duration::from_secs(15), "{what}: {took:?}");
-            pool.wait_for_log(frame);
-            assert!(pool.log().contains("faults.php:"), "{}", pool.log());
+            // On a machine that stands still the time may be up before PHP has come so far: then it stood elsewhere.
+            let is_found = (0..20).any(|_| {
+                let (began, before) = (now(), stacks());
+                let answer = pool.ask(&pool.get(&format!("/?do={what}")));
+                assert_eq!(answer.status, 504, "{way:?} {what}: {answer:?}");
+                let took = began.elapsed();
+                assert!(
+                    took > Duration::from_millis(590) && took < Duration::from_secs(90),
+                    "{what}: {took:?}"
+                );
+                wait_until("the stack", || stacks() > before, || pool.log());
+                pool.log().contains(frame)
+            });
+            assert!(is_found && pool.log().contains("faults.php:"), "{frame} in {}", pool.log());
         }
-        pool.wait_for_log("Maximum request time exceeded");
         assert!(pool.ask(&pool.get("/")).text().starts_with("fine "));
     }
 }

@@ -3,6 +3,7 @@
 mod behaviours;
 mod client;
 mod faults;
+mod fpm;
 mod jobs;
 mod lane;
 mod lifecycle;
@@ -12,4 +13,5 @@ mod pool;
 mod protocol;
 mod rewind;
 mod rewind_services;
+mod runners;
 mod worker;

@@ -344,6 +344,31 @@ impl Pool {
         }
     }
 
+    /// Why a request that came now would not be answered; none when it would. A foreign pool is knocked at for that.
+    pub async fn why_out_of_service(&self) -> Option<String> {
+        let counts = self.counts();
+        let queue = self.shared.settings.queue.len;
+        if queue > 0 && counts.waiting >= queue {
+            return Some(format!("as many requests wait as may wait ({queue})"));
+        }
+        if self.lane.is_some() {
+            return (counts.workers == 0).then(|| "it has no worker".to_owned());
+        }
+        let is_foreign = {
+            let state = self.shared.lock();
+            if state.live == 0 {
+                let why = state.unreachable.as_ref().map(|(_, why)| why.clone());
+                return Some(why.unwrap_or_else(|| "no worker has answered yet".to_owned()));
+            }
+            state.manner == Manner::Single
+        };
+        if !is_foreign {
+            return None;
+        }
+        // There is no kept connection by whose end one would hear that it is gone.
+        Link::connect(&self.shared.settings.address).await.err().map(|fault| fault.to_string())
+    }
+
     /// What the pool is doing.
     #[must_use]
     pub fn counts(&self) -> Counts {

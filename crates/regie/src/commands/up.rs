@@ -216,8 +216,8 @@ fn open_table(
         table.descriptors.push((socket.name, fd));
         served.push(listen);
     }
-    for socket in programs::pool_sockets(site) {
-        let (fd, _) = sockets::open(&socket, pool_rules(run_as)).map_err(refuse)?;
+    for socket in internal_sockets(site) {
+        let (fd, _) = sockets::open(&socket, internal_rules(run_as)).map_err(refuse)?;
         table.descriptors.push((socket.name, fd));
     }
     for (name, row) in programs::lanes(site) {
@@ -239,7 +239,13 @@ fn store_rules<'a>(site: &Site, owner: Option<&'a RunAs>) -> Rules<'a> {
     Rules { next_free_port: !site.is_production(), owner, mode: 0o600 }
 }
 
-const fn pool_rules(owner: Option<&RunAs>) -> Rules<'_> {
+/// The sockets of pools, and those on which the gateway tells about itself: who asks there wants to find what the
+/// configuration says, so a port that is taken is not passed over.
+fn internal_sockets(site: &Site) -> impl Iterator<Item = Socket> {
+    programs::pool_sockets(site).into_iter().chain(programs::status_sockets(site))
+}
+
+const fn internal_rules(owner: Option<&RunAs>) -> Rules<'_> {
     Rules { next_free_port: false, owner, mode: 0o600 }
 }
 
@@ -275,9 +281,7 @@ impl Again {
         let sockets: Vec<(Socket, Rules<'_>)> = programs::http_sockets(&site.loaded.config)
             .into_iter()
             .map(|socket| (socket, http_rules(&site, run_as.as_ref())))
-            .chain(
-                programs::pool_sockets(&site).into_iter().map(|socket| (socket, pool_rules(run_as.as_ref()))),
-            )
+            .chain(internal_sockets(&site).map(|socket| (socket, internal_rules(run_as.as_ref()))))
             .collect();
         let mut table = Table {
             programs: programs::table(&site, binaries, run_as.as_ref()),

@@ -29,7 +29,10 @@ pub(super) fn run(site: &Site) -> std::io::Result<()> {
     let mut handed = Handed::take()?;
     let lifeline = handed.lifeline();
     let lanes = lanes(site, &handed)?;
-    let listeners = listeners(site, handed.with_prefix(names::HTTP_PREFIX))?;
+    let mut listeners = listeners(site, handed.with_prefix(names::HTTP_PREFIX))?;
+    for status in handed.with_prefix(names::STATUS_PREFIX) {
+        listeners.push(Listener::from_fd(status)?.for_status());
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let gateway = Arc::new(Gateway::new(settings(site, &lanes), logs()));
