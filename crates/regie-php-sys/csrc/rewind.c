@@ -123,7 +123,10 @@ static void begin_watching(void) {
 
 int32_t regie_rewind_snapshot(char *why, size_t size) {
     const char *reason = "";
-    if (regie_files_check(refused, sizeof refused) && regie_memory_snapshot(stack_low, tracker, &reason)) return 1;
+    if (regie_files_check(refused, sizeof refused) && regie_memory_snapshot(stack_low, tracker, &reason)) {
+        regie_kernel_seal();
+        return 1;
+    }
     snprintf(why, size, "%s", *refused ? refused : reason);
     return 0;
 }

@@ -6,7 +6,8 @@
  *
  * Randomness: whatever keeps a state in memory would give the same numbers after each rewind. The engine's generators
  * count as unseeded at the checkpoint, so that each request seeds them from the kernel; OpenSSL is made to ask the
- * kernel for every number; SQLite's generator is reset. random_bytes() asks the kernel anyway. */
+ * kernel for every number; SQLite's generator is reset. random_bytes() asks the kernel anyway. libc's own functions do
+ * from glibc 2.41 on what OpenSSL does, and keep a state that would be put back: ours ask the kernel. */
 #include "rewind.h"
 
 #include <dlfcn.h>
@@ -15,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 #include <zend_closures.h>
 #include <zend_gc.h>
@@ -49,11 +51,34 @@ static int kernel_status(void) { return 1; }
 
 static int kernel_bytes(unsigned char *into, int length) {
     for (int done = 0; done < length;) {
-        ssize_t got = getrandom(into + done, (size_t)(length - done), 0);
+        ssize_t got = syscall(SYS_getrandom, into + done, (size_t)(length - done), 0);
         if (got < 0 && errno != EINTR) return 0;
         if (got > 0) done += (int)got;
     }
     return 1;
+}
+
+/* In place of libc's, for everybody in the process. */
+ssize_t getrandom(void *into, size_t length, unsigned flags) { return syscall(SYS_getrandom, into, length, flags); }
+
+int getentropy(void *into, size_t length) {
+    if (length <= 256) return kernel_bytes(into, (int)length) ? 0 : -1;
+    errno = EIO;
+    return -1;
+}
+
+void arc4random_buf(void *into, size_t length) {
+    for (size_t done = 0; done < length;) {
+        size_t part = length - done < 1 << 20 ? length - done : 1 << 20;
+        if (!kernel_bytes((unsigned char *)into + done, (int)part)) abort();
+        done += part;
+    }
+}
+
+uint32_t arc4random(void) {
+    uint32_t number;
+    arc4random_buf(&number, sizeof number);
+    return number;
 }
 
 static void renew_randomness(void) {

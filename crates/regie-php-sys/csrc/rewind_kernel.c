@@ -11,15 +11,21 @@
  *   timers                    stopped, those that were started
  *   working directory, umask  set back
  *   children that have ended  reaped
+ *   signal mask               set back
  *   threads, identity, limits, priority, protection of the boot's memory: the process is replaced
  *
- * libc calls its own mmap unseen by us (stacks of threads, loaded libraries, locales). The process's size tells: where
- * it is not what it was, the mappings are read and compared. malloc is told to use nothing but the heap. */
+ * PHP loads extensions with RTLD_DEEPBIND, by which they would find libc's functions and not ours; in rewind mode it does
+ * not get it. libc itself calls its own mmap unseen by us (stacks of threads, loaded libraries, locales). So the template
+ * seals what is mapped at the checkpoint (mseal, Linux 6.10): nobody can remove or replace it, whatever is mapped besides
+ * makes the process larger, and its size is looked at after each request. Where it is not what it was, the mappings are
+ * read and compared. malloc is told to use nothing but the heap. */
 #include "rewind.h"
 
 #include <fcntl.h>
+#include <grp.h>
 #include <malloc.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -31,11 +37,14 @@
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #define MADE_MAX 512
 #define EXTENTS_MAX 4096
 #define SIGNALS 65
+/* Since Linux 6.10, the same everywhere; older headers lack it. */
+#define SYS_MSEAL 462
 /* What malloc and Zend get in advance, so that an ordinary request needs no new memory. */
 #define HEAP_AHEAD (4 << 20)
 
@@ -48,6 +57,7 @@ static uint32_t timers_changed;
 static int directory_changed, umask_changed, threads_made;
 
 static struct sigaction handlers[SIGNALS];
+static uint64_t blocked; /* the signal mask, as the kernel has it */
 static void *heap_end;
 static int directory = -1;
 static mode_t mask;
@@ -119,6 +129,18 @@ int madvise(void *at, size_t length, int advice) {
     return (int)syscall(SYS_madvise, at, length, advice);
 }
 
+/* What comes with a library is found as ours is: see above. */
+void *dlopen(const char *name, int flags) {
+    REAL(dlopen);
+    return real(name, regie.settings && regie.settings->rewind ? flags & ~RTLD_DEEPBIND : flags);
+}
+
+/* A library of the boot stays; one that the request has loaded goes with its mappings. */
+int dlclose(void *library) {
+    REAL(dlclose);
+    return armed ? 0 : real(library);
+}
+
 /* --- signals, timers, and the rest ----------------------------------------------------------------------------- */
 
 int regie_real_sigaction(int number, const struct sigaction *action, struct sigaction *before) {
@@ -188,10 +210,22 @@ int pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*
     }
 
 NO_WAY_BACK(int, nice, (int by), (by))
+NO_WAY_BACK(int, setpriority, (__priority_which_t which, id_t who, int priority), (which, who, priority))
+NO_WAY_BACK(int, setrlimit, (__rlimit_resource_t what, const struct rlimit *limit), (what, limit))
+NO_WAY_BACK(int, setrlimit64, (__rlimit_resource_t what, const struct rlimit64 *limit), (what, limit))
+NO_WAY_BACK(int, sched_setaffinity, (pid_t pid, size_t size, const cpu_set_t *set), (pid, size, set))
+NO_WAY_BACK(int, unshare, (int what), (what))
+NO_WAY_BACK(int, timer_create, (clockid_t clock, struct sigevent *event, timer_t *timer), (clock, event, timer))
 NO_WAY_BACK(int, setuid, (uid_t id), (id))
 NO_WAY_BACK(int, seteuid, (uid_t id), (id))
 NO_WAY_BACK(int, setgid, (gid_t id), (id))
 NO_WAY_BACK(int, setegid, (gid_t id), (id))
+NO_WAY_BACK(int, setreuid, (uid_t real_id, uid_t effective), (real_id, effective))
+NO_WAY_BACK(int, setregid, (gid_t real_id, gid_t effective), (real_id, effective))
+NO_WAY_BACK(int, setresuid, (uid_t real_id, uid_t effective, uid_t saved), (real_id, effective, saved))
+NO_WAY_BACK(int, setresgid, (gid_t real_id, gid_t effective, gid_t saved), (real_id, effective, saved))
+NO_WAY_BACK(int, setgroups, (size_t count, const gid_t *list), (count, list))
+NO_WAY_BACK(int, initgroups, (const char *user, gid_t group), (user, group))
 NO_WAY_BACK(pid_t, setsid, (void), ())
 NO_WAY_BACK(int, setpgid, (pid_t pid, pid_t group), (pid, group))
 NO_WAY_BACK(int, chroot, (const char *path), (path))
@@ -216,14 +250,14 @@ static long size_now(void) {
     return strtol(text, NULL, 10);
 }
 
-/* Reads what is mapped, neighbours joined; without the process's original stack, which grows as it likes. */
-static long read_extents(regie_span *into, size_t max) {
+/* Visits what is mapped, in order; without the process's original stack, which grows as it likes. 0: it cannot be read. */
+static int each_mapping(int (*visit)(uintptr_t start, uintptr_t end, int is_private)) {
     static char text[1 << 20];
-    size_t length = 0, count = 0;
+    size_t length = 0;
     ssize_t got;
     uintptr_t here = (uintptr_t)__builtin_frame_address(0);
     int fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return -1;
+    if (fd < 0) return 0;
     while (length < sizeof text - 1 && (got = read(fd, text + length, sizeof text - 1 - length)) > 0) {
         length += (size_t)got;
     }
@@ -233,19 +267,42 @@ static long read_extents(regie_span *into, size_t max) {
         char *at, *next = strchr(line, '\n');
         uintptr_t start = strtoull(line, &at, 16);
         uintptr_t end = strtoull(at + 1, &at, 16);
-        if (!(start <= here && here < end) && end < ((uintptr_t)1 << 63)) {
-            if (count && into[count - 1].end == start) into[count - 1].end = end;
-            else if (count == max) return -1;
-            else into[count++] = (regie_span){start, end};
-        }
+        /* `55d0-55d1 rw-p …` */
+        int is_private = strlen(at) > 4 && at[4] == 'p';
+        if (!(start <= here && here < end) && end < ((uintptr_t)1 << 63) && !visit(start, end, is_private)) return 0;
         if (!next) break;
         line = next + 1;
     }
-    return (long)count;
+    return 1;
 }
+
+/* Neighbours are joined. */
+static regie_span *gathered;
+static size_t gathered_len;
+
+static int gather(uintptr_t start, uintptr_t end, int is_private) {
+    if (gathered_len && gathered[gathered_len - 1].end == start) gathered[gathered_len - 1].end = end;
+    else if (gathered_len == EXTENTS_MAX) return 0;
+    else gathered[gathered_len++] = (regie_span){start, end};
+    return 1;
+}
+
+static long read_extents(regie_span into[EXTENTS_MAX]) {
+    gathered = into;
+    gathered_len = 0;
+    return each_mapping(gather) ? (long)gathered_len : -1;
+}
+
+/* Whatever is shared is opcache's and its like: the JIT changes the protection of its part. */
+static int seal(uintptr_t start, uintptr_t end, int is_private) {
+    return !is_private || syscall(SYS_MSEAL, start, end - start, 0) == 0;
+}
+
+int regie_kernel_seal(void) { return each_mapping(seal); }
 
 int regie_kernel_note(const char **why) {
     for (int number = 1; number < SIGNALS; number++) sigaction(number, NULL, &handlers[number]);
+    syscall(SYS_rt_sigprocmask, SIG_BLOCK, NULL, &blocked, sizeof blocked);
     heap_end = (void *)syscall(SYS_brk, 0);
     mask = umask(0);
     umask(mask);
@@ -262,7 +319,7 @@ int regie_kernel_note(const char **why) {
 void regie_kernel_arm(void) {
     if (!size_noted) {
         /* Only now: what the worker itself needs is mapped. */
-        long count = read_extents(extents, EXTENTS_MAX);
+        long count = read_extents(extents);
         extents_len = count < 0 ? 0 : (size_t)count;
         size_noted = size_now();
     }
@@ -289,6 +346,7 @@ const char *regie_kernel_put_back(void) {
         int number = __builtin_ctzll(left) + 1;
         sigaction(number, &handlers[number], NULL);
     }
+    syscall(SYS_rt_sigprocmask, SIG_SETMASK, &blocked, NULL, sizeof blocked);
     for (int which = 0; timers_changed && which < 3; which++) {
         if (timers_changed & (1u << which)) syscall(SYS_setitimer, which, &stopped, NULL);
     }
@@ -326,12 +384,12 @@ static const char *compare(const regie_span *now, size_t count) {
 const char *regie_kernel_settle(void) {
     static regie_span now[EXTENTS_MAX];
     if (size_now() == size_noted) return NULL;
-    long count = read_extents(now, EXTENTS_MAX);
+    long count = read_extents(now);
     if (count < 0) return "its mappings cannot be read";
     compare(now, (size_t)count);
     /* The process's own stack may have grown; anything else is missing. */
     size_t before = 0, after = 0;
-    count = read_extents(now, EXTENTS_MAX);
+    count = read_extents(now);
     for (long i = 0; i < count; i++) after += now[i].end - now[i].start;
     for (size_t i = 0; i < extents_len; i++) before += extents[i].end - extents[i].start;
     if (count < 0 || before != after) return "a mapping of the boot is gone";

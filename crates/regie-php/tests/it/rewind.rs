@@ -9,7 +9,7 @@ use crate::pool::{Mode, Pool, wait_until};
 const TRACKERS: [(&str, bool); 3] = [("userfaultfd", false), ("scan", false), ("pagemap", true)];
 
 /// A pool of one worker in rewind mode, for each tracker that this kernel has, or for REGIE_TRACKER only.
-fn each(script: &'static str, flags: &'static [&str]) -> impl Iterator<Item = Pool> {
+pub(crate) fn each(script: &'static str, flags: &'static [&str]) -> impl Iterator<Item = Pool> {
     let wanted = std::env::var("REGIE_TRACKER").ok();
     let trackers =
         TRACKERS.into_iter().filter(move |(name, _)| wanted.as_deref().is_none_or(|wanted| wanted == *name));
@@ -20,15 +20,18 @@ fn each(script: &'static str, flags: &'static [&str]) -> impl Iterator<Item = Po
 fn one(script: &str, flags: &[&str], (tracker, is_everywhere): (&str, bool)) -> Option<Pool> {
     let pool =
         Pool::start(Mode::Rewind, script, &[&["--workers", "1", "--tracker", tracker], flags].concat());
-    if !is_everywhere && pool.log().contains("(Linux 6.7)") {
+    // The log is read by a thread of its own.
+    let found = format!("written pages are found by {tracker}\n");
+    let too_old = || !is_everywhere && pool.log().contains("(Linux 6.7)");
+    wait_until("a word about written pages", || pool.log().contains(&found) || too_old(), || pool.log());
+    if too_old() {
         assert!(is_older_than((6, 7)), "{}", pool.log());
         return None;
     }
-    assert!(pool.log().contains(&format!("written pages are found by {tracker}\n")), "{}", pool.log());
     Some(pool)
 }
 
-fn is_older_than(version: (u32, u32)) -> bool {
+pub(crate) fn is_older_than(version: (u32, u32)) -> bool {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
     let mut numbers = release.split('.').map(|number| number.parse().unwrap_or(0));
     (numbers.next().unwrap(), numbers.next().unwrap()) < version
@@ -57,7 +60,7 @@ fn finds_what_the_boot_left(pool: &Pool) {
 #[test]
 fn where_the_kernel_cannot_do_it_each_request_boots() {
     let pool = Pool::start(Mode::Rewind, "rewind.php", &["--workers", "1", "--tracker", "none"]);
-    assert!(pool.log().contains("each request boots the application"), "{}", pool.log());
+    pool.wait_for_log("each request boots the application");
     for _ in 0..3 {
         let answer = pool.ask(&pool.get("/?leave")).text();
         assert!(answer.contains(" 1,1,0,UTC,boot,22 "), "{answer}");
@@ -206,7 +209,7 @@ fn number(name: &str, default: u64) -> u64 {
 }
 
 /// Resident pages that are the process's own, and open descriptors.
-fn weight(pid: i32) -> (u64, usize) {
+pub(crate) fn weight(pid: i32) -> (u64, usize) {
     let statm = std::fs::read_to_string(format!("/proc/{pid}/statm")).unwrap();
     let mut words = statm.split(' ').map(|word| word.parse::<u64>().unwrap());
     let (resident, shared) = (words.nth(1).unwrap(), words.next().unwrap());

@@ -130,7 +130,7 @@ fn servers_and_libraries_meet_a_pristine_process() {
     .enumerate()
     {
         let rewind = servers.pool(Mode::Rewind, flags);
-        assert!(rewind.log().contains("written pages are found by"), "{}", rewind.log());
+        rewind.wait_for_log("written pages are found by");
         let mut dice = Dice(20_261_121);
         for round in 0..60 {
             let mut ways: Vec<&str> = Vec::new();
