@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::io;
 
 use regie_e2e::site::regie;
-use regie_e2e::{App, Connection, Reply, Site};
+use regie_e2e::{App, Connection, Reply, Site, eventually};
 
 /// A visitor with cookies of their own, on a connection of their own.
 pub(crate) struct Visitor {
@@ -137,29 +137,52 @@ fn laravel_in_worker_mode() {
 
 /// Nothing that has served a request is in the snapshot: each of many visitors gets a token, a session and an empty form
 /// of their own.
-fn visitors_are_strangers(site: &Site, count: usize) {
+fn visitors_are_strangers(site: &Site, count: usize, token_before: &str, untouched: &str) {
     let mut tokens = BTreeSet::new();
     let mut sessions = BTreeSet::new();
     for _ in 0..count {
         let mut visitor = Visitor::new(site);
         let notes = visitor.get("/notes").text();
-        tokens.insert(between(&notes, "name=\"_token\" value=\"", "\"").unwrap_or_default().to_owned());
+        tokens.insert(between(&notes, token_before, "\"").unwrap_or_default().to_owned());
         sessions.extend(visitor.cookies.iter().map(|(_, value)| value.clone()));
-        assert!(notes.contains("name=\"author\" value=\"\""), "no old input: {notes}");
+        assert!(notes.contains(untouched), "nothing of anybody else: {notes}");
         assert!(!notes.contains("Thank you."), "no flashed message: {notes}");
     }
     assert_eq!(tokens.len(), count, "one token for each visitor");
     assert!(sessions.len() >= count);
 }
 
+/// What `regie status` says of putting back.
+fn put_back(site: &Site) -> serde_json::Value {
+    let status = site.regie(&["status", "--json"]);
+    let status: serde_json::Value = serde_json::from_slice(&status.stdout).unwrap();
+    status["rewind"]["php:web"].clone()
+}
+
 #[test]
 fn laravel_in_rewind_mode() {
     let app = migrated_laravel();
+    let lose = "Route::get('/lose', fn () => proc_nice(1) ? 'lost' : 'kept');\n";
+    app.write("routes/web.php", app.read("routes/web.php") + lose);
+    app.give_away();
     let site = Site::up(app.path(), "[php.web]\nmode = \"rewind\"\nworkers = 2\n");
     assert!(site.printed().contains("rewind mode"), "{}", site.printed());
-    visitors_are_strangers(&site, 1000);
+    visitors_are_strangers(&site, 1000, "name=\"_token\" value=\"", "name=\"author\" value=\"\"");
+    // The last one may be put back only now.
+    let figures = put_back(&site);
+    let number = |name: &str| figures[name].as_u64().unwrap_or_default();
+    assert!(number("requests") >= 998, "{figures}");
+    assert!(number("pages_put_back") > number("requests") && number("put_back_us") > 0, "{figures}");
+    assert_eq!(figures["replaced_workers"], 0, "{figures}");
     laravel_behaves(&site);
     nobody_is_mixed_up(&site, 20);
+    let lost = site.get("/lose").text();
+    assert_eq!(lost, "lost");
+    eventually("the replaced worker in regie status", || {
+        let figures = put_back(&site);
+        (figures["replaced_workers"] == 1 && figures["last_replaced_for"] == "nice() was called")
+            .then_some(())
+    });
     let mut visitor = Visitor::new(&site);
     let pids: BTreeSet<Option<i64>> = (0..20).map(|_| visitor.json("/json")["pid"].as_i64()).collect();
     assert!(pids.len() <= 2, "workers stay: {pids:?}");
@@ -169,6 +192,7 @@ fn laravel_in_rewind_mode() {
 fn symfony_in_rewind_mode() {
     let app = App::named("symfony");
     let site = Site::up(app.path(), "[php.web]\nmode = \"rewind\"\nworkers = 2\n");
+    visitors_are_strangers(&site, 1000, "name=\"token\" value=\"", "Nothing yet.");
     symfony_behaves(&site);
     nobody_is_mixed_up(&site, 20);
     let mut visitor = Visitor::new(&site);

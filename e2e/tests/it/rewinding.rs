@@ -70,10 +70,13 @@ impl<'a> Side<'a> {
     }
 }
 
-/// Does the same on both sides.
-fn compare(classic: &Site, rewind: &Site, actions: &[&str], token_before: &str) {
+/// Two such applications, one in each mode, are asked the same, and answer the same.
+fn compare(app: impl Fn() -> App, actions: &[&str], token_before: &str) {
     const SEED: u64 = 20_261_121;
-    let (mut dice, mut sides) = (Dice(SEED), [Side::new(classic), Side::new(rewind)]);
+    let (one, other) = (app(), app());
+    let classic = Site::up(one.path(), "[php.web]\nmode = \"classic\"\nworkers = 2\n");
+    let rewind = Site::up(other.path(), "[php.web]\nworkers = 2\n");
+    let (mut dice, mut sides) = (Dice(SEED), [Side::new(&classic), Side::new(&rewind)]);
     for step in 0..STEPS {
         let (number, action) = (dice.throw(VISITORS), actions[dice.throw(actions.len())]);
         let action = action.replace("{n}", &step.to_string());
@@ -83,6 +86,7 @@ fn compare(classic: &Site, rewind: &Site, actions: &[&str], token_before: &str) 
         let what = format!("step {step} of seed {SEED}, visitor {number}: {action}, from byte {same} on");
         assert!(found == expected, "{what}:\n{}\n--- in classic mode:\n{}", tail(&found), tail(&expected));
     }
+    assert!(is_in(&rewind, "rewind") && is_in(&classic, "classic"));
 }
 
 fn is_in(site: &Site, mode: &str) -> bool {
@@ -103,9 +107,6 @@ fn laravel_answers_in_rewind_mode_as_in_classic_mode() {
         app.give_away();
         app
     };
-    let (one, other) = (app(), app());
-    let classic = Site::up(one.path(), "[php.web]\nmode = \"classic\"\nworkers = 2\n");
-    let rewind = Site::up(other.path(), "[php.web]\nworkers = 2\n");
     let actions = [
         "/",
         "/",
@@ -131,8 +132,7 @@ fn laravel_answers_in_rewind_mode_as_in_classic_mode() {
         "/soil/{n}?end=memory",
         "/no/such/page",
     ];
-    compare(&classic, &rewind, &actions, "name=\"_token\" value=\"");
-    assert!(is_in(&rewind, "rewind") && is_in(&classic, "classic"));
+    compare(app, &actions, "name=\"_token\" value=\"");
 }
 
 #[test]
@@ -143,9 +143,6 @@ fn symfony_answers_in_rewind_mode_as_in_classic_mode() {
         app.give_away();
         app
     };
-    let (one, other) = (app(), app());
-    let classic = Site::up(one.path(), "[php.web]\nmode = \"classic\"\nworkers = 2\n");
-    let rewind = Site::up(other.path(), "[php.web]\nworkers = 2\n");
     let actions = [
         "/",
         "/",
@@ -160,8 +157,31 @@ fn symfony_answers_in_rewind_mode_as_in_classic_mode() {
         "/boom",
         "/no/such/page",
     ];
-    compare(&classic, &rewind, &actions, "name=\"token\" value=\"");
-    assert!(is_in(&rewind, "rewind") && is_in(&classic, "classic"));
+    compare(app, &actions, "name=\"token\" value=\"");
+}
+
+/// What priming loads is there in each request; and nothing is primed where nobody wants it.
+#[test]
+fn laravel_is_primed_with_the_paths_that_are_named() {
+    const PRIMED: &str = r#"
+Route::get('/primed', fn () => response()->json([
+    'views' => class_exists(Illuminate\View\Engines\CompilerEngine::class, false),
+    'notes' => class_exists(App\Models\Note::class, false),
+]));
+"#;
+    let app = migrated_laravel();
+    app.write("routes/web.php", app.read("routes/web.php") + PRIMED);
+    app.give_away();
+    for (env, views, notes) in [
+        ("", true, false),
+        ("env = { REGIE_PRIME = \"/notes\" }\n", true, true),
+        ("env = { REGIE_PRIME = \"\" }\n", false, false),
+    ] {
+        let site = Site::up(app.path(), &format!("[php.web]\nworkers = 1\n{env}"));
+        let found: serde_json::Value = serde_json::from_slice(&site.get("/primed").body).unwrap();
+        assert_eq!(found, serde_json::json!({"views": views, "notes": notes}), "{env}");
+        assert!(is_in(&site, "rewind"), "{}", site.printed());
+    }
 }
 
 /// A provider of the application connects while it boots, as some do.
