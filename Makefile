@@ -2,7 +2,7 @@
 CARGO ?= cargo
 PORT ?= 8000
 
-.PHONY: help run build release test setup fmt lint docs unit e2e bench-http bench-queue bench-store torture install clean
+.PHONY: help run build release test setup fmt lint docs unit e2e bench-http bench-queue bench-store bench-rewind torture install clean
 
 help: ## Say what there is
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ bench-queue: release ## Jobs and messages beside queue:work, messenger:consume a
 bench-store: ## The store beside redis-server
 	@scripts/setup test
 	bench/store/run.sh
+
+bench-rewind: ## Rewind mode: how long it takes to put pages back, in a worker that does nothing else
+	REGIE_BENCH=2000 $(CARGO) test --release -p regie-php --test it what_is_put_back -- --nocapture
 
 install: release ## Put the programs into $(DESTDIR)/usr/local/bin
 	install -Dm755 -t $(DESTDIR)/usr/local/bin target/release/regie target/release/regie-php

@@ -171,7 +171,7 @@ static const char *verify(void) {
 static void put_back(regie_rewind_stats *stats) {
     uint64_t began = micros_now();
     regie_files_put_back();
-    uint64_t pages = regie_memory_put_back();
+    uint64_t pages = regie_memory_put_back(regie_kernel_may_have_written());
     uint64_t took = micros_now() - began;
     stats->requests++;
     stats->pages += pages;
@@ -187,7 +187,8 @@ int32_t regie_rewind_serve(regie_rewind_stats *stats, char *why, size_t size) {
         return REGIE_ENDED_ENGINE;
     }
     pid_t self = getpid();
-    regie_memory_put_back();
+    regie_kernel_may_have_written();
+    regie_memory_put_back(1);
     regie_text nothing = {NULL, 0};
     regie.call->event(REGIE_EVENT_BOOTED, nothing);
     while (regie.call->next_request(&next)) {

@@ -56,8 +56,8 @@ const regie_tracker *regie_tracker_choose(const char *name, const char **why);
 int regie_memory_snapshot(uintptr_t stack_low, const regie_tracker *by, const char **why);
 /* In the worker: begins to watch. */
 int regie_memory_watch(const char **why);
-/* After a request. Returns the number of pages that were copied. */
-uint64_t regie_memory_put_back(void);
+/* After a request, which has written nothing but hot pages, or may have. Returns the number of pages that were copied. */
+uint64_t regie_memory_put_back(int may_have_written);
 /* Compares everything with the snapshot. The number of pages that differ; the first one in `page`. */
 uint64_t regie_memory_verify(uintptr_t *page);
 /* Whether any byte of the snapshot lies there. */
@@ -75,6 +75,8 @@ int regie_kernel_note(const char **why);
 void regie_kernel_arm(void);
 /* Puts back what can be; returns null, or why this process must be replaced. Called before memory is put back. */
 const char *regie_kernel_put_back(void);
+/* Whether a protected page may have been written since this was asked last. */
+int regie_kernel_may_have_written(void);
 /* After memory was put back: whether there are mappings that came unseen. */
 const char *regie_kernel_settle(void);
 

@@ -62,6 +62,8 @@ static void *heap_end;
 static int directory = -1;
 static mode_t mask;
 static int statm = -1;
+static long faults = -1; /* as of the last look */
+static int has_children;
 static long size_noted;
 static regie_span extents[EXTENTS_MAX];
 static size_t extents_len;
@@ -352,13 +354,36 @@ const char *regie_kernel_put_back(void) {
     }
     if (directory_changed && syscall(SYS_fchdir, directory) != 0) unfit = "its working directory is gone";
     if (umask_changed) syscall(SYS_umask, mask);
-    while (syscall(SYS_wait4, -1, NULL, WNOHANG, NULL) > 0) {
+    long child;
+    while ((child = syscall(SYS_wait4, -1, NULL, WNOHANG, NULL)) > 0) {
     }
+    has_children = child == 0;
     for (size_t i = 0; i < made_len; i++) {
         syscall(SYS_munmap, made[i].start, made[i].end - made[i].start);
     }
     if ((void *)syscall(SYS_brk, 0) != heap_end) syscall(SYS_brk, heap_end);
     return unfit;
+}
+
+/* --- page faults ----------------------------------------------------------------------------------------------- */
+
+/* Those of this process, and of its children that have ended: one may have run in our memory until its exec (vfork, and
+ * libc's posix_spawn, popen and system). */
+static long faults_now(void) {
+    struct rusage ours, childrens;
+    if (syscall(SYS_getrusage, RUSAGE_SELF, &ours) != 0 || syscall(SYS_getrusage, RUSAGE_CHILDREN, &childrens) != 0) return -1;
+    return ours.ru_minflt + ours.ru_majflt + childrens.ru_minflt + childrens.ru_majflt;
+}
+
+/* What is written while memory is put back, by whomever, counts for the next request: its page may be protected already. */
+int regie_kernel_may_have_written(void) {
+    /* Nobody counts the children of one who ignores their end. */
+    const struct sigaction *ended = &handlers[SIGCHLD];
+    int ignores = ended->sa_handler == SIG_IGN || ended->sa_flags & SA_NOCLDWAIT ||
+                  signals_changed & (uint64_t)1 << (SIGCHLD - 1);
+    long before = faults;
+    faults = faults_now();
+    return before < 0 || before != faults || ignores || has_children;
 }
 
 static const char *compare(const regie_span *now, size_t count) {

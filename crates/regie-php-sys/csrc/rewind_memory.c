@@ -15,7 +15,11 @@
  * the template maps the copy privately in place of its own memory: then unwritten pages exist once for all processes.
  *
  * Pages that many requests write are hot: they are left unprotected, so that writing them costs no fault, and are
- * compared and copied back each time. One that several requests in a row have left alone is protected again. */
+ * compared and copied back each time. One that several requests in a row have left alone is protected again.
+ *
+ * To ask the kernel takes longer than to copy: it looks at each of a hundred mappings and at each of their pages. But the
+ * first write to a protected page is a page fault, and page faults are counted. So where a request had none, only hot pages
+ * were written, and the kernel is not asked (see regie_kernel_may_have_written). */
 #include "rewind.h"
 
 #include <fcntl.h>
@@ -28,9 +32,12 @@
 #define REGIONS_MAX 2048
 #define MAPS_MAX (1 << 20)
 #define SPANS_MAX 4096
-/* Written that often, a page counts as hot; after so many requests that have left it alone it is cold again. */
+#define HOT_MAX 4096
+/* Written that often, a page counts as hot; after so many requests that have left it alone it is cold again: twice as
+ * many each time that it was wrong to think so. */
 #define HOT 4
 #define IDLE 16
+#define IDLE_MAX 2048
 /* Requests after which a write counts half. */
 #define HALVE_EVERY 32
 /* A longer run of pages that did not exist is given back to the kernel instead of being zeroed, and stays without a copy
@@ -51,7 +58,13 @@ static size_t pages;
 /* Per page, for all workers: whether it was zero, or did not exist. */
 static unsigned char *absent;
 /* Per page, each worker's own: how often it was written of late; from HOT on, how long ago. */
-static unsigned char *heat;
+static uint16_t *heat;
+/* Per page, for how long it has to be left alone to be cold again. */
+static uint16_t *patience;
+/* The numbers of hot pages, in no order. Where there are too many, the kernel is always asked. */
+static uint32_t hot[HOT_MAX];
+static size_t hot_len;
+static int hot_are_listed;
 static const regie_tracker *tracker;
 static regie_span spans[SPANS_MAX];
 /* Regions that are looked at together. */
@@ -228,8 +241,9 @@ static void make_groups(void) {
 
 int regie_memory_watch(const char **why) {
     if (!tracker->open(why)) return 0;
-    heat = shared(pages);
-    if (!heat) {
+    heat = shared(pages * sizeof *heat);
+    patience = shared(pages * sizeof *patience);
+    if (!heat || !patience) {
         *why = "there is no memory to count its pages";
         return 0;
     }
@@ -300,28 +314,69 @@ static void put_back_cold(const region *region, uintptr_t start, uintptr_t end) 
     if (!tracker->protect(start, end)) abort();
 }
 
+static int put_back_hot(const region *region, uintptr_t page, size_t number) {
+    return absent[number] ? clear_page(page) : put_back_page(page, region->copy + (page - region->start));
+}
+
+/* A page that was written. Whether it counts as cold: it shall be put back with its neighbours, and protected. */
+static int is_cold(size_t number) {
+    if (heat[number] >= HOT || ++heat[number] < HOT) return heat[number] < HOT;
+    if (patience[number] == 0) patience[number] = IDLE;
+    else if (patience[number] < IDLE_MAX) patience[number] *= 2;
+    return 0;
+}
+
 /* Written pages of one region. The number of those that the request has changed, as far as is known. */
 static uint64_t put_back_written(const region *region, uintptr_t start, uintptr_t end) {
     size_t number = region->first + (start - region->start) / REGIE_PAGE;
     uintptr_t cold = start;
     uint64_t changed = 0;
     for (uintptr_t page = start; page < end; page += REGIE_PAGE, number++) {
-        if (heat[number] < HOT && ++heat[number] < HOT) {
+        if (is_cold(number)) {
             changed++;
             continue;
         }
-        int differs = absent[number] ? clear_page(page) : put_back_page(page, region->copy + (page - region->start));
+        int differs = put_back_hot(region, page, number);
         changed += (uint64_t)differs;
         heat[number] = differs ? HOT : heat[number] + 1;
-        if (heat[number] == HOT + IDLE) {
+        if (heat[number] == HOT + patience[number]) {
             /* Left alone for long: it goes with the cold ones. */
             heat[number] = 0;
             continue;
         }
+        if (hot_len < HOT_MAX) hot[hot_len++] = (uint32_t)number;
+        else hot_are_listed = 0;
         put_back_cold(region, cold, page);
         cold = page + REGIE_PAGE;
     }
     put_back_cold(region, cold, end);
+    return changed;
+}
+
+static const region *region_of(size_t number) {
+    size_t low = 0, high = regions_len - 1;
+    while (low < high) {
+        size_t middle = (low + high + 1) / 2;
+        if (regions[middle].first <= number) low = middle;
+        else high = middle - 1;
+    }
+    return &regions[low];
+}
+
+/* No other page was written. One that is left alone goes on being hot until the kernel is asked again. */
+static uint64_t put_back_listed(void) {
+    uint64_t changed = 0;
+    const region *region = regions;
+    for (size_t i = 0; i < hot_len; i++) {
+        size_t number = hot[i];
+        if (number < region->first || number - region->first >= (region->end - region->start) / REGIE_PAGE) {
+            region = region_of(number);
+        }
+        int differs = put_back_hot(region, region->start + (number - region->first) * REGIE_PAGE, number);
+        changed += (uint64_t)differs;
+        if (differs) heat[number] = HOT;
+        else if (heat[number] < HOT + patience[number] - 1) heat[number]++;
+    }
     return changed;
 }
 
@@ -330,9 +385,11 @@ static void halve(void) {
     for (size_t i = 0; i < pages; i++) heat[i] = heat[i] < HOT ? heat[i] / 2 : heat[i];
 }
 
-uint64_t regie_memory_put_back(void) {
+static uint64_t put_back_all(void) {
     uint64_t changed = 0;
     size_t at = 0;
+    hot_len = 0;
+    hot_are_listed = 1;
     for (size_t group = 0; group < groups_len; group++) {
         for (uintptr_t from = groups[group].start, to = groups[group].end; from < to;) {
             long found = tracker->written(from, to, spans, SPANS_MAX, &from);
@@ -351,6 +408,13 @@ uint64_t regie_memory_put_back(void) {
             }
         }
     }
+    return changed;
+}
+
+uint64_t regie_memory_put_back(int may_have_written) {
+    /* Hot pages that are cold by now are protected once in a while. */
+    int look = may_have_written || !hot_are_listed || since_halved == 0;
+    uint64_t changed = look ? put_back_all() : put_back_listed();
     if (++since_halved == HALVE_EVERY) halve();
     return changed;
 }
