@@ -99,8 +99,9 @@ fn a_wordpress_like_site_has_its_permalinks_and_calls_itself() {
     // With one of two workers busy asking the site itself, the other one answers.
     let health = site.get("/wp-admin/site-health.php");
     assert!(health.text().contains("loopback ok"), "{}", health.text());
-    assert_eq!(site.get("/?due=1").status, 200);
+    // The page gives its call 10 ms and hangs up, in which a busy machine may not even have sent it; the next visit calls again.
     eventually("the cron that the site called by itself has run", || {
+        assert_eq!(site.get("/?due=1").status, 200);
         let cron: serde_json::Value = serde_json::from_str(&app.read("wp-content/cron.json")).ok()?;
         (cron["ran"].as_u64()? >= 1).then_some(())
     });

@@ -12,6 +12,7 @@
 //! - [`queue_faults`]: jobs under kills at random moments, and jobs that misbehave, each one counted.
 //! - [`takeover`]: the frameworks' own workers beside ours, before them and after them.
 //! - [`schedule`]: scheduled tasks, of regie.toml and of Laravel.
+//! - [`setup`]: what is installed on a machine that has nothing.
 //! - [`store`]: the embedded store, and the clients of Redis.
 //! - [`store_frameworks`]: Laravel and Symfony on it, through phpredis and Predis.
 //! - [`terminal`]: commands that ask and are answered in a terminal.
@@ -32,6 +33,7 @@ mod queues;
 mod reload;
 mod rewinding;
 mod schedule;
+mod setup;
 mod store;
 mod store_frameworks;
 mod takeover;
