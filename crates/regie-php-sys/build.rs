@@ -10,6 +10,7 @@ const SOURCES: &[&str] = &[
     "functions.c",
     "ini.c",
     "inspect.c",
+    "json.c",
     "layout.c",
     "message.c",
     "paranoid.c",

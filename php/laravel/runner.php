@@ -123,7 +123,7 @@ final class Runner
     {
         $this->thrown = null;
         $this->recorded = false;
-        $decoded = json_decode($payload, true);
+        $decoded = regie_json_decode($payload);
         if (!is_array($decoded) || !is_string($decoded['job'] ?? null)) {
             return $this->refuse($header, $payload, $decoded);
         }

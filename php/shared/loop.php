@@ -64,7 +64,7 @@ function serve(callable $handle): void
     $output = new Output();
     $callback = static function (string $message) use ($handle, $output, &$stop, &$jobs, $end): string {
         $line = strpos($message, "\n");
-        $header = json_decode($line === false ? $message : substr($message, 0, $line), true);
+        $header = regie_json_decode($line === false ? $message : substr($message, 0, $line));
         if (!is_array($header)) {
             throw new \UnexpectedValueException('a message begins with a line of JSON');
         }

@@ -102,13 +102,13 @@ function held_connection(object $transport): Held
 
             private function message(string $id, string $payload): array
             {
-                $row = json_decode($payload, true);
+                $row = regie_json_decode($payload);
                 $headers = $row['headers'] ?? [];
 
                 return [
                     'id' => $id,
                     'body' => $row['body'] ?? $payload,
-                    'headers' => is_string($headers) ? json_decode($headers, true) : $headers,
+                    'headers' => is_string($headers) ? regie_json_decode($headers) : $headers,
                 ];
             }
 

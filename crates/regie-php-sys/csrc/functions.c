@@ -360,6 +360,10 @@ ZEND_ARG_TYPE_INFO(0, object, IS_OBJECT, 0)
 ZEND_ARG_TYPE_INFO(0, then, IS_ARRAY, 0)
 ZEND_END_ARG_INFO()
 
+ZEND_BEGIN_ARG_WITH_RETURN_TYPE_INFO_EX(arginfo_json_decode, 0, 1, IS_MIXED, 0)
+ZEND_ARG_TYPE_INFO(0, text, IS_STRING, 0)
+ZEND_END_ARG_INFO()
+
 ZEND_BEGIN_ARG_WITH_RETURN_TYPE_INFO_EX(arginfo_array, 0, 0, IS_ARRAY, 0)
 ZEND_END_ARG_INFO()
 
@@ -378,6 +382,7 @@ const zend_function_entry regie_functions[] = {
     ZEND_FE(regie_prime, arginfo_prime)
     ZEND_FE(regie_doubt, arginfo_doubt)
     ZEND_FE(regie_unchanged, arginfo_unchanged)
+    ZEND_FE(regie_json_decode, arginfo_json_decode)
     ZEND_FE(headers_send, arginfo_headers_send)
     ZEND_FE(frankenphp_finish_request, arginfo_bool)
     ZEND_FALIAS(fastcgi_finish_request, frankenphp_finish_request, arginfo_bool)

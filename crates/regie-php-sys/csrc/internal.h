@@ -49,6 +49,9 @@ void regie_handle_message(const regie_request *request, zend_fcall_info *fci, ze
 void regie_message_script_ends(void);
 void regie_message_script_ended(int32_t exit_status);
 
+/* json.c */
+ZEND_FUNCTION(regie_json_decode);
+
 /* What a request begins with, where the script goes on behind it. */
 void regie_enter_request(const regie_request *request);
 /* Runs the boot's script to its end. 0 when the engine refused. */

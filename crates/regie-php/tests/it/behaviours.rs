@@ -71,6 +71,7 @@ const CASES: &[Case] = &[
         want: Want::Body("nothing, written with the same, a reference alone"),
         ..CASE
     },
+    Case { file: "json.php", want: Want::Body("200 texts, as json_decode"), ..CASE },
     Case {
         file: "large-body.php",
         shape: large,
