@@ -3,6 +3,7 @@
 use crate::acl::CATEGORIES;
 use crate::command::{self, Command, FLAG_NAMES, Flags};
 use crate::command_keys::{Begin, Find, KeySpec, Place};
+use crate::commands::syntax::{self, Argument};
 use crate::commands::table::COMMANDS;
 use crate::context::{Ctx, is};
 use crate::dispatch::resolve;
@@ -125,16 +126,55 @@ pub(crate) fn info(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Outcome {
 fn write_docs(ctx: &mut Ctx<'_>, row: &'static Command) {
     let subs: Vec<&'static Command> = subcommands(row.name).collect();
     ctx.out.bulk(row.name.as_bytes());
-    ctx.out.map(3 + usize::from(!subs.is_empty()));
+    let arguments = syntax::arguments(row.name);
+    ctx.out.map(3 + usize::from(!arguments.is_empty()) + usize::from(!subs.is_empty()));
     for (name, text) in [("summary", row.help), ("since", row.since), ("group", row.group)] {
         ctx.out.bulk(name.as_bytes());
         ctx.out.bulk(text.as_bytes());
+    }
+    if !arguments.is_empty() {
+        ctx.out.bulk(b"arguments");
+        write_arguments(ctx, &arguments);
     }
     if !subs.is_empty() {
         ctx.out.bulk(b"subcommands");
         ctx.out.map(subs.len());
         for sub in subs {
             write_docs(ctx, sub);
+        }
+    }
+}
+
+fn write_arguments(ctx: &mut Ctx<'_>, arguments: &[Argument]) {
+    ctx.out.array(arguments.len());
+    for one in arguments {
+        let flags: Vec<&str> =
+            [(one.optional, "optional"), (one.multiple, "multiple"), (one.multiple_token, "multiple_token")]
+                .into_iter()
+                .filter_map(|(is, name)| is.then_some(name))
+                .collect();
+        let more = [one.key_spec.is_some(), one.token.is_some(), !flags.is_empty(), !one.inside.is_empty()];
+        ctx.out.map(2 + more.into_iter().filter(|there| *there).count());
+        for (name, text) in [("name", one.name), ("type", one.kind.name())] {
+            ctx.out.bulk(name.as_bytes());
+            ctx.out.bulk(text.as_bytes());
+        }
+        if let Some(index) = one.key_spec {
+            ctx.out.bulk(b"key_spec_index");
+            ctx.out.integer(index.into());
+        }
+        if let Some(token) = one.token {
+            ctx.out.bulk(b"token");
+            ctx.out.bulk(token.as_bytes());
+        }
+        if !flags.is_empty() {
+            ctx.out.bulk(b"flags");
+            ctx.out.set(flags.len());
+            flags.iter().for_each(|flag| ctx.out.simple(flag));
+        }
+        if !one.inside.is_empty() {
+            ctx.out.bulk(b"arguments");
+            write_arguments(ctx, &one.inside);
         }
     }
 }

@@ -28,5 +28,6 @@ pub(crate) mod stream_groups;
 pub(crate) mod stream_info;
 pub(crate) mod streams;
 pub(crate) mod strings;
+mod syntax;
 pub(crate) mod table;
 pub(crate) mod transactions;

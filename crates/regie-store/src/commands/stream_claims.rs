@@ -1,7 +1,7 @@
 //! XCLAIM and XAUTOCLAIM: entries that one consumer takes over from another.
 
 use crate::blob::Blob;
-use crate::commands::stream_groups::{assign, log_claim, no_group};
+use crate::commands::stream_groups::{assign, log_claim, no_group, read_up_to};
 use crate::commands::streams::{parse_bound, parse_id, write_entry, write_id};
 use crate::context::{Ctx, integer, is};
 use crate::failure::{Outcome, SYNTAX, shown};
@@ -72,8 +72,12 @@ pub(crate) fn xclaim(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Outcome {
     }
     let claim = claim_options(args, at, now)?;
     let loading = ctx.engine.is_loading;
+    let is_repeated = loading || ctx.engine.is_from_leader;
     let Some(stream) = ctx.stream_mut(key)? else { return Ok(()) };
     let mut outcome = Claimed::default();
+    if let Some(last) = claim.last.filter(|_| is_repeated) {
+        read_up_to(stream, name, last);
+    }
     if let (Some(last), Some(group)) = (claim.last, stream.groups.get_mut(name)) {
         group.last_delivered = group.last_delivered.max(last);
     }

@@ -163,6 +163,27 @@ pub(super) fn assign(group: &mut Group, id: Id, pending: Pending) {
     group.pending.insert(id, pending);
 }
 
+/// Moves a group on to its next entry.
+fn advance(stream: &mut Stream, name: &[u8], id: Id) {
+    let tombstones = stream.has_tombstone(id);
+    let before = stream.entries_before(id);
+    let Some(group) = stream.groups.get_mut(name) else { return };
+    group.entries_read = match group.entries_read {
+        Some(read) if !tombstones => Some(read + 1),
+        _ => before,
+    };
+    group.last_delivered = id;
+}
+
+/// Repeats the reading of which a log or a leader tells by a claim: up to `last`, entry by entry, so that it is counted
+/// how many the group has read.
+pub(super) fn read_up_to(stream: &mut Stream, name: &[u8], last: Id) {
+    let Some(start) = stream.groups.get(name).and_then(|group| group.last_delivered.next()) else { return };
+    let ids: Vec<Id> =
+        if start <= last { stream.range(start, last).map(|entry| entry.id).collect() } else { Vec::new() };
+    ids.into_iter().for_each(|id| advance(stream, name, id));
+}
+
 /// Delivers entries that nobody of the group has had; their ids.
 fn deliver(
     stream: &mut Stream,
@@ -177,14 +198,8 @@ fn deliver(
     };
     let ids: Vec<Id> = stream.range(start, Id::MAX).take(count).map(|entry| entry.id).collect();
     for id in &ids {
-        let tombstones = stream.has_tombstone(*id);
-        let before = stream.entries_before(*id);
+        advance(stream, name, *id);
         let Some(group) = stream.groups.get_mut(name) else { break };
-        group.entries_read = match group.entries_read {
-            Some(read) if !tombstones => Some(read + 1),
-            _ => before,
-        };
-        group.last_delivered = *id;
         if !no_ack {
             assign(group, *id, Pending { consumer: Blob::from(consumer), delivered_at: now, deliveries: 1 });
         }
@@ -335,7 +350,8 @@ fn reply_new(
     for (id, pending) in claims {
         log_claim(ctx, key, name, id, &pending, id);
     }
-    if let Some(group) = progress {
+    // What is claimed says how far the group has read; what nobody acknowledges is not claimed.
+    if let Some(group) = progress.filter(|_| no_ack) {
         log_progress(ctx, key, name, &group);
     }
     Ok(true)

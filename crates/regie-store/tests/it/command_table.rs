@@ -59,3 +59,50 @@ fn command_tells_what_redis_tells() {
     }
     assert!(differ.is_empty(), "{}", differ.join("\n"));
 }
+
+/// Names, types, words, flags and nesting of arguments, without since when there is which.
+fn arguments(frame: &Frame) -> String {
+    let of_one = |one: &Frame| {
+        let pairs = items(one)
+            .chunks(2)
+            .filter(|pair| !["since", "deprecated_since"].contains(&show(&pair[0]).as_str()));
+        let mut fields: Vec<String> = pairs
+            .map(|pair| match (show(&pair[0]).as_str(), &pair[1]) {
+                ("arguments", inside) => format!("({})", arguments(inside)),
+                ("flags", flags) => format!("flags {}", sorted(flags)),
+                (name, value) => format!("{name} {}", show(value)),
+            })
+            .collect();
+        fields.sort();
+        fields.join(", ")
+    };
+    items(frame).iter().map(of_one).collect::<Vec<_>>().join("; ")
+}
+
+fn documented(frame: &Frame, found: &mut BTreeMap<String, String>) {
+    for pair in items(frame).chunks(2) {
+        for field in items(&pair[1]).chunks(2) {
+            match show(&field[0]).as_str() {
+                "arguments" => drop(found.insert(show(&pair[0]), arguments(&field[1]))),
+                "subcommands" => documented(&field[1], found),
+                _ => {}
+            }
+        }
+    }
+}
+
+#[test]
+fn the_documented_arguments_are_redis_s() {
+    let (peer, store) = (Peer::start(), Store::start(None, &[]));
+    let (mut theirs, mut ours, mut known) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+    documented(&Client::connect(peer.address).call(&[b"COMMAND", b"DOCS"]), &mut theirs);
+    documented(&store.client().call(&[b"COMMAND", b"DOCS"]), &mut ours);
+    collect(&store.client().call(&[b"COMMAND"]), &mut known);
+    assert!(ours.len() > 250, "{} commands", ours.len());
+    let both = theirs.iter().filter(|(name, _)| known.contains_key(*name));
+    let differ: Vec<String> = both
+        .filter(|(name, text)| ours.get(*name) != Some(text))
+        .map(|(name, text)| format!("{name}\n  redis {text}\n  store {:?}", ours.get(name)))
+        .collect();
+    assert!(differ.is_empty(), "{}", differ.join("\n"));
+}

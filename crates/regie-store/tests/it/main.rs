@@ -8,6 +8,7 @@ mod faults;
 mod following;
 mod frameworks;
 mod memory;
+mod model;
 mod moving;
 mod process;
 mod reference;
