@@ -1,67 +1,65 @@
 #!/bin/sh
 # The store beside Debian's redis-server: redis-benchmark against both, alternated, and the ratios.
 #
-#   bench/store/run.sh [ROUNDS] [REQUESTS] [TEST…]
+#   bench/store/run.sh [--pin] [--everysec] [ROUNDS] [REQUESTS] [TEST…]
 #
-# Without names all tests are run; `set`, `set-P16`, `queue-pop`, `memory` and so on name single ones.
+# --pin keeps the servers on one processor and the client on another; --everysec gives both an append-only file that is
+# synced each second. Without names all tests are run; `set`, `set-P16`, `queue-pop`, `memory` and so on name single ones.
 # For each test, one request at a time and with pipelining of 16, it prints the median of the rounds' requests per
 # second of both, their ratio with its spread, the ratio of processor time per request (which a busy machine disturbs
-# less), and both p99. Last comes the memory that a million keys of 100 bytes take. Needs the packages redis-server,
-# redis-tools, python3, php-cli and php-laravel-framework.
+# less), and the median p99 of both. Last comes the memory that a million keys of 100 bytes take. Needs the packages
+# redis-server, redis-tools, python3, php-cli and php-laravel-framework.
 set -eu
+pin=0 settings=
+while :; do
+    case ${1:-} in
+        --pin) pin=1 ;;
+        --everysec) settings='--appendonly yes --appendfsync everysec' ;;
+        *) break ;;
+    esac
+    shift
+done
 rounds=${1:-5}
 requests=${2:-100000}
 [ $# -gt 2 ] && shift 2 || set --
 only=" $* "
-here=$(cd "$(dirname "$0")/../.." && pwd)
-work=$(mktemp -d)
-cargo build --quiet --manifest-path "$here/Cargo.toml" --profile bench -p regie-store --example store
-target=${CARGO_TARGET_DIR:-$here/target}
+. "$(dirname "$0")/common.sh"
+build_store
 
-free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
+mkdir "$work/redis" "$work/store"
 redis_port=$(free_port)
-store_port=$(free_port)
-redis-server --port "$redis_port" --bind 127.0.0.1 --save '' --dir "$work" --daemonize no >"$work/redis.log" &
-redis=$!
-"$target/release/examples/store" --listen "127.0.0.1:$store_port" >"$work/store.log" 2>&1 </dev/null &
-store=$!
-trap 'kill $redis $store 2>/dev/null; rm -rf "$work"' EXIT INT TERM
-for port in "$redis_port" "$store_port"; do
-    tries=0
-    until redis-cli -p "$port" ping >/dev/null 2>&1; do
-        tries=$((tries + 1))
-        [ "$tries" -lt 500 ] || { echo "nothing answers on port $port" >&2; exit 69; }
-    done
-done
-
-# Processor time of all threads, in microseconds.
-ticks() { cat /proc/"$1"/task/*/schedstat | awk '{ sum += $1 } END { printf "%d", sum / 1000 }'; }
-
-# one NAME PORT PID OPTIONS…: appends "server requests/s p99 microseconds" to the test's file.
-one() {
-    name=$1 port=$2 pid=$3 who=$4
-    shift 4
-    before=$(ticks "$pid")
-    line=$(redis-benchmark -p "$port" -n "$requests" -c 50 --csv "$@" 2>/dev/null | tail -n 1)
-    after=$(ticks "$pid")
-    # Counted from the end: the name of a script may hold anything.
-    echo "$line" | awk -F'","' -v who="$who" -v ticks=$((after - before)) '{ print who, $(NF-6), $(NF-1), ticks }' >>"$work/$name"
-}
+# shellcheck disable=SC2086 # several words, or none
+serve redis redis-server --port "$redis_port" --bind 127.0.0.1 --save '' --dir "$work/redis" --daemonize no $settings
+redis=$redis_pid
+until_answers "$redis_port" redis
+if [ -n "$settings" ]; then
+    # shellcheck disable=SC2086
+    store store --dir "$work/store" $settings
+else
+    store store
+fi
+store=$store_pid
 
 wanted() { [ "$only" = "  " ] || case $only in *" $1 "*) ;; *) return 1 ;; esac }
 
 both() {
-    name=$1
+    test_name=$1
     shift
-    wanted "$name" || return 0
+    wanted "$test_name" || return 0
     round=0
     while [ "$round" -lt "$rounds" ]; do
-        one "$name" "$redis_port" "$redis" redis "$@"
-        one "$name" "$store_port" "$store" store "$@"
+        measure "$test_name" redis "$redis_port" "$redis" "$requests" "$@"
+        measure "$test_name" store "$store_port" "$store" "$requests" "$@"
         round=$((round + 1))
     done
-    sort -k1,1 -k2,2n "$work/$name" | awk -v name="$name" '
-        { n[$1]++; rate[$1, n[$1]] = $2; p99[$1] += $3; cpu[$1] += $4 }
+    sort -k1,1 -k2,2n "$work/$test_name" | awk -v name="$test_name" '
+        function median(who,   i, j, t, m) {
+            m = n[who]
+            for (i = 2; i <= m; i++)
+                for (j = i; j > 1 && p99[who, j] < p99[who, j - 1]; j--) { t = p99[who, j]; p99[who, j] = p99[who, j - 1]; p99[who, j - 1] = t }
+            return p99[who, int((m + 1) / 2)]
+        }
+        { n[$1]++; rate[$1, n[$1]] = $2; p99[$1, n[$1]] = $3; cpu[$1] += $4 }
         END {
             middle = int((n["redis"] + 1) / 2)
             ratio = rate["store", middle] / rate["redis", middle]
@@ -70,7 +68,7 @@ both() {
             work = cpu["store"] ? cpu["redis"] / cpu["store"] : 0
             printf "%-14s redis %9.0f/s  store %9.0f/s  ratio %.2f (%.2f to %.2f)  per processor second %.2f  p99 ms %.2f %.2f\n",
                 name, rate["redis", middle], rate["store", middle], ratio, low, high, work,
-                p99["redis"] / n["redis"], p99["store"] / n["store"]
+                median("redis"), median("store")
         }'
 }
 
