@@ -35,6 +35,8 @@ use names::{Named, Service};
 pub struct Available {
     /// The store: Régie's own, or the one that `[store] url` names.
     pub store: Option<StoreAddress>,
+    /// Whether there is a store, and nobody knows where.
+    pub store_is_lost: bool,
     /// Loopback ports on which the user's own programs will listen.
     pub ports: Vec<u16>,
 }
@@ -43,7 +45,7 @@ impl Available {
     /// The store at `address`, and nothing else.
     #[must_use]
     pub fn store(address: StoreAddress) -> Self {
-        Self { store: Some(address), ports: Vec::new() }
+        Self { store: Some(address), ..Self::default() }
     }
 }
 
@@ -62,6 +64,8 @@ pub struct StoreAddress {
     pub password: Option<Secret>,
     /// Whether it is spoken to through TLS.
     pub tls: bool,
+    /// All nodes that are named, where it is a cluster.
+    pub nodes: Vec<(String, u16)>,
 }
 
 /// Where an address leads.
@@ -175,8 +179,28 @@ pub fn decide(
     if framework == Framework::Symfony {
         out.findings.extend(written_down(files));
     }
+    if framework == Framework::Laravel && out.leads_to_store {
+        out.findings.extend(available.store.as_ref().and_then(|store| speaks_to_one(store, files)));
+    }
     out.findings.extend(cached::stale(files, framework, env, &out));
     out
+}
+
+/// Laravel speaks to a cluster only where its configuration has one: no variable says so.
+fn speaks_to_one(store: &StoreAddress, files: &dyn Files) -> Option<Finding> {
+    const FILE: &str = "config/database.php";
+    if store.nodes.is_empty() {
+        return None;
+    }
+    let text = files.read(FILE)?;
+    let bare: String = text.chars().filter(|c| !c.is_whitespace()).collect();
+    let knows = bare.contains("'clusters'=>[") || bare.contains("\"clusters\"=>[");
+    (!knows).then(|| {
+        let what = "[store] url names a cluster, and redis has no clusters here: a node refuses other nodes' keys (MOVED)";
+        let fix = "in 'redis', in place of 'default' (and of 'cache' alike): 'clusters' => ['options' => ['password' => \
+                   env('REDIS_PASSWORD')], 'default' => [['host' => env('REDIS_HOST'), 'port' => env('REDIS_PORT')]]]";
+        Finding::new(Severity::Error, FILE, what, fix)
+    })
 }
 
 /// Addresses of a Redis that Symfony's configuration writes down, its own default included: no variable reaches them.
@@ -279,6 +303,7 @@ impl<'a> Deciding<'a> {
         if named.service == Service::Store && (container || (loopback && usual_port)) {
             return match &self.available.store {
                 Some(store) => Outcome::Store(store),
+                None if self.available.store_is_lost => Outcome::Nothing("the sentinels do not answer"),
                 None if container => {
                     Outcome::Nothing("no such host, and [store] enabled = false turns the embedded store off")
                 }

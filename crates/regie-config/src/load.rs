@@ -18,7 +18,7 @@ use crate::first_steps::FirstSteps;
 use crate::htaccess::Htaccess;
 use crate::schema::{Origin, Outside, Reader, Section, Shown};
 use crate::settings::{self, App, Config, Pool};
-use crate::store::{self, StoreFiles};
+use crate::store::{self, External, Sentinels, StoreFiles};
 use crate::values::{AppEnv, EnvValue, Framework, Listen, Mode, Ready};
 
 /// What the loading of a configuration asks of the world. `shell` answers from the machine, tests from memory.
@@ -41,6 +41,19 @@ pub trait World: Network {
     fn store_files(&self, state: &Path) -> StoreFiles {
         let _ = state;
         StoreFiles::default()
+    }
+    /// Where the master of `sentinels` is now; what they have told last stands in the state folder.
+    ///
+    /// # Errors
+    /// Why nobody knows.
+    fn master(&self, sentinels: &Sentinels, state: &Path) -> Result<(String, u16), String> {
+        let _ = (sentinels, state);
+        Err("no sentinel answers".to_owned())
+    }
+    /// The first of a cluster's nodes that can be reached: its place in the list.
+    fn reachable(&self, nodes: &[(String, u16)]) -> Option<usize> {
+        let _ = nodes;
+        None
     }
 }
 
@@ -82,6 +95,8 @@ pub struct Loaded {
     pub decisions: Vec<Decision>,
     /// Whether the application's settings use a Redis.
     pub uses_redis: bool,
+    /// The store that `[store] url` names, where it is now.
+    pub store: Option<StoreAddress>,
     /// Variables that every child gets as real environment, beside the inherited one.
     pub child_environment: Variables,
     /// What a person should know before the start.
@@ -332,10 +347,12 @@ fn assemble(
     let mut htaccess = Htaccess::read(&*app_files, &application.public);
     warnings.append(&mut htaccess.findings);
     config.gateway.deny.extend(htaccess.deny.iter().cloned());
-    let available = with_own_parts(&options.available, &config, world);
+    let (available, lost) = with_own_parts(&options.available, &config, world);
+    warnings.extend(lost);
     let addresses =
         addresses::decide(&dotenv, &config.hosts, &*app_files, application.framework, world, &available);
     decide_store(root, &mut config, &addresses, &mut found);
+    let is_external = config.store.url.is_some();
     warnings.extend(addresses.findings);
     let mut child_environment = addresses.overrides;
     if let Some((name, word)) = app_env_for_children(&dotenv, application.framework, env) {
@@ -353,6 +370,7 @@ fn assemble(
         first_steps,
         decisions: addresses.decisions,
         uses_redis: addresses.uses_redis,
+        store: available.store.filter(|_| is_external),
         child_environment,
         warnings,
         web_mode_is_detected,
@@ -361,10 +379,18 @@ fn assemble(
 }
 
 /// What the configuration itself puts behind addresses: the store, and programs that wait for a port.
-fn with_own_parts(available: &Available, config: &Config, world: &dyn World) -> Available {
+fn with_own_parts(available: &Available, config: &Config, world: &dyn World) -> (Available, Option<Finding>) {
     let mut available = available.clone();
+    let mut lost = None;
     if let Some(url) = &config.store.url {
-        available.store = store::external(url.reveal()).ok();
+        match store::external(url.reveal()).map(|store| at_present(store, config, world)) {
+            Ok(Ok(store)) => available.store = Some(store),
+            Ok(Err(finding)) => {
+                available.store_is_lost = true;
+                lost = Some(finding);
+            }
+            Err(_) => {}
+        }
     } else if config.store.enabled != Some(false) && available.store.is_none() {
         available.store = Some(embedded_store(config, &world.store_files(&config.app.state)));
     }
@@ -373,7 +399,31 @@ fn with_own_parts(available: &Available, config: &Config, world: &dyn World) -> 
         _ => None,
     });
     available.ports.extend(ports);
-    available
+    (available, lost)
+}
+
+/// Where the store of `[store] url` is now.
+fn at_present(store: External, config: &Config, world: &dyn World) -> Result<StoreAddress, Finding> {
+    match store {
+        External::One(store) => Ok(store),
+        External::Sentinels(sentinels) => match world.master(&sentinels, &config.app.state) {
+            Ok((host, port)) => Ok(sentinels.master_at(host, port)),
+            Err(why) => {
+                let what = format!(
+                    "the sentinels {} do not say where {} is: {why}",
+                    sentinels.list(),
+                    sentinels.master
+                );
+                let fix =
+                    "start them, or correct the URL; the application is led there as soon as one answers";
+                Err(Finding::new(Severity::Error, "[store] url", what, fix))
+            }
+        },
+        // None can be reached for the moment; the application asks again.
+        External::Cluster(cluster) => {
+            Ok(cluster.entered_by(world.reachable(&cluster.nodes).unwrap_or_default()))
+        }
+    }
 }
 
 /// The embedded store as the application is to reach it. Before its first start neither port nor password is known;
@@ -398,6 +448,7 @@ fn embedded_store(config: &Config, files: &StoreFiles) -> StoreAddress {
         username: None,
         password: password.filter(|password| !password.reveal().is_empty()),
         tls: false,
+        nodes: Vec::new(),
     }
 }
 

@@ -4,6 +4,7 @@ mod facts;
 mod files;
 pub mod php;
 pub mod ports;
+pub mod servers;
 mod users;
 mod world;
 

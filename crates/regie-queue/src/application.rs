@@ -393,7 +393,7 @@ impl Application {
                 .is_some_and(|horizon| horizon.supervisors.values().any(|one| one.has(connection, &queue)));
             let how = match found.driver.as_str() {
                 "redis" if is_horizon_s => How::Horizon,
-                "redis" => redis(found.server.as_ref()),
+                "redis" => in_braces(redis(found.server.as_ref()), found.server.as_ref(), &queue),
                 "database" => database(found.database.as_ref()),
                 other => How::Foreign(format!("Régie does not drive \"{other}\" itself")),
             };
@@ -432,6 +432,19 @@ impl Application {
             out.push(Source { connection: name.clone(), queue: name.clone(), how });
         }
         Ok(out)
+    }
+}
+
+/// The keys of one queue lie on one node only where a part of its name stands in braces.
+fn in_braces(how: How, server: Option<&Server>, queue: &str) -> How {
+    match how {
+        How::Foreign(why) if server.is_some_and(|server| server.cluster) && !queue.contains('{') => {
+            How::Foreign(format!(
+                "{why}. Its keys would lie on several nodes, which Laravel's scripts cannot work on: name the queue \
+                 {{{queue}}} in config/queue.php"
+            ))
+        }
+        how => how,
     }
 }
 

@@ -377,6 +377,8 @@ pub(crate) enum Role {
     Jobs,
     /// Runs scheduled tasks when they are due
     Schedule,
+    /// Leads the application to the master that the sentinels of [store] url name
+    Sentinel,
     /// The store that speaks Redis's protocol; with options of its own in place of redis-server
     Store(Box<StoreRole>),
     /// Reloads the pools that hold the application in memory when its files change (development)

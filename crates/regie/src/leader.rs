@@ -7,15 +7,18 @@
 //! A store of Régie's own serves one machine, which always leads.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
-use regie_config::store::external;
-use regie_queue::shell::redis::{Address, Batch, Client, Endpoint, Fault};
+use regie_config::shell::servers;
+use regie_config::store::External;
+use regie_queue::shell::redis::{Address, Asked, Batch, Client, Endpoint, Fault};
 use regie_resp::Frame;
 use tokio::time::Instant;
 
 use crate::output;
 use crate::site::Site;
+use crate::store;
 
 /// How long the lead holds that nobody prolongs.
 const TERM: Duration = Duration::from_secs(60);
@@ -51,24 +54,33 @@ struct Shared {
 impl Leader {
     /// The claim to what is called `what`, among the machines that serve this application from one store.
     pub(crate) fn new(site: &Site, what: &str) -> io::Result<Self> {
-        let Some(url) = &site.loaded.config.store.url else { return Ok(Self { shared: None }) };
-        let store = external(url.reveal()).map_err(|fault| io::Error::other(fault.what))?;
-        if store.tls {
-            let why = "is spoken to over TLS, which this version does not: the tasks run on this machine whoever else runs them";
-            output::warning(format_args!("{}: {why}", store.name));
-            return Ok(Self { shared: None });
-        }
-        let endpoint = Endpoint {
-            address: Address::Tcp(store.host, store.port),
-            username: store.username,
-            password: store.password,
-            database: 0,
+        let Some(external) = store::external(site) else { return Ok(Self { shared: None }) };
+        let key = format!("regie:{}:{what}:leader", application(site));
+        let (address, username, password) = match external {
+            External::One(store) if store.tls => {
+                let why = "is spoken to over TLS, which this version does not: the tasks run on this machine whoever else runs them";
+                output::warning(format_args!("{}: {why}", store.name));
+                return Ok(Self { shared: None });
+            }
+            External::One(store) => (Address::Tcp(store.host, store.port), store.username, store.password),
+            External::Sentinels(sentinels) => {
+                let login = (sentinels.username.clone(), sentinels.password.clone());
+                (store::master_of(sentinels), login.0, login.1)
+            }
+            External::Cluster(cluster) => {
+                let store = cluster.entered_by(0);
+                let (name, key) = (store.name.clone(), key.clone());
+                let find = Arc::new(move || servers::holder(&store, key.as_bytes()));
+                let address = Address::Asked(Asked { name, is_master: true, find });
+                (address, cluster.username, cluster.password)
+            }
         };
+        let endpoint = Endpoint { address, username, password, database: 0 };
         let host = nix::unistd::gethostname()?;
         Ok(Self {
             shared: Some(Shared {
                 client: Client::new(endpoint),
-                key: format!("regie:{}:{what}:leader", application(site)),
+                key,
                 me: format!("{}:{}", host.to_string_lossy(), std::process::id()),
                 until: None,
                 trouble: false,

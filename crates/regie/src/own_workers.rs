@@ -64,6 +64,9 @@ impl OwnWorker {
             Framework::Laravel => format!("{}.{}", source.connection, source.queue),
             Framework::Symfony => source.connection.clone(),
         };
+        // A queue's name may hold more than a program's: on a cluster it stands in braces.
+        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, ':' | '.' | '_' | '-' | '@');
+        let name = name.chars().map(|c| if allowed(c) { c } else { '_' }).collect();
         Self { name, words, processes: group.min.max(1), stop_s: drain(group) }
     }
 

@@ -17,6 +17,7 @@ use regie_supervisor::{Output, Program, Readiness, Reload, Restart, RunAs, Scale
 
 use crate::own_workers;
 use crate::roles::schedule;
+use crate::roles::sentinel as sentinel_role;
 use crate::roles::store as store_role;
 use crate::shipped;
 use crate::side_pool;
@@ -157,6 +158,7 @@ fn pool_socket_name(name: &str) -> String {
 pub(crate) fn table(site: &Site, binaries: &Binaries, run_as: Option<&RunAs>) -> Vec<Program> {
     let config = &site.loaded.config;
     let mut programs: Vec<Program> = store(site, binaries, run_as).into_iter().collect();
+    programs.extend(sentinel(site, binaries, run_as));
     programs.push(gateway(site, binaries, run_as));
     programs.extend(own_pools(site).map(|(name, pool)| php(site, binaries, run_as, name, pool)));
     programs.extend(jobs(site, binaries, run_as));
@@ -218,6 +220,21 @@ fn store(site: &Site, binaries: &Binaries, run_as: Option<&RunAs>) -> Option<Pro
         holds_code: true,
         descriptors: store::sockets(site).into_iter().map(|socket| socket.name).collect(),
         ..Program::new(STORE, role_command(site, binaries, STORE))
+    })
+}
+
+/// What follows the sentinels, where the store has some. Its row holds which master the others were led to, so that it
+/// knows, and is another row when they have been led to another.
+fn sentinel(site: &Site, binaries: &Binaries, run_as: Option<&RunAs>) -> Option<Program> {
+    store::sentinels(site)?;
+    let master = site.loaded.store.as_ref().map(|store| format!("{}:{}", store.host, store.port));
+    Some(Program {
+        cwd: Some(site.folder.clone()),
+        env: vec![(sentinel_role::LED_TO.to_owned(), master.unwrap_or_default())],
+        run_as: run_as.cloned(),
+        ready: Readiness::Notify,
+        scale: Scale::Fixed,
+        ..Program::new("sentinel", role_command(site, binaries, "sentinel"))
     })
 }
 

@@ -12,10 +12,13 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use regie_config::settings::Store;
-use regie_config::store::{ADDRESS_FILE, PASSWORD_FILE, external};
+use regie_config::shell::servers;
+use regie_config::store::{self, ADDRESS_FILE, External, MASTER_FILE, PASSWORD_FILE, Sentinels};
 use regie_config::values::Listen;
+use regie_queue::shell::redis::{Address, Asked};
 
 use crate::programs::Socket;
 use crate::site::Site;
@@ -36,11 +39,45 @@ pub(crate) fn is_embedded(site: &Site) -> bool {
     site.loaded.config.store.enabled == Some(true) && site.loaded.config.store.url.is_none()
 }
 
+/// The store that `[store] url` names.
+pub(crate) fn external(site: &Site) -> Option<External> {
+    site.loaded.config.store.url.as_ref().and_then(|url| store::external(url.reveal()).ok())
+}
+
+/// The sentinels that `[store] url` names.
+pub(crate) fn sentinels(site: &Site) -> Option<Sentinels> {
+    match external(site)? {
+        External::Sentinels(sentinels) => Some(sentinels),
+        External::One(_) | External::Cluster(_) => None,
+    }
+}
+
+/// The master of `sentinels`, who are asked for it before each connection.
+pub(crate) fn master_of(sentinels: Sentinels) -> Address {
+    let name = format!("{} of the sentinels {}", sentinels.master, sentinels.list());
+    Address::Asked(Asked { name, is_master: true, find: Arc::new(move || servers::master(&sentinels)) })
+}
+
+/// Writes down which master the sentinels have told, for starts at which none of them answers.
+pub(crate) fn keep_master(site: &Site, master: &str, host: &str, port: u16) -> io::Result<()> {
+    write_private(site, &site.state_dir().join(MASTER_FILE), &format!("{master} {host}:{port}"))
+}
+
+/// Writes down the master that the configuration was read with, where there are sentinels.
+pub(crate) fn keep_present_master(site: &Site) -> io::Result<()> {
+    match (sentinels(site), &site.loaded.store) {
+        (Some(sentinels), Some(store)) => keep_master(site, &sentinels.master, &store.host, store.port),
+        _ => Ok(()),
+    }
+}
+
 /// The store in a few words, when the application has one.
 pub(crate) fn describe(site: &Site) -> Option<String> {
     let store = &site.loaded.config.store;
-    if let Some(external) = store.url.as_ref().and_then(|url| external(url.reveal()).ok()) {
-        return Some(format!("external, {}", external.name));
+    if let Some(external) = external(site) {
+        let now = site.loaded.store.as_ref().filter(|_| matches!(external, External::Sentinels(_)));
+        let now = now.map(|store| format!(", now {}:{}", store.host, store.port)).unwrap_or_default();
+        return Some(format!("external, {}{now}", external.name()));
     }
     is_embedded(site).then(|| format!("embedded, up to {}, synced: {}", store.maxmemory, store.appendfsync))
 }

@@ -14,6 +14,7 @@
 //! - [`schedule`]: scheduled tasks, of regie.toml and of Laravel.
 //! - [`setup`]: what is installed on a machine that has nothing.
 //! - [`store`]: the embedded store, and the clients of Redis.
+//! - [`store_elsewhere`]: stores of other machines: sentinels and a failover, a cluster.
 //! - [`store_frameworks`]: Laravel and Symfony on it, through phpredis and Predis.
 //! - [`terminal`]: commands that ask and are answered in a terminal.
 //! - [`tour`]: what each page of the tour promises, by hand and in Chromium.
@@ -35,6 +36,7 @@ mod rewinding;
 mod schedule;
 mod setup;
 mod store;
+mod store_elsewhere;
 mod store_frameworks;
 mod takeover;
 mod terminal;

@@ -298,7 +298,14 @@ impl Named {
                 (true, false) => "valkey",
                 (true, true) => "valkeys",
             };
-            out.insert(self.variable.clone(), url.led_to(scheme, store));
+            let led = if store.nodes.is_empty() || framework != Framework::Symfony {
+                url.led_to(scheme, store)
+            } else if self.variable.contains("MESSENGER") || self.variable.contains("TRANSPORT") {
+                url.led_to_nodes(scheme, store)
+            } else {
+                url.led_to_cluster(scheme, store)
+            };
+            out.insert(self.variable.clone(), led);
             return;
         }
         let prefix = self.variable.trim_end_matches("HOST");

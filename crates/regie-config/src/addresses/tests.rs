@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::files::MemoryFiles;
+use crate::store::{External, external};
 
 struct Net {
     resolves: &'static [&'static str],
@@ -26,6 +27,7 @@ fn store() -> Available {
         username: None,
         password: Some(Secret::new("pw")),
         tls: false,
+        nodes: Vec::new(),
     })
 }
 
@@ -164,7 +166,8 @@ fn addresses_that_symfony_writes_down_are_named() {
 #[test]
 fn an_external_store_may_ask_for_a_user_and_tls() {
     let url = "rediss://app:pw@10.0.0.5:6380";
-    let external = Available::store(crate::store::external(url).unwrap());
+    let Ok(External::One(store)) = external(url) else { panic!("{url} names one server") };
+    let external = Available::store(store);
     let files =
         MemoryFiles::new([(".env", "REDIS_HOST=127.0.0.1\nLOCK_DSN=redis://localhost/2\nREDIS_SCHEME=tcp")]);
     let out = outcome(Framework::Laravel, &files, &[], &external);
@@ -174,6 +177,47 @@ fn an_external_store_may_ask_for_a_user_and_tls() {
         "LOCK_DSN=rediss://app:pw@10.0.0.5:6380/2 REDIS_HOST=10.0.0.5 REDIS_PASSWORD=pw REDIS_PORT=6380 \
          REDIS_SCHEME=tls REDIS_USERNAME=app"
     );
+}
+
+#[test]
+fn a_cluster_is_named_as_each_framework_reads_it() {
+    let Ok(External::Cluster(cluster)) = external("redis+cluster://:p%40w@10.0.0.5:7000,10.0.0.6:7001")
+    else {
+        panic!("it names a cluster")
+    };
+    let available = Available::store(cluster.entered_by(1));
+    let env = "REDIS_HOST=redis\nREDIS_URL=redis://localhost/1?timeout=5\nMESSENGER_TRANSPORT_DSN=redis://redis/messages?serializer=1";
+    let set = |framework, files: &MemoryFiles| {
+        let out = outcome(framework, files, &[], &available);
+        let set: Vec<String> = out.overrides.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        (set, out.findings.iter().map(|finding| finding.what.clone()).collect::<Vec<_>>())
+    };
+    assert_eq!(
+        set(Framework::Symfony, &MemoryFiles::new([(".env", env)])).0,
+        [
+            "MESSENGER_TRANSPORT_DSN=redis://:p%40w@10.0.0.5:7000,redis://:p%40w@10.0.0.6:7001/messages?serializer=1",
+            "REDIS_HOST=10.0.0.6",
+            "REDIS_PASSWORD=p@w",
+            "REDIS_PORT=7001",
+            "REDIS_URL=redis::p%40w@?host[10.0.0.5:7000]&host[10.0.0.6:7001]&redis_cluster=1&auth=p%40w&timeout=5",
+        ]
+    );
+    let one = "<?php return ['redis' => ['default' => ['host' => env('REDIS_HOST')]]];";
+    let all = "<?php return ['redis' => ['clusters' => ['default' => [['host' => env('REDIS_HOST')]]]]];";
+    for (config, expected) in [(one, 1), (all, 0)] {
+        let files = MemoryFiles::new([(".env", "REDIS_HOST=redis"), ("config/database.php", config)]);
+        let (set, findings) = set(Framework::Laravel, &files);
+        assert_eq!(set, ["REDIS_HOST=10.0.0.6", "REDIS_PASSWORD=p@w", "REDIS_PORT=7001"]);
+        assert_eq!(findings.len(), expected, "{findings:?}");
+    }
+}
+
+#[test]
+fn while_no_sentinel_answers_the_application_waits_for_the_store() {
+    let lost = Available { store_is_lost: true, ..Available::default() };
+    let out = outcome(Framework::Laravel, &MemoryFiles::new([(".env", "REDIS_HOST=127.0.0.1")]), &[], &lost);
+    let told: Vec<String> = out.decisions.iter().map(|one| format!("{one}: {}", one.why)).collect();
+    assert_eq!(told, ["REDIS_HOST 127.0.0.1 → nothing behind it: the sentinels do not answer"]);
 }
 
 #[test]

@@ -53,6 +53,11 @@ impl<'a> Url<'a> {
         Some(percent_decode(password)).filter(|password| !password.is_empty())
     }
 
+    /// Everything behind the host.
+    pub(super) fn rest(&self) -> &'a str {
+        &self.text[self.end..]
+    }
+
     /// What stands between host and query.
     pub(crate) fn path(&self) -> &'a str {
         self.text[self.end..].split(['?', '#']).next().unwrap_or_default()
@@ -67,12 +72,41 @@ impl<'a> Url<'a> {
 
     /// The URL with another scheme, host, port and login.
     pub(super) fn led_to(&self, scheme: &str, store: &StoreAddress) -> String {
-        let user = store.username.as_deref().map(percent_encode).unwrap_or_default();
-        let password = store.password.as_ref().map(|password| percent_encode(password.reveal()));
-        let login = password.map(|password| format!("{user}:{password}@")).unwrap_or_default();
         let address = join(&store.host, Some(store.port));
-        format!("{scheme}://{login}{address}{}", &self.text[self.end..])
+        format!("{scheme}://{}{address}{}", login(store), self.rest())
     }
+
+    /// The URL with all nodes of a cluster, as Messenger's transport reads them: a whole URL each, of which the last
+    /// says path and options.
+    pub(super) fn led_to_nodes(&self, scheme: &str, store: &StoreAddress) -> String {
+        let login = login(store);
+        let node = |(host, port): &(String, u16)| format!("{scheme}://{login}{}", join(host, Some(*port)));
+        let mut nodes: Vec<String> = store.nodes.iter().map(node).collect();
+        // One alone would be read as a server.
+        if let [only] = &nodes[..] {
+            nodes.push(only.clone());
+        }
+        format!("{}{}", nodes.join(","), self.rest())
+    }
+
+    /// The URL with all nodes of a cluster, as Symfony's cache, lock and session handlers read them. There is one
+    /// database, so the path goes. Symfony 5 takes the password of a cluster from among the options only.
+    pub(super) fn led_to_cluster(&self, scheme: &str, store: &StoreAddress) -> String {
+        let hosts: Vec<String> =
+            store.nodes.iter().map(|(host, port)| format!("host[{}]", join(host, Some(*port)))).collect();
+        let options = self.rest().split_once('?').map(|(_, query)| format!("&{query}")).unwrap_or_default();
+        let auth =
+            store.password.as_ref().map(|password| format!("&auth={}", percent_encode(password.reveal())));
+        let auth = auth.unwrap_or_default();
+        format!("{scheme}:{}?{}&redis_cluster=1{auth}{options}", login(store), hosts.join("&"))
+    }
+}
+
+/// User and password as they stand before a host.
+fn login(store: &StoreAddress) -> String {
+    let user = store.username.as_deref().map(percent_encode).unwrap_or_default();
+    let password = store.password.as_ref().map(|password| percent_encode(password.reveal()));
+    password.map(|password| format!("{user}:{password}@")).unwrap_or_default()
 }
 
 fn join(host: &str, port: Option<u16>) -> String {
@@ -81,7 +115,7 @@ fn join(host: &str, port: Option<u16>) -> String {
 }
 
 /// `host:port`, `host`, `[::1]:port` or a bare IPv6 address.
-pub(super) fn host_and_port(text: &str) -> (String, Option<u16>) {
+pub(crate) fn host_and_port(text: &str) -> (String, Option<u16>) {
     if let Some((host, rest)) = text.strip_prefix('[').and_then(|text| text.split_once(']')) {
         return (host.to_owned(), rest.strip_prefix(':').and_then(|port| port.parse().ok()));
     }
@@ -106,7 +140,7 @@ fn percent_encode(text: &str) -> String {
 }
 
 /// What `%40` stands for; a `%` that begins no such thing stays.
-fn percent_decode(text: &str) -> String {
+pub(crate) fn percent_decode(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let [first, after @ ..] = rest {
@@ -154,6 +188,7 @@ mod tests {
             username: None,
             password: Some(regie_core::Secret::new("p/w")),
             tls: false,
+            nodes: Vec::new(),
         };
         assert_eq!(url.led_to("redis", &store), "redis://:p%2Fw@127.0.0.1:7001/2?timeout=1");
         (store.host, store.username) = ("::1".to_owned(), Some("app".to_owned()));

@@ -9,10 +9,11 @@ use std::time::Duration;
 use regie_core::Secret;
 
 use super::files::{Folder, read_text};
+use super::servers;
 use crate::addresses::Network;
 use crate::files::Files;
 use crate::load::World;
-use crate::store::{ADDRESS_FILE, PASSWORD_FILE, StoreFiles};
+use crate::store::{ADDRESS_FILE, MASTER_FILE, PASSWORD_FILE, Sentinels, StoreFiles};
 
 /// A name server that does not answer must not hold up the start.
 const RESOLVE_LIMIT: Duration = Duration::from_secs(2);
@@ -79,6 +80,24 @@ impl World for Machine {
             password: line(PASSWORD_FILE).map(Secret::new),
         }
     }
+
+    fn master(&self, sentinels: &Sentinels, state: &Path) -> Result<(String, u16), String> {
+        servers::master(sentinels).or_else(|why| {
+            let text = read_text(&self.folder.join(state).join(MASTER_FILE)).unwrap_or_default();
+            told_before(&text, &sentinels.master).ok_or(why)
+        })
+    }
+
+    fn reachable(&self, nodes: &[(String, u16)]) -> Option<usize> {
+        nodes.iter().position(|(host, port)| servers::connect(host, *port).is_ok())
+    }
+}
+
+/// What [`MASTER_FILE`] says of `master`.
+fn told_before(text: &str, master: &str) -> Option<(String, u16)> {
+    let (name, address) = text.trim().rsplit_once(' ')?;
+    let (host, port) = address.rsplit_once(':')?;
+    (name == master).then_some((host.to_owned(), port.parse().ok()?))
 }
 
 impl Network for Machine {

@@ -111,8 +111,8 @@ fn what_single_values_cannot_say_is_checked_too() {
         ),
         ("[store]\ndb.x = {}", "regie.toml:2:4: \"x\" is no number of a database; the store has 0 to 15"),
         (
-            "[store]\nurl = \"redis://a:26379,b:26379?sentinel_master=main\"",
-            "regie.toml:2:7: a Sentinel is not served by this version; name one server: \"redis://:${REDIS_PASSWORD}@10.0.0.5:6379\"",
+            "[store]\nurl = \"redis+sentinel://a:26379,b:26379\"",
+            "regie.toml:2:7: the URL of sentinels does not say which master; name it as \"redis+sentinel://:${REDIS_PASSWORD}@10.0.0.5:26379,10.0.0.6:26379/mymaster\"",
         ),
         (
             "[store]\nlisten = \"0.0.0.0:6379\"\npassword = \"\"",

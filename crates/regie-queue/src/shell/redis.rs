@@ -4,8 +4,12 @@
 //! connection is made when it is first needed and again when it is lost. An error says which of two things is true,
 //! since the callers' next step depends on it: the server has not seen the commands ([`Fault::Unreachable`]), or
 //! nobody knows whether it has ([`Fault::Lost`]).
+//!
+//! A server that has become a replica, or that holds a key no more, refuses what changes something (READONLY, MOVED). It
+//! has not done it, so it counts as not reached, and the next connection looks for the server anew.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf as _, BytesMut};
@@ -38,13 +42,44 @@ pub enum Address {
     Tcp(String, u16),
     /// A socket in the file system.
     Unix(PathBuf),
+    /// Wherever it is when a connection is made.
+    Asked(Asked),
 }
+
+/// Finds a server before each connection to it: host and port, or why nobody knows.
+pub type Find = dyn Fn() -> Result<(String, u16), String> + Send + Sync;
+
+/// A server whose place may change: the master that sentinels name, the node of a cluster that holds a key.
+#[derive(Clone)]
+pub struct Asked {
+    /// What it is called.
+    pub name: String,
+    /// Whether a connection is good only when the server says that it is a master.
+    pub is_master: bool,
+    /// Called on a thread where it may wait.
+    pub find: Arc<Find>,
+}
+
+impl std::fmt::Debug for Asked {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
+impl PartialEq for Asked {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for Asked {}
 
 impl std::fmt::Display for Address {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Tcp(host, port) => write!(f, "{host}:{port}"),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Asked(asked) => f.write_str(&asked.name),
         }
     }
 }
@@ -260,10 +295,12 @@ async fn connect(endpoint: &Endpoint) -> Result<Box<dyn Wire>, Fault> {
 async fn handshake(endpoint: &Endpoint) -> std::io::Result<Box<dyn Wire>> {
     let mut wire: Box<dyn Wire> = match &endpoint.address {
         Address::Unix(path) => Box::new(UnixStream::connect(path).await?),
-        Address::Tcp(host, port) => {
-            let stream = TcpStream::connect((host.as_str(), *port)).await?;
-            stream.set_nodelay(true)?;
-            Box::new(stream)
+        Address::Tcp(host, port) => Box::new(open(host, *port).await?),
+        Address::Asked(asked) => {
+            let find = asked.find.clone();
+            let found = tokio::task::spawn_blocking(move || find()).await.map_err(std::io::Error::other)?;
+            let (host, port) = found.map_err(std::io::Error::other)?;
+            Box::new(open(&host, port).await?)
         }
     };
     let mut batch = Batch::new();
@@ -288,7 +325,31 @@ async fn handshake(endpoint: &Endpoint) -> std::io::Result<Box<dyn Wire>> {
             return Err(std::io::Error::other(String::from_utf8_lossy(&text).into_owned()));
         }
     }
+    if let Address::Asked(Asked { is_master: true, .. }) = &endpoint.address {
+        let mut batch = Batch::new();
+        batch.command(&[b"ROLE"]);
+        wire.write_all(&batch.encoder.bytes).await?;
+        if !is_master(&read_one(&mut wire, &mut buffer).await?) {
+            return Err(std::io::Error::other(
+                "it is a replica: the sentinels have not found another master yet",
+            ));
+        }
+    }
     Ok(wire)
+}
+
+async fn open(host: &str, port: u16) -> std::io::Result<TcpStream> {
+    let stream = TcpStream::connect((host, port)).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+/// Whether the answer to ROLE is a master's. A server that keeps it to itself is believed to be one.
+fn is_master(frame: &Frame) -> bool {
+    match frame {
+        Frame::Array(items) => items.first() == Some(&Frame::Bulk(b"master".to_vec())),
+        _ => true,
+    }
 }
 
 async fn read_one(wire: &mut Box<dyn Wire>, buffer: &mut BytesMut) -> std::io::Result<Frame> {
@@ -349,6 +410,15 @@ async fn write(
     wire.write_all(&bytes).await
 }
 
+/// Why another server must be asked for what was refused.
+fn elsewhere(answers: &[Frame]) -> Option<String> {
+    let refused = answers.iter().find_map(|frame| match frame {
+        Frame::Error(text) if text.starts_with(b"READONLY ") || text.starts_with(b"MOVED ") => Some(text),
+        _ => None,
+    });
+    refused.map(|text| String::from_utf8_lossy(text).into_owned())
+}
+
 /// Reads answers and takes in requests. True when there are new requests to be written, false when nobody is left to
 /// ask.
 async fn answers(
@@ -368,6 +438,11 @@ async fn answers(
             if first.got.len() == first.replies
                 && let Some(done) = waiting.pop_front()
             {
+                if let Some(why) = elsewhere(&done.got) {
+                    let address = "the server".to_owned();
+                    let _ = done.reply.send(Err(Fault::Unreachable { address, why: why.clone() }));
+                    return Err(std::io::Error::other(why));
+                }
                 let _ = done.reply.send(Ok(done.got));
             }
         }

@@ -13,7 +13,6 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use regie_config::store::external;
 use regie_core::{ByteSize, Exit, Secret};
 use regie_store::tools::{
     self, Connection, Endpoint, FileKind, FileState, Progress, ServerAddress, ToolError,
@@ -57,8 +56,11 @@ struct Target {
 
 impl Target {
     fn of(site: &Site) -> Result<Self, Exit> {
-        if let Some(url) = &site.loaded.config.store.url {
-            let store = external(url.reveal()).expect("the URL was checked with the configuration");
+        if site.loaded.config.store.url.is_some() {
+            let Some(store) = site.loaded.store.clone() else {
+                output::error("no sentinel says where the store is; see: regie check");
+                return Err(Exit::Unavailable);
+            };
             let endpoint = Endpoint::Tcp(store.host, store.port);
             let address = ServerAddress { endpoint, user: store.username, password: store.password };
             return Ok(Self { address, tls: store.tls });

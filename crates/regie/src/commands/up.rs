@@ -73,6 +73,7 @@ fn start(place: &Place, detached: bool) -> Result<Outcome, Exit> {
     let binaries = binaries()?;
     let run_as = site.run_as().and_then(|run_as| site.make_folders().map(|()| run_as)).map_err(failed)?;
     let claim = claim_folder(&site)?;
+    store::keep_present_master(&site).map_err(failed)?;
     let (store, site) = open_store(place, site, run_as.as_ref())?;
     let (mut table, served) = open_table(&site, &binaries, run_as.as_ref())?;
     table.descriptors.extend(store);

@@ -19,7 +19,7 @@ use nix::fcntl::{Flock, FlockArg};
 use regie_config::workers::{ClassLimit, Workers};
 use regie_core::ByteSize;
 use regie_pool::{Address as PoolAddress, PoolSettings, QueueLimits};
-use regie_queue::application::{Application, Horizon, How};
+use regie_queue::application::{Application, Horizon, How, Server};
 use regie_queue::limits::Limit;
 use regie_queue::mark::Mark;
 use regie_queue::message::Options;
@@ -32,6 +32,7 @@ use regie_queue::shell::laravel_database::{self, LaravelDatabase};
 use regie_queue::shell::laravel_redis::{self, LaravelRedis};
 use regie_queue::shell::pauses::Pauses;
 use regie_queue::shell::reach::{endpoint, target};
+use regie_queue::shell::redis::{Address, Endpoint};
 use regie_queue::shell::runner::{self, Queue};
 use regie_queue::shell::symfony_doctrine::SymfonyDoctrine;
 use regie_queue::shell::symfony_redis::SymfonyRedis;
@@ -44,7 +45,7 @@ use crate::output;
 use crate::own_workers::{self, OwnWorker};
 use crate::programs;
 use crate::site::Site;
-use crate::{transports, workers};
+use crate::{store, transports, workers};
 
 /// A booting application answers within this time, or is asked again.
 const DESCRIBE: Duration = Duration::from_secs(30);
@@ -364,7 +365,9 @@ fn driver(site: &Site, application: &Application, name: &str, mark: Mark) -> Arc
         return SymfonyDoctrine::new(transports::table(application, found, journal));
     }
     if let Some(found) = application.transports.get(name) {
-        return Arc::new(SymfonyRedis::new(transports::stream(found, mark)));
+        let mut settings = transports::stream(found, mark);
+        settings.endpoint = reached(site, &found.server.clone().unwrap_or_default());
+        return Arc::new(SymfonyRedis::new(settings));
     }
     let found = application.connections.get(name);
     if let Some(found) = found.filter(|found| found.driver == "database") {
@@ -378,11 +381,23 @@ fn driver(site: &Site, application: &Application, name: &str, mark: Mark) -> Arc
     }
     let server = found.and_then(|found| found.server.clone()).unwrap_or_default();
     Arc::new(LaravelRedis::new(laravel_redis::Settings {
-        endpoint: endpoint(&server),
+        endpoint: reached(site, &server),
         prefix: server.prefix.unwrap_or_default(),
         retry_after: found.and_then(|found| found.retry_after).map(Duration::from_secs),
         mark,
     }))
+}
+
+/// The server of a connection or transport. The master that sentinels name is asked for anew at each connection.
+fn reached(site: &Site, server: &Server) -> Endpoint {
+    let mut endpoint = endpoint(server);
+    let (sentinels, store) = (store::sentinels(site), site.loaded.store.as_ref());
+    if let (Some(sentinels), Some(store)) = (sentinels, store)
+        && endpoint.address == Address::Tcp(store.host.clone(), store.port)
+    {
+        endpoint.address = store::master_of(sentinels);
+    }
+    endpoint
 }
 
 /// A name as a part of a file's name.

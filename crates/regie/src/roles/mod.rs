@@ -3,6 +3,7 @@
 mod gateway;
 pub(crate) mod jobs;
 pub(crate) mod schedule;
+pub(crate) mod sentinel;
 mod signals;
 pub(crate) mod store;
 mod watch;
@@ -19,6 +20,7 @@ pub(crate) fn start(place: &Place, role: &Role) -> Exit {
         Role::Gateway => of_the_application(place, "gateway", |site| gateway::run(&site)),
         Role::Jobs => of_the_application(place, "jobs", |site| jobs::run(&site)),
         Role::Schedule => of_the_application(place, "schedule", schedule::run),
+        Role::Sentinel => of_the_application(place, "sentinel", |site| sentinel::run(&site)),
         Role::Store(asked) => store::store(place, asked),
         Role::Watch => of_the_application(place, "watch", |site| watch::run(&site)),
     }
