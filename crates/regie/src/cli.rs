@@ -377,7 +377,7 @@ pub(crate) enum Role {
     Jobs,
     /// Runs scheduled tasks when they are due
     Schedule,
-    /// Leads the application to the master that the sentinels of [store] url name
+    /// Leads the application to the master that the sentinels of the store name
     Sentinel,
     /// The store that speaks Redis's protocol; with options of its own in place of redis-server
     Store(Box<StoreRole>),
