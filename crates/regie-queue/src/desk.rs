@@ -99,6 +99,8 @@ pub struct Lease {
     pub since: Instant,
     /// When it was handed to a worker.
     pub handed: Option<Instant>,
+    /// Whether somebody has stopped it: when its worker has died, it has failed.
+    cancelled: bool,
     state: State,
 }
 
@@ -134,6 +136,8 @@ pub struct Desk {
     returning: usize,
     next: Key,
     deaths: HashMap<String, u32, RandomState>,
+    /// Whether they are others than they were.
+    deaths_changed: bool,
 }
 
 impl Desk {
@@ -144,7 +148,7 @@ impl Desk {
             self.next += 1;
             let broken = job.broken;
             let state = State::Ready(Kind::Run);
-            self.leases.insert(key, Lease { queue, job, since: now, handed: None, state });
+            self.leases.insert(key, Lease { queue, job, since: now, handed: None, cancelled: false, state });
             match broken {
                 Some(why) => self.decide(key, Action::Park(why)),
                 None => drop(self.ready.insert((true, queue, key))),
@@ -157,7 +161,7 @@ impl Desk {
         let key = self.next;
         self.next += 1;
         let state = State::Handed(Kind::Run);
-        self.leases.insert(key, Lease { queue, job, since: now, handed: Some(now), state });
+        self.leases.insert(key, Lease { queue, job, since: now, handed: Some(now), cancelled: false, state });
         self.handed += 1;
         key
     }
@@ -188,7 +192,7 @@ impl Desk {
             Ending::Said(verdict) => {
                 // A job that comes back keeps its history; one that is gone needs none.
                 if !matches!(verdict, Verdict::Release(_)) && !self.deaths.is_empty() {
-                    self.deaths.remove(&lease.job.id);
+                    self.deaths_changed |= self.deaths.remove(&lease.job.id).is_some();
                 }
                 self.decide(
                     key,
@@ -211,6 +215,7 @@ impl Desk {
                 {
                     self.deaths.remove(&any);
                 }
+                self.deaths_changed = true;
                 let deaths = self.deaths.entry(id).or_default();
                 *deaths += 1;
                 let deaths = *deaths;
@@ -219,12 +224,39 @@ impl Desk {
                     self.deaths.remove(&lease.job.id);
                     self.decide(key, Action::Park("workers died of it"));
                 } else if let Some(lease) = self.leases.get_mut(&key) {
-                    lease.state = State::Ready(Kind::Died(reason));
+                    let kind = if lease.cancelled { Kind::Cancelled } else { Kind::Died(reason) };
+                    lease.state = State::Ready(kind);
                     self.ready.insert((false, queue, key));
                 }
                 Some(deaths)
             }
         }
+    }
+
+    /// What a runner before this one knew of deaths.
+    pub fn remember(&mut self, deaths: impl IntoIterator<Item = (String, u32)>) {
+        self.deaths.extend(deaths.into_iter().take(REMEMBERED_MAX));
+    }
+
+    /// The deaths that count, when they are others than at the last look.
+    pub fn changed_deaths(&mut self) -> Option<Vec<(String, u32)>> {
+        let changed = std::mem::take(&mut self.deaths_changed);
+        changed.then(|| self.deaths.iter().map(|(id, count)| (id.clone(), *count)).collect())
+    }
+
+    /// Stops the job with this id: when its worker dies now, or before one has begun it, it has failed. The lease, and
+    /// whether a worker has it.
+    pub fn cancel(&mut self, id: &str) -> Option<(Key, bool)> {
+        let open = |lease: &Lease| matches!(lease.state, State::Ready(_) | State::Handed(_));
+        let mut leases = self.leases.iter_mut();
+        let (key, lease) = leases.find(|(_, lease)| lease.job.id == id && open(lease))?;
+        lease.cancelled = true;
+        if let State::Ready(kind) = lease.state {
+            self.ready.remove(&(kind == Kind::Run, lease.queue, *key));
+            lease.state = State::Ready(Kind::Cancelled);
+            self.ready.insert((false, lease.queue, *key));
+        }
+        Some((*key, matches!(lease.state, State::Handed(_))))
     }
 
     fn decide(&mut self, key: Key, action: Action) {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::{Action, Desk, Ending, Key, Leased};
+use super::{Action, Desk, Ending, Handing, Key, Leased};
 use crate::message::{Kind, Reason, Verdict};
 
 struct Random(u64);
@@ -161,6 +161,7 @@ impl World {
         let verdict = match kind {
             Kind::Run if self.random.one_in(5) => Verdict::Release(Duration::ZERO),
             Kind::Run => Verdict::Ack,
+            Kind::Cancelled => Verdict::Failed,
             Kind::Died(_) if self.random.one_in(2) => Verdict::Failed,
             Kind::Died(_) => Verdict::Release(Duration::ZERO),
         };
@@ -317,4 +318,29 @@ fn a_job_that_kills_its_workers_is_parked() {
         desk.settle(9).iter().map(|(_, action)| *action).collect::<Vec<_>>(),
         [Action::Park("workers died of it")]
     );
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a starting point; nothing depends on its value")]
+fn a_job_that_is_cancelled_has_failed_and_is_not_tried_again() {
+    let now = Instant::now();
+    let mut desk = Desk::default();
+    desk.leased(now, 0, [leased(0, 1), leased(1, 1), leased(2, 1)]);
+    let id = |job| leased(job, 1).id;
+    let running = desk.hand(now, |_| true).unwrap();
+    assert_eq!(desk.cancel("nobody"), None);
+    assert_eq!(desk.cancel(&id(0)), Some((running.key, true)), "a worker has it");
+    // It goes before the others, and no worker runs it.
+    let (waiting, handed) = desk.cancel(&id(2)).unwrap();
+    assert!(!handed);
+    assert_eq!(desk.hand(now, |_| true), Some(Handing { key: waiting, kind: Kind::Cancelled }));
+    assert_eq!(desk.ended(running.key, Ending::Died(Reason::Killed)), Some(1));
+    assert_eq!(desk.hand(now, |_| true), Some(Handing { key: running.key, kind: Kind::Cancelled }));
+    for key in [waiting, running.key] {
+        desk.ended(key, Ending::Said(Verdict::Failed));
+    }
+    assert_eq!(desk.cancel(&id(0)), None, "it is over");
+    let settled = desk.settle(9).into_iter().map(|(_, action)| action).collect::<Vec<_>>();
+    assert_eq!(settled, [Action::Ack, Action::Ack]);
+    assert_eq!(desk.ready(), 1);
 }

@@ -15,6 +15,7 @@
 //! - [`limits`]: how many jobs of one class run, and begin.
 //! - [`backoff`]: how long to wait before the next try.
 //! - [`record`]: what became of each job, and the numbers over all.
+//! - [`search`]: which of the jobs that wait somebody looks for.
 //!
 //! [`shell`] does the I/O: the Redis client, the drivers, the pool, the runner, its control socket.
 #![forbid(unsafe_code)]
@@ -29,4 +30,5 @@ pub mod parcel;
 pub mod payload;
 pub mod plan;
 pub mod record;
+pub mod search;
 pub mod shell;

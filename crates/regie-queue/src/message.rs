@@ -22,6 +22,8 @@ pub enum Kind {
     Run,
     /// The worker that had it has died: let the framework decide whether it is tried again or has failed.
     Died(Reason),
+    /// Somebody has stopped it: it has failed, as the framework has it.
+    Cancelled,
 }
 
 /// Why a run ended without an outcome.
@@ -85,12 +87,13 @@ pub fn encode(kind: Kind, about: About<'_>, options: &Options, payload: &[u8]) -
     let (name, reason) = match kind {
         Kind::Run => ("run", None),
         Kind::Died(reason) => ("died", Some(reason)),
+        Kind::Cancelled => ("fail", None),
     };
     let About { connection, queue, id, attempts } = about;
     let message = match reason {
         Some(Reason::Timeout) => Some("the job ran longer than it may"),
         Some(Reason::Killed) => Some("the worker that ran the job has died"),
-        None => None,
+        None => (kind == Kind::Cancelled).then_some("the job was cancelled (regie queue cancel)"),
     };
     let header = Header { kind: name, connection, queue, id, attempts, reason, message, options };
     let mut out = Vec::with_capacity(payload.len() + 128);

@@ -237,6 +237,38 @@ impl Histogram {
     }
 }
 
+/// The upper bounds of a [`Spread`], in microseconds.
+pub const BOUNDS_US: [u64; 12] = [
+    1_000,
+    5_000,
+    25_000,
+    100_000,
+    250_000,
+    1_000_000,
+    5_000_000,
+    30_000_000,
+    120_000_000,
+    600_000_000,
+    1_800_000_000,
+    3_600_000_000,
+];
+
+/// Times since the start, for who collects them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Spread {
+    /// How many were in each bucket; the last has no bound.
+    pub counts: [u64; BOUNDS_US.len() + 1],
+    /// All of them together, in microseconds.
+    pub sum_us: u64,
+}
+
+impl Spread {
+    fn put(&mut self, us: u64) {
+        self.counts[BOUNDS_US.partition_point(|bound| *bound < us)] += 1;
+        self.sum_us = self.sum_us.saturating_add(us);
+    }
+}
+
 /// Quantiles in microseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Default)]
 pub struct Quantiles {
@@ -276,6 +308,8 @@ const WINDOW_S: u64 = 60;
 pub struct Meter {
     waits: Window,
     runs: Window,
+    all_waits: Spread,
+    all_runs: Spread,
     turned_s: u64,
     seconds: [(u64, u32); RATE_S + 1],
     totals: Totals,
@@ -312,8 +346,10 @@ impl Meter {
         let micros = |span: Duration| u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
         if let Some(waited) = waited {
             self.waits.now.put(micros(waited));
+            self.all_waits.put(micros(waited));
         }
         self.runs.now.put(micros(ran));
+        self.all_runs.put(micros(ran));
         let slot = &mut self.seconds[second as usize % (RATE_S + 1)];
         if slot.0 != second {
             *slot = (second, 0);
@@ -349,6 +385,18 @@ impl Meter {
     #[must_use]
     pub fn runs(&self) -> Quantiles {
         self.runs.quantiles()
+    }
+
+    /// How long all jobs since the start waited.
+    #[must_use]
+    pub const fn all_waits(&self) -> &Spread {
+        &self.all_waits
+    }
+
+    /// How long all of them ran.
+    #[must_use]
+    pub const fn all_runs(&self) -> &Spread {
+        &self.all_runs
     }
 
     /// Counts since the start.

@@ -385,10 +385,27 @@ pub(crate) enum Role {
     Watch,
 }
 
+/// Which jobs.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct Filter {
+    /// Only those of this class, with or without its namespace
+    #[arg(long, value_name = "CLASS")]
+    pub(crate) class: Option<String>,
+    /// Only those with this tag
+    #[arg(long, value_name = "TAG")]
+    pub(crate) tag: Option<String>,
+    /// Only those with this text in the payload
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) text: Option<String>,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Queue {
     /// Every queue: waiting, delayed, reserved, jobs per second, wait and run times, workers
     Stats {
+        /// As text for Prometheus (OpenMetrics); over HTTP, the socket run/jobs.sock of the state folder answers with it too
+        #[arg(long, conflicts_with = "json")]
+        openmetrics: bool,
         /// For machines
         #[arg(long)]
         json: bool,
@@ -403,6 +420,8 @@ pub(crate) enum Queue {
         /// How many at most
         #[arg(long, short = 'n', value_name = "N", default_value_t = 50)]
         limit: usize,
+        #[command(flatten)]
+        filter: Filter,
         /// For machines
         #[arg(long)]
         json: bool,
@@ -448,19 +467,30 @@ pub(crate) enum Queue {
         #[arg(long)]
         json: bool,
     },
-    /// Put failed jobs back into their queue
+    /// Put failed jobs back into their queue; with filters, those that the record of runs knows
     Retry {
         /// Ids, or all
-        #[arg(required = true)]
+        #[arg(required_unless_present_any = ["class", "tag", "text"])]
         ids: Vec<String>,
+        #[command(flatten)]
+        filter: Filter,
+        /// Without asking
+        #[arg(long, visible_alias = "force")]
+        yes: bool,
         /// Parked jobs of this queue in place of failed ones
         #[arg(long, value_name = "QUEUE")]
         parked: Option<String>,
     },
-    /// Drop a failed job
+    /// Drop a failed job; with filters, those that the record of runs knows
     Forget {
         /// The job's id
-        id: String,
+        #[arg(required_unless_present_any = ["class", "tag", "text"])]
+        id: Option<String>,
+        #[command(flatten)]
+        filter: Filter,
+        /// Without asking
+        #[arg(long, visible_alias = "force")]
+        yes: bool,
         /// A parked job of this queue in place of a failed one
         #[arg(long, value_name = "QUEUE")]
         parked: Option<String>,
@@ -471,13 +501,39 @@ pub(crate) enum Queue {
         #[arg(long, value_name = "QUEUE")]
         parked: Option<String>,
     },
-    /// Drop every job of a queue: waiting, delayed, reserved
+    /// Drop every job of a queue: waiting, delayed, reserved; with filters, only those, and none that a worker has
     Clear {
         /// As redis:default
         queue: String,
+        #[command(flatten)]
+        filter: Filter,
+        /// With filters: waiting, delayed or parked ones only; may be repeated. Without it, waiting and delayed ones
+        #[arg(long, value_name = "STATE")]
+        state: Vec<String>,
         /// Without asking
-        #[arg(long)]
+        #[arg(long, visible_alias = "yes")]
         force: bool,
+    },
+    /// Let delayed or parked jobs of a queue run now, all or those of the filters
+    Release {
+        /// As redis:default
+        queue: String,
+        /// delayed or parked
+        #[arg(long, value_name = "STATE", default_value = "delayed")]
+        state: String,
+        #[command(flatten)]
+        filter: Filter,
+        /// Without asking
+        #[arg(long, visible_alias = "force")]
+        yes: bool,
+    },
+    /// Take a job out that waits, or stop one that runs: its worker is ended, and it has failed
+    Cancel {
+        /// The job's id
+        id: String,
+        /// For machines
+        #[arg(long)]
+        json: bool,
     },
     /// Start no more jobs of a queue
     Pause {

@@ -1,5 +1,8 @@
 //! What `regie queue` tells and does, beside Laravel's own commands.
 
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::UnixStream;
+
 use regie_e2e::{App, Site, within};
 use serde_json::Value;
 
@@ -94,6 +97,108 @@ fn what_waits_and_what_has_failed_is_told_and_changed() {
         run(&app, &["queue", "failed"]).contains(&id).then_some(())
     });
     run(&app, &["queue", "forget", &id]);
+    assert!(!run(&app, &["artisan", "queue:failed"]).contains(&id));
+}
+
+const LATER: &str = r"<?php
+require 'vendor/autoload.php';
+$app = require 'bootstrap/app.php';
+$app->make(Illuminate\Contracts\Console\Kernel::class)->bootstrap();
+for ($i = 100; $i < 103; $i++) {
+    dispatch((new App\Jobs\Count($i, 1))->delay(3600));
+}
+";
+
+/// What the role answers to a scraper.
+fn scraped(app: &App) -> String {
+    let mut stream = UnixStream::connect(app.path().join(".regie/run/jobs.sock")).expect("it listens");
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: regie\r\n\r\n").expect("it reads");
+    let mut page = String::new();
+    stream.read_to_string(&mut page).expect("it answers");
+    assert!(page.starts_with("HTTP/1.1 200 OK\r\nContent-Type: application/openmetrics-text"), "{page}");
+    page
+}
+
+#[test]
+fn jobs_are_found_changed_and_cancelled() {
+    let app = app();
+    app.write("later.php", LATER);
+    let site = Site::up(
+        app.path(),
+        "[app]\nenv = \"development\"\n[workers.default]\nmin = 1\nmax = 1\ntries = 5\n",
+    );
+    pause(&site, "pause", "default");
+    push(&app, 0..6, 1, "");
+    push(&app, 6..9, 1, "print");
+    run(&app, &["php", "later.php"]);
+    within(LONG, "they wait", || {
+        (stats(&site)["waiting"] == 9 && stats(&site)["delayed"] == 3).then_some(())
+    });
+    let found = |words: &[&str]| jobs(&json(&site, &[&["list", "default"], words].concat())).to_vec();
+    for (words, count) in [
+        (&["--class", "Count"][..], 9),
+        (&["--class", r"App\Jobs\Count", "--limit", "4"], 4),
+        (&["--class", "Nobody"], 0),
+        (&["--text", "print"], 3),
+        (&["--text", "i:7;"], 1),
+        (&["--state", "delayed", "--text", "i:101;"], 1),
+        (&["--tag", "user:7"], 0),
+    ] {
+        assert_eq!(found(words).len(), count, "{words:?}");
+    }
+    let refused = site.regie(&["queue", "clear", "default", "--text", "print"]);
+    assert_eq!(refused.status.code(), Some(64), "not without a word");
+    assert!(
+        run(&app, &["queue", "clear", "default", "--text", "print", "--yes"]).contains("3 waiting dropped")
+    );
+    assert!(
+        run(&app, &["queue", "release", "default", "--text", "i:101;", "--yes"])
+            .contains("1 delayed let run")
+    );
+    let first = found(&["--limit", "1"])[0]["id"].as_str().expect("an id").to_owned();
+    assert!(run(&app, &["queue", "cancel", &first]).contains("it is taken out"));
+    assert_eq!(site.regie(&["queue", "cancel", &first]).status.code(), Some(1), "it is gone");
+    pause(&site, "resume", "default");
+    let done = |numbers: &[usize]| {
+        within(LONG, "they are done", || {
+            let done = Ledger::read(&app).times("done");
+            numbers.iter().all(|number| done.contains_key(number)).then_some(())
+        });
+    };
+    done(&[1, 2, 3, 4, 5, 101]);
+    assert_eq!(Ledger::read(&app).times("begun").len(), 6, "no other has run");
+
+    // Prometheus sees the same, over HTTP too.
+    let page = within(LONG, "the last outcome is counted", || {
+        let page = run(&app, &["queue", "stats", "--openmetrics"]);
+        page.contains("end=\"done\"} 6").then_some(page)
+    });
+    for line in [
+        "regie_queue_delayed{queue=\"redis:default\"} 2",
+        "regie_queue_runs_total{queue=\"redis:default\",end=\"done\"} 6",
+        "regie_queue_run_seconds_count{queue=\"redis:default\"} 6",
+        "regie_workers{group=\"default\"} 1",
+    ] {
+        assert!(page.contains(line), "{line} in\n{page}");
+    }
+    assert!(scraped(&app).ends_with("# EOF\n"));
+
+    // One that runs for ten minutes, and would be tried five times.
+    push(&app, 50..51, 600_000_000, "");
+    let id = within(LONG, "it runs", || {
+        let running = found(&["--state", "reserved"]);
+        let begun = Ledger::read(&app).times("begun").contains_key(&50);
+        begun.then(|| running.first().and_then(|job| job["id"].as_str().map(str::to_owned))).flatten()
+    });
+    assert!(run(&app, &["queue", "cancel", &id]).contains("its worker is ended"));
+    within(LONG, "it has failed", || Ledger::read(&app).times("failed").contains_key(&50).then_some(()));
+    within(LONG, "Laravel has it among the failed ones", || {
+        run(&app, &["artisan", "queue:failed"]).contains(&id).then_some(())
+    });
+    push(&app, 51..52, 1, "");
+    done(&[51]);
+    assert_eq!(Ledger::read(&app).times("begun")[&50], 1, "it is not tried again");
+    run(&app, &["queue", "forget", "--class", "Count", "--yes"]);
     assert!(!run(&app, &["artisan", "queue:failed"]).contains(&id));
 }
 

@@ -403,12 +403,12 @@ impl Worker {
         true
     }
 
-    /// In the status process. `REGIE_INSPECT` is `pool` for the status page as JSON, which needs no `--status-path`;
-    /// `opcache` for what opcache holds, or `scripts` for every script as well.
+    /// In the status process. `REGIE_INSPECT` is `pool` for the status page as JSON, which needs no `--status-path`, and
+    /// `workers` for the same with each worker; `opcache` for what opcache holds, or `scripts` for every script as well.
     fn answer_inspection(&mut self) -> bool {
         let Some(what) = self.store.get(b"REGIE_INSPECT") else { return false };
-        if what == b"pool" {
-            let page = report::snapshot(self.pool).render(Form::Json, false);
+        if what == b"pool" || what == b"workers" {
+            let page = report::snapshot(self.pool).render(Form::Json, what == b"workers");
             let content_type = Form::Json.content_type();
             self.answer(&Plain { status: "200 OK", content_type, extra: "", body: page.as_bytes() });
             return true;

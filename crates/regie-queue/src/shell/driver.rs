@@ -74,6 +74,25 @@ pub struct Listed {
     pub reason: Option<String>,
 }
 
+/// A part of a shelf.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Walked {
+    /// The jobs, each with what [`Driver::change`] knows it by.
+    pub jobs: Vec<(Bytes, Listed)>,
+    /// Where to go on; none at the end.
+    pub next: Option<String>,
+}
+
+/// What is to become of jobs that wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Change {
+    /// They are dropped.
+    Drop,
+    /// They could run now.
+    Ready,
+}
+
 /// See the module.
 pub trait Driver: Send + Sync {
     /// Leases up to `count` jobs of `queue`, those at its head first.
@@ -107,6 +126,27 @@ pub trait Driver: Send + Sync {
         count: usize,
     ) -> Promise<'a, Vec<Listed>>;
 
+    /// A part of a shelf, `count` jobs at most: the first one, or what follows `from`. While others work on the queue, a
+    /// job may be met twice or passed over.
+    fn walk<'a>(
+        &'a self,
+        queue: &'a str,
+        shelf: Shelf,
+        from: Option<String>,
+        count: usize,
+    ) -> Promise<'a, Walked>;
+
+    /// Changes jobs that [`Driver::walk`] has met on a shelf where it went on at `from`, those that are there still; leased ones
+    /// never. How many.
+    fn change<'a>(
+        &'a self,
+        queue: &'a str,
+        shelf: Shelf,
+        from: Option<String>,
+        jobs: Vec<Bytes>,
+        change: Change,
+    ) -> Promise<'a, u64>;
+
     /// Removes everything that waits or is delayed or leased. Returns how much that was.
     fn clear<'a>(&'a self, queue: &'a str) -> Promise<'a, u64>;
 
@@ -118,4 +158,24 @@ pub trait Driver: Send + Sync {
 
     /// Puts payloads at the end of the queue.
     fn push<'a>(&'a self, queue: &'a str, payloads: Vec<Bytes>) -> Promise<'a, ()>;
+}
+
+/// Walks a shelf that can only be entered by number.
+pub(super) async fn walk_by_number<'a, F>(
+    from: Option<String>,
+    count: usize,
+    list: F,
+) -> Result<Walked, Fault>
+where
+    F: FnOnce(usize) -> Promise<'a, Vec<(Bytes, Listed)>>,
+{
+    let skip: usize = from.and_then(|from| from.parse().ok()).unwrap_or(0);
+    let jobs = list(skip).await?;
+    let next = (jobs.len() == count).then(|| (skip + count).to_string());
+    Ok(Walked { jobs, next })
+}
+
+/// Why a change of leased jobs is refused.
+pub(super) fn leased_stay() -> Fault {
+    Fault::Refused("what a worker has in hand is not changed: regie queue cancel ID stops it".to_owned())
 }

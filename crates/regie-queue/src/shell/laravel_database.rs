@@ -18,7 +18,9 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::clock::unix;
-use super::driver::{Driver, Fault, Listed, Promise, Settlement, Shelf, Sizes, Ticked};
+use super::driver::{
+    Change, Driver, Fault, Listed, Promise, Settlement, Shelf, Sizes, Ticked, Walked, leased_stay,
+};
 use super::journal::Entry;
 use super::sql::{Row, Target, Transaction, Value};
 use super::table::{Table, but_for, list, parked_queue, seconds};
@@ -298,6 +300,37 @@ fn ours(ids: &[i64]) -> String {
     format!("attempts = ? AND reserved_at IS NOT NULL AND id IN ({})", list(ids))
 }
 
+/// The rows that handles name.
+fn rows_of(jobs: &[Bytes]) -> Vec<i64> {
+    jobs.iter().filter_map(|job| std::str::from_utf8(job).ok()?.parse().ok()).collect()
+}
+
+impl LaravelDatabase {
+    /// Which rows lie on a shelf: a condition, the column with a time, and values for the queue's placeholder and its own.
+    fn shelf(queue: &str, shelf: Shelf) -> (&'static str, &'static str, Vec<Value>) {
+        let at = seconds(unix());
+        match shelf {
+            Shelf::Waiting => (SHELVES[0], "NULL", vec![queue.into(), at.into()]),
+            Shelf::Delayed => (SHELVES[1], "available_at", vec![queue.into(), at.into()]),
+            Shelf::Reserved => (SHELVES[2], "reserved_at", vec![queue.into()]),
+            Shelf::Parked => ("1 = 1", "NULL", vec![parked_queue(queue)]),
+        }
+    }
+
+    /// Of payload and time.
+    fn listed(&self, shelf: Shelf, row: Row) -> Listed {
+        let ends = self.retry_after.map_or(0, |span| span.as_secs());
+        let mut row = row.into_iter();
+        let payload = Bytes::from(row.next().unwrap_or(Value::Null).into_text().into_bytes());
+        let at = match row.next() {
+            Some(Value::Number(at)) => u64::try_from(at).ok(),
+            _ => None,
+        };
+        let at = at.map(|at| if shelf == Shelf::Reserved { at + ends } else { at });
+        Listed { payload, at, reason: None }
+    }
+}
+
 impl Driver for LaravelDatabase {
     fn lease<'a>(&'a self, queue: &'a str, count: usize) -> Promise<'a, Vec<Leased>> {
         Box::pin(self.take(queue, count))
@@ -341,33 +374,65 @@ impl Driver for LaravelDatabase {
         count: usize,
     ) -> Promise<'a, Vec<Listed>> {
         Box::pin(async move {
-            let at = seconds(unix());
-            let (condition, column, values): (_, _, Vec<Value>) = match shelf {
-                Shelf::Waiting => (SHELVES[0], "NULL", vec![queue.into(), at.into()]),
-                Shelf::Delayed => (SHELVES[1], "available_at", vec![queue.into(), at.into()]),
-                Shelf::Reserved => (SHELVES[2], "reserved_at", vec![queue.into()]),
-                Shelf::Parked => ("1 = 1", "NULL", vec![parked_queue(queue)]),
-            };
+            let (condition, column, values) = Self::shelf(queue, shelf);
             let select = format!(
                 "SELECT payload, {} FROM {} WHERE queue = ? AND {condition} ORDER BY id LIMIT {count} OFFSET {skip}",
                 self.table.server.number(column),
                 self.table.name
             );
-            let ends = self.retry_after.map_or(0, |span| span.as_secs());
             let rows = self.table.server.rows(&select, &values).await?;
-            Ok(rows
-                .into_iter()
-                .map(|row| {
-                    let mut row = row.into_iter();
-                    let payload = Bytes::from(row.next().unwrap_or(Value::Null).into_text().into_bytes());
-                    let at = match row.next() {
-                        Some(Value::Number(at)) => u64::try_from(at).ok(),
-                        _ => None,
-                    };
-                    let at = at.map(|at| if shelf == Shelf::Reserved { at + ends } else { at });
-                    Listed { payload, at, reason: None }
-                })
-                .collect())
+            Ok(rows.into_iter().map(|row| self.listed(shelf, row)).collect())
+        })
+    }
+
+    fn walk<'a>(
+        &'a self,
+        queue: &'a str,
+        shelf: Shelf,
+        from: Option<String>,
+        count: usize,
+    ) -> Promise<'a, Walked> {
+        Box::pin(async move {
+            let (condition, column, mut values) = Self::shelf(queue, shelf);
+            values.push(from.and_then(|from| from.parse::<i64>().ok()).unwrap_or(-1).into());
+            let server = &self.table.server;
+            let select = format!(
+                "SELECT {}, payload, {} FROM {} WHERE queue = ? AND {condition} AND id > ? ORDER BY id LIMIT {count}",
+                server.number("id"),
+                server.number(column),
+                self.table.name
+            );
+            let rows = server.rows(&select, &values).await?;
+            let next = (rows.len() == count).then(|| rows.last().map(|row| row[0].number().to_string()));
+            let jobs = rows.into_iter().map(|mut row| {
+                let handle = Bytes::from(row.remove(0).into_text());
+                (handle, self.listed(shelf, row))
+            });
+            Ok(Walked { jobs: jobs.collect(), next: next.flatten() })
+        })
+    }
+
+    fn change<'a>(
+        &'a self,
+        queue: &'a str,
+        shelf: Shelf,
+        _from: Option<String>,
+        jobs: Vec<Bytes>,
+        change: Change,
+    ) -> Promise<'a, u64> {
+        Box::pin(async move {
+            let from = match shelf {
+                Shelf::Reserved => return Err(leased_stay()),
+                Shelf::Waiting | Shelf::Delayed => queue.into(),
+                Shelf::Parked => parked_queue(queue),
+            };
+            let which = format!("queue = ? AND reserved_at IS NULL AND id IN ({})", list(&rows_of(&jobs)));
+            let (table, server) = (&self.table.name, &self.table.server);
+            if change == Change::Drop {
+                return server.run(&format!("DELETE FROM {table} WHERE {which}"), &[from]).await;
+            }
+            let update = format!("UPDATE {table} SET queue = ?, available_at = ? WHERE {which}");
+            server.run(&update, &[queue.into(), seconds(unix()).into(), from]).await
         })
     }
 

@@ -21,7 +21,10 @@ use bytes::Bytes;
 use regie_resp::Frame;
 
 use super::clock::unix;
-use super::driver::{Driver, Fault, Listed, Promise, Settlement, Shelf, Sizes, Ticked};
+use super::driver::{
+    Change, Driver, Fault, Listed, Promise, Settlement, Shelf, Sizes, Ticked, Walked, leased_stay,
+    walk_by_number,
+};
 use super::parked::{parked, unparked};
 use super::redis::{Batch, Client, Endpoint, accepted, bulks};
 use crate::desk::{Action, Leased};
@@ -120,6 +123,51 @@ if ARGV[2] then
   redis.call('rpush', KEYS[3], 1)
 end
 return 1
+"#;
+
+/// So many jobs before the place where one was met, one is looked for again.
+const SLACK: &str = "5000";
+
+/// KEYS queue, notify; ARGV where they were met, how many to look at, then jobs to drop. The list has become shorter at its
+/// head since, so one looks from a little before on; what is not met is not there any more, or is met next time.
+const DROP: &str = r#"
+local wanted, n = {}, 0
+for i = 3, #ARGV do wanted[ARGV[i]] = (wanted[ARGV[i]] or 0) + 1 end
+local length, all = redis.call('llen', KEYS[1]), #ARGV - 2
+local at = math.max(0, tonumber(ARGV[1]) - tonumber(ARGV[2]))
+local last = math.min(length, tonumber(ARGV[1]) + 2 * tonumber(ARGV[2]))
+local gone = 'regie:dropped'
+while at < last and n < all do
+  for i, job in ipairs(redis.call('lrange', KEYS[1], at, math.min(at + 999, last - 1))) do
+    if wanted[job] and wanted[job] > 0 then
+      wanted[job] = wanted[job] - 1
+      redis.call('lset', KEYS[1], at + i - 1, gone)
+      n = n + 1
+    end
+  end
+  at = at + 1000
+end
+if n > 0 then
+  -- From the nearer end.
+  redis.call('lrem', KEYS[1], at > length / 2 and -n or n, gone)
+  for _ = 1, n do redis.call('lpop', KEYS[2]) end
+end
+return n
+"#;
+
+/// KEYS delayed, queue, notify; ARGV whether they run, then jobs.
+const DELAYED: &str = r#"
+local n = 0
+for i = 2, #ARGV do
+  if redis.call('zrem', KEYS[1], ARGV[i]) == 1 then
+    n = n + 1
+    if ARGV[1] == '1' then
+      redis.call('rpush', KEYS[2], ARGV[i])
+      redis.call('rpush', KEYS[3], 1)
+    end
+  end
+end
+return n
 "#;
 
 const CLEAR: &str = r#"
@@ -448,6 +496,74 @@ impl Driver for LaravelRedis {
                 out.push(Listed { payload: job.into(), at, reason: None });
             }
             Ok(out)
+        })
+    }
+
+    fn walk<'a>(
+        &'a self,
+        queue: &'a str,
+        shelf: Shelf,
+        from: Option<String>,
+        count: usize,
+    ) -> Promise<'a, Walked> {
+        Box::pin(walk_by_number(from, count, move |skip| {
+            Box::pin(async move {
+                if shelf == Shelf::Parked {
+                    let key = self.parked_key(queue);
+                    let (first, last) = (skip.to_string(), (skip + count).saturating_sub(1).to_string());
+                    let mut batch = Batch::new();
+                    batch.command(&[b"LRANGE", key.as_bytes(), first.as_bytes(), last.as_bytes()]);
+                    let kept = bulks(self.client.one(batch).await?)?;
+                    let known = |kept: Vec<u8>| unparked(&kept).map(|listed| (Bytes::from(kept), listed));
+                    return Ok(kept.into_iter().filter_map(known).collect());
+                }
+                let found = self.list(queue, shelf, skip, count).await?;
+                Ok(found.into_iter().map(|listed| (listed.payload.clone(), listed)).collect())
+            })
+        }))
+    }
+
+    fn change<'a>(
+        &'a self,
+        queue: &'a str,
+        shelf: Shelf,
+        from: Option<String>,
+        jobs: Vec<Bytes>,
+        change: Change,
+    ) -> Promise<'a, u64> {
+        Box::pin(async move {
+            let key = |suffix| self.key(queue, suffix);
+            let runs = change == Change::Ready;
+            let mut batch = Batch::new();
+            match shelf {
+                Shelf::Reserved => return Err(leased_stay()),
+                Shelf::Waiting if runs => return Ok(jobs.len() as u64),
+                Shelf::Waiting => {
+                    script(&mut batch, DROP, &[&key(""), &key(":notify")], 2 + jobs.len());
+                    batch.word(from.as_deref().unwrap_or("0")).word(SLACK).words(&jobs);
+                }
+                Shelf::Delayed => {
+                    let keys = [&*key(":delayed"), &*key(""), &*key(":notify")];
+                    script(&mut batch, DELAYED, &keys, 1 + jobs.len());
+                    batch.word(if runs { "1" } else { "0" }).words(&jobs);
+                }
+                Shelf::Parked => {
+                    let keys = [self.parked_key(queue), key(""), key(":notify")];
+                    let mut count = 0;
+                    for kept in &jobs {
+                        let Some(job) = unparked(kept) else { continue };
+                        let mut one = Batch::new();
+                        script(&mut one, UNPARK, &keys.each_ref().map(String::as_str), 1 + usize::from(runs));
+                        one.word(kept);
+                        if runs {
+                            one.word(&job.payload);
+                        }
+                        count += number(&self.client.one(one).await?)?;
+                    }
+                    return Ok(count);
+                }
+            }
+            number(&self.client.one(batch).await?)
         })
     }
 

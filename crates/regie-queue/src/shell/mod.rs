@@ -3,6 +3,7 @@
 pub mod archive;
 mod clock;
 pub mod control;
+mod deaths;
 pub mod driver;
 pub mod executor;
 #[cfg(feature = "sql")]
@@ -12,6 +13,7 @@ pub mod journal;
 #[cfg(feature = "sql")]
 pub mod laravel_database;
 pub mod laravel_redis;
+pub mod metrics;
 #[cfg(feature = "sql")]
 pub mod moving;
 mod parked;

@@ -37,9 +37,10 @@ mod state;
 mod steps;
 
 use self::handle::Command;
-pub use self::handle::{GroupStats, Handle, Left, LimitStats, Queue, QueueStats, Settings};
+pub use self::handle::{Cancelled, GroupStats, Handle, Left, LimitStats, Queue, QueueStats, Settings};
 use self::state::{Connection, QueueState};
 use super::clock::{now, unix};
+use super::deaths::Deaths;
 use super::driver::{Fault, Ticked};
 use super::executor::{Executor, Inherited, Report};
 use crate::backoff::Backoff;
@@ -111,6 +112,7 @@ struct Group {
     /// Outcomes that the lane keeps until they are settled.
     holds: HashMap<Key, Hold>,
     desk: Desk,
+    deaths: Deaths,
     limits: Limits,
     /// Leases at workers that count for their class's limit.
     limited: HashSet<Key>,
@@ -167,6 +169,9 @@ impl Group {
         let turns = Turns::new(settings.order.clone(), settings.queues.len());
         let queues = settings.queues.iter().map(|queue| QueueState::new(queue, &settings.options)).collect();
         let limits = Limits::new(settings.limits.iter().cloned());
+        let deaths = Deaths::open(settings.deaths.as_deref());
+        let mut desk = Desk::default();
+        desk.remember(deaths.counts());
         let seed = u64::try_from(unix().as_nanos()).unwrap_or(u64::MAX) | 1;
         Self {
             limits,
@@ -178,7 +183,8 @@ impl Group {
             events,
             inherited: inherited.into_iter().map(|left| (left.id.clone(), left)).collect(),
             holds: HashMap::default(),
-            desk: Desk::default(),
+            desk,
+            deaths,
             limited: HashSet::new(),
             blocked: 0,
             pace: Pace::default(),
@@ -215,6 +221,11 @@ impl Group {
             let at = now();
             for event in events.drain(..) {
                 self.take(at, event);
+            }
+            if let Some(deaths) = self.desk.changed_deaths()
+                && let Err(fault) = self.deaths.write(&deaths)
+            {
+                (self.settings.log)(&format!("deaths of workers cannot be written down: {fault}"));
             }
             self.pace.took_all(self.workers, &self.ran);
             self.ran.clear();

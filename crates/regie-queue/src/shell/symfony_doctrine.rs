@@ -24,7 +24,9 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
 use super::clock::unix;
-use super::driver::{Driver, Fault, Listed, Promise, Settlement, Shelf, Sizes, Ticked};
+use super::driver::{
+    Change, Driver, Fault, Listed, Promise, Settlement, Shelf, Sizes, Ticked, Walked, leased_stay,
+};
 use super::sql::{Row, Server, Target, Value};
 use super::table::{Table, but_for, list, parked_queue, seconds};
 use crate::desk::{Action, Leased};
@@ -176,6 +178,34 @@ impl SymfonyDoctrine {
         }
     }
 
+    /// The rows on a shelf, as [`SymfonyDoctrine::listed`] takes them.
+    async fn rows_on(&self, shelf: Shelf, tail: &str) -> Result<Vec<Row>, Fault> {
+        let server = &self.table.server;
+        let (name, at) = (Value::from(self.queue_name.as_str()), self.shown(seconds(unix())));
+        let [waiting, delayed, reserved] = self.shelves();
+        let (condition, column, values) = match shelf {
+            Shelf::Waiting => (waiting, None, vec![name, at]),
+            Shelf::Delayed => (delayed, Some("available_at"), vec![name, at]),
+            Shelf::Reserved => (reserved, Some("delivered_at"), vec![name]),
+            Shelf::Parked => ("1 = 1".to_owned(), None, vec![parked_queue(&self.queue_name)]),
+        };
+        let select = format!(
+            "SELECT {}, body, headers, {}, {} FROM {} WHERE queue_name = ? AND {condition} {tail}",
+            server.number("id"),
+            server.time("available_at"),
+            column.map_or("NULL".to_owned(), |column| server.time(column)),
+            self.table.name
+        );
+        server.rows(&select, &values).await
+    }
+
+    fn listed(&self, shelf: Shelf, row: Row) -> Listed {
+        let more = if shelf == Shelf::Reserved { seconds(self.redeliver_timeout) } else { 0 };
+        let at = row.get(4).and_then(|text| self.second(text)).map(|at| at + more);
+        let at = at.and_then(|at| u64::try_from(at).ok());
+        Listed { at, payload: self.leased(row).payload, reason: None }
+    }
+
     async fn end(&self, leases: &[Settlement]) -> Result<(), Fault> {
         let server = &self.table.server;
         let (table, time) = (&self.table.name, server.time_argument());
@@ -320,31 +350,55 @@ impl Driver for SymfonyDoctrine {
         count: usize,
     ) -> Promise<'a, Vec<Listed>> {
         Box::pin(async move {
-            let server = &self.table.server;
-            let (name, at) = (Value::from(self.queue_name.as_str()), self.shown(seconds(unix())));
-            let [waiting, delayed, reserved] = self.shelves();
-            let (condition, column, values) = match shelf {
-                Shelf::Waiting => (waiting, None, vec![name, at]),
-                Shelf::Delayed => (delayed, Some("available_at"), vec![name, at]),
-                Shelf::Reserved => (reserved, Some("delivered_at"), vec![name]),
-                Shelf::Parked => ("1 = 1".to_owned(), None, vec![parked_queue(&self.queue_name)]),
+            let tail = format!("ORDER BY available_at, id LIMIT {count} OFFSET {skip}");
+            let rows = self.rows_on(shelf, &tail).await?;
+            Ok(rows.into_iter().map(|row| self.listed(shelf, row)).collect())
+        })
+    }
+
+    fn walk<'a>(
+        &'a self,
+        _queue: &'a str,
+        shelf: Shelf,
+        from: Option<String>,
+        count: usize,
+    ) -> Promise<'a, Walked> {
+        Box::pin(async move {
+            let after = from.and_then(|from| from.parse::<i64>().ok()).unwrap_or(-1);
+            let rows = self.rows_on(shelf, &format!("AND id > {after} ORDER BY id LIMIT {count}")).await?;
+            let next = (rows.len() == count).then(|| rows.last().map(|row| row[0].number().to_string()));
+            let jobs = rows.into_iter().map(|row| {
+                let handle = Bytes::from(row[0].number().to_string());
+                (handle, self.listed(shelf, row))
+            });
+            Ok(Walked { jobs: jobs.collect(), next: next.flatten() })
+        })
+    }
+
+    fn change<'a>(
+        &'a self,
+        _queue: &'a str,
+        shelf: Shelf,
+        _from: Option<String>,
+        jobs: Vec<Bytes>,
+        change: Change,
+    ) -> Promise<'a, u64> {
+        Box::pin(async move {
+            let name = Value::from(self.queue_name.as_str());
+            let from = match shelf {
+                Shelf::Reserved => return Err(leased_stay()),
+                Shelf::Waiting | Shelf::Delayed => name.clone(),
+                Shelf::Parked => parked_queue(&self.queue_name),
             };
-            let select = format!(
-                "SELECT {}, body, headers, {}, {} FROM {} WHERE queue_name = ? AND {condition} \
-                 ORDER BY available_at, id LIMIT {count} OFFSET {skip}",
-                server.number("id"),
-                server.time("available_at"),
-                column.map_or("NULL".to_owned(), |column| server.time(column)),
-                self.table.name
-            );
-            let more = if shelf == Shelf::Reserved { seconds(self.redeliver_timeout) } else { 0 };
-            let rows = server.rows(&select, &values).await?;
-            let listed = |row: Row| {
-                let at = row.get(4).and_then(|text| self.second(text)).map(|at| at + more);
-                let at = at.and_then(|at| u64::try_from(at).ok());
-                Listed { at, payload: self.leased(row).payload, reason: None }
-            };
-            Ok(rows.into_iter().map(listed).collect())
+            let ids: Vec<i64> = jobs.iter().map(|job| row(job)).collect();
+            let which = format!("queue_name = ? AND delivered_at IS NULL AND id IN ({})", list(&ids));
+            let (table, server) = (&self.table.name, &self.table.server);
+            if change == Change::Drop {
+                return server.run(&format!("DELETE FROM {table} WHERE {which}"), &[from]).await;
+            }
+            let time = server.time_argument();
+            let update = format!("UPDATE {table} SET queue_name = ?, available_at = {time} WHERE {which}");
+            server.run(&update, &[name, self.shown(seconds(unix())), from]).await
         })
     }
 

@@ -21,7 +21,10 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::clock::{now, unix};
-use super::driver::{Driver, Fault, Listed, Promise, Settlement, Shelf, Sizes, Ticked};
+use super::driver::{
+    Change, Driver, Fault, Listed, Promise, Settlement, Shelf, Sizes, Ticked, Walked, leased_stay,
+    walk_by_number,
+};
 use super::parked::{parked, unparked};
 use super::redis::{Batch, Client, Endpoint, accepted, bulks};
 use crate::desk::{Action, Leased};
@@ -57,6 +60,17 @@ for i = 2, #ARGV, 4 do
     end
   end
 end
+"#;
+
+/// KEYS stream; ARGV group, then entries. One that was delivered meanwhile is its consumer's.
+const DROP: &str = r#"
+local n = 0
+for i = 2, #ARGV do
+  if #redis.call('xpending', KEYS[1], ARGV[1], ARGV[i], ARGV[i], 1) == 0 then
+    n = n + redis.call('xdel', KEYS[1], ARGV[i])
+  end
+end
+return n
 "#;
 
 /// KEYS stream, delayed; ARGV group.
@@ -565,6 +579,98 @@ impl Driver for SymfonyRedis {
                     };
                     Ok(bulks(self.one(words).await?)?.iter().filter_map(|kept| unparked(kept)).collect())
                 }
+            }
+        })
+    }
+
+    fn walk<'a>(
+        &'a self,
+        queue: &'a str,
+        shelf: Shelf,
+        from: Option<String>,
+        count: usize,
+    ) -> Promise<'a, Walked> {
+        Box::pin(async move {
+            if matches!(shelf, Shelf::Delayed | Shelf::Parked) {
+                let key =
+                    if shelf == Shelf::Parked { self.parked_key() } else { self.settings.delayed.clone() };
+                return walk_by_number(from, count, move |skip| {
+                    Box::pin(async move {
+                        let (first, last) = (skip.to_string(), (skip + count).saturating_sub(1).to_string());
+                        let command = if shelf == Shelf::Parked { "LRANGE" } else { "ZRANGE" };
+                        let words = || {
+                            let mut batch = Batch::new();
+                            batch.begin(4).words([command, &key, &first, &last]);
+                            batch
+                        };
+                        let handles = bulks(self.one(words).await?)?;
+                        let listed = self.list(queue, shelf, skip, count).await?;
+                        Ok(handles.into_iter().map(Bytes::from).zip(listed).collect())
+                    })
+                })
+                .await;
+            }
+            let last = self.last_delivered().await?;
+            let (start, end) = match (shelf, from) {
+                (Shelf::Waiting, None) => (format!("({last}"), "+".to_owned()),
+                (Shelf::Waiting, Some(from)) => (format!("({from}"), "+".to_owned()),
+                (_, None) => ("-".to_owned(), last),
+                (_, Some(from)) => (format!("({from}"), last),
+            };
+            let found = self.range(&start, &end, count).await?;
+            let next = (found.len() == count).then(|| found.last().map(|job| job.id.clone())).flatten();
+            let listed = |job: Leased| (job.receipt, Listed { payload: job.payload, at: None, reason: None });
+            Ok(Walked { jobs: found.into_iter().map(listed).collect(), next })
+        })
+    }
+
+    fn change<'a>(
+        &'a self,
+        _queue: &'a str,
+        shelf: Shelf,
+        _from: Option<String>,
+        jobs: Vec<Bytes>,
+        change: Change,
+    ) -> Promise<'a, u64> {
+        Box::pin(async move {
+            let Settings { stream, delayed, group, .. } = &self.settings;
+            let (runs, parked) = (change == Change::Ready, self.parked_key());
+            let words = || {
+                let mut batch = Batch::new();
+                match shelf {
+                    Shelf::Waiting => {
+                        batch.begin(5 + jobs.len()).words(["EVAL", DROP, "1", stream, group]).words(&jobs);
+                    }
+                    Shelf::Delayed if runs => {
+                        batch.begin(6 + 2 * jobs.len()).words(["EVAL", SEND_DUE, "2", stream, delayed, "0"]);
+                        for job in &jobs {
+                            batch.word(job).word(self.value(&undelayed(job)));
+                        }
+                    }
+                    Shelf::Delayed => {
+                        batch.begin(2 + jobs.len()).words(["ZREM", delayed]).words(&jobs);
+                    }
+                    Shelf::Parked | Shelf::Reserved => {
+                        for job in &jobs {
+                            if let Some(listed) = unparked(job).filter(|_| runs) {
+                                batch.begin(5).words(["XADD", stream, "*", "message"]);
+                                batch.word(self.value(&listed.payload));
+                            }
+                            batch.begin(4).words(["LREM", &parked, "1"]).word(job);
+                        }
+                    }
+                }
+                batch
+            };
+            match shelf {
+                Shelf::Reserved => Err(leased_stay()),
+                Shelf::Waiting if runs => Ok(jobs.len() as u64),
+                Shelf::Parked => {
+                    let answers = self.client.send(words()).await?;
+                    answers.into_iter().try_for_each(|frame| accepted(frame).map(drop))?;
+                    Ok(jobs.len() as u64)
+                }
+                Shelf::Waiting | Shelf::Delayed => Ok(number(&self.one(words).await?)),
             }
         })
     }

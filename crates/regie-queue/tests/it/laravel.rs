@@ -159,6 +159,42 @@ async fn a_death_is_decided_about_by_another_worker_and_the_third_one_parks() {
 }
 
 #[tokio::test]
+async fn deaths_count_though_the_runner_begins_anew() {
+    let server = Server::start();
+    let client = server.client();
+    ask(&client, &["PING"]).await;
+    push(&client, [2]).await;
+    let folder = tempfile::tempdir().unwrap();
+    let parked = "app_database_regie:parked:default";
+    // Each worker that runs it dies, and the framework lets it be tried again a little later.
+    for round in 1..=3 {
+        let workers = Workers::new(1, |seen| {
+            let died = seen.kind == "run";
+            let again = Ending::Said(Verdict::Release(Duration::from_secs(3600)));
+            (Duration::ZERO, if died { Ending::Died(Reason::Killed) } else { again })
+        });
+        let workers = workers.remembered(folder.path().join("deaths.json"));
+        let (handle, left) = run(server.driver(1), &workers);
+        until("it is decided about", async || {
+            let delayed = count(&client, &["ZCARD", DELAYED]).await;
+            (delayed + count(&client, &["LLEN", parked]).await == 1).then_some(())
+        })
+        .await;
+        handle.stop();
+        left.await;
+        let died = workers.begun.lock().unwrap().iter().filter(|seen| seen.kind == "run").count();
+        assert_eq!(died, 1, "round {round}");
+        assert_eq!(count(&client, &["LLEN", parked]).await, i64::from(round == 3), "round {round}");
+        // Its second has come.
+        let delayed = texts(&client, &["ZRANGE", DELAYED, "0", "-1"]).await;
+        for job in delayed {
+            ask(&client, &["ZREM", DELAYED, &job]).await;
+            ask(&client, &["RPUSH", WAITING, &job]).await;
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_higher_queue_goes_first_and_a_paused_one_not_at_all() {
     let server = Server::start();
     let client = server.client();

@@ -7,6 +7,7 @@ mod laravel;
 mod limits;
 mod moving;
 mod moving_messages;
+mod search;
 mod server;
 mod symfony;
 mod workers;

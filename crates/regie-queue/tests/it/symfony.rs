@@ -11,7 +11,7 @@ use regie_queue::shell::symfony_redis::{Settings, SymfonyRedis};
 use crate::server::{Server, ask, count, until};
 use crate::workers::{Workers, run};
 
-fn transport(server: &Server, mark: u64) -> SymfonyRedis {
+pub(crate) fn transport(server: &Server, mark: u64) -> SymfonyRedis {
     SymfonyRedis::new(Settings {
         endpoint: server.endpoint(),
         stream: "messages".to_owned(),
@@ -26,7 +26,7 @@ fn transport(server: &Server, mark: u64) -> SymfonyRedis {
     })
 }
 
-fn message(number: usize) -> String {
+pub(crate) fn message(number: usize) -> String {
     format!(r#"{{"body":"message {number}","headers":{{"type":"App\\Note"}}}}"#)
 }
 

@@ -1,6 +1,7 @@
 //! Workers that are made up: they note what they are given and end as they are told to.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -39,6 +40,8 @@ pub(crate) struct Workers {
     running: Mutex<HashMap<String, (usize, usize)>>,
     fate: Fate,
     tell: Tell,
+    /// Where a runner keeps what they have died of.
+    pub(crate) deaths: Option<PathBuf>,
     /// Every message that a worker began.
     pub(crate) begun: Mutex<Vec<Seen>>,
     /// Runs that ended well, by job.
@@ -57,6 +60,7 @@ impl Workers {
             count,
             fate: Box::new(fate),
             tell: Box::new(|_| None),
+            deaths: None,
             begun: Mutex::default(),
             done: Mutex::default(),
         })
@@ -69,6 +73,13 @@ impl Workers {
     ) -> Arc<Self> {
         let mut workers = Arc::into_inner(self).expect("nobody has them yet");
         workers.tell = Box::new(tell);
+        Arc::new(workers)
+    }
+
+    /// What they have died of is kept in this file.
+    pub(crate) fn remembered(self: Arc<Self>, path: PathBuf) -> Arc<Self> {
+        let mut workers = Arc::into_inner(self).expect("nobody has them yet");
+        workers.deaths = Some(path);
         Arc::new(workers)
     }
 
@@ -197,6 +208,7 @@ pub(crate) fn run_limited<D: Driver + 'static>(
         workers_max: workers.count,
         timeout: Duration::from_secs(60),
         drain: Duration::from_secs(10),
+        deaths: workers.deaths.clone(),
         archive: None,
         log: |line| eprintln!("{line}"),
     };

@@ -1,7 +1,9 @@
 //! `regie queue`: asks the running jobs role. What has failed is the framework's to keep, so its own commands are run
 //! for that.
 
-use std::io::{BufRead as _, BufReader, IsTerminal as _, Read as _, Write as _};
+mod search;
+
+use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
@@ -9,6 +11,7 @@ use regie_config::values::Framework;
 use regie_core::{Exit, Span};
 use regie_queue::record::Wanted;
 use regie_queue::shell::control::Question;
+use regie_queue::shell::driver::Change;
 use serde_json::Value;
 
 use crate::cli::Queue;
@@ -30,13 +33,16 @@ pub(crate) fn queue(place: &Place, asked: &Queue) -> Exit {
 
 fn act(place: &Place, asked: &Queue) -> Result<Exit, Exit> {
     match asked {
-        Queue::Stats { json } => {
+        Queue::Stats { openmetrics: true, .. } => {
+            let answer = ask(place, &Question::Metrics)?;
+            output::line(answer["page"].as_str().unwrap_or_default().trim_end());
+        }
+        Queue::Stats { json, .. } => {
             let answer = ask(place, &Question::Stats)?;
             show(&answer, *json, stats_lines);
         }
-        Queue::List { queue, state, limit, json } => {
-            let question = Question::List { queue: queue.clone(), state: state.clone(), limit: *limit };
-            show(&ask(place, &question)?, *json, list_lines);
+        Queue::List { queue, state, limit, filter, json } => {
+            show(&search::list(place, queue, state, &search::sought(filter), *limit)?, *json, list_lines);
         }
         Queue::Runs { failed, grep, class, tag, queue, since, limit, json } => {
             let wanted = Wanted {
@@ -66,27 +72,56 @@ fn act(place: &Place, asked: &Queue) -> Result<Exit, Exit> {
             }
             show(&answer, *json, detail_lines);
         }
-        Queue::Retry { ids, parked: None } => {
+        Queue::Retry { filter, yes, parked: None, .. } if search::is_given(filter) => {
+            let ids = search::failed(place, filter, "put back into their queue", *yes)?;
+            let symfony = ["messenger:failed:retry", "--force"];
+            return search::in_parts(&ids, |ids| {
+                framework(place, &[&["queue:retry"], ids].concat(), &[&symfony, ids].concat())
+            });
+        }
+        Queue::Forget { filter, yes, parked: None, .. } if search::is_given(filter) => {
+            let ids = search::failed(place, filter, "dropped for ever", *yes)?;
+            for id in &ids {
+                framework(place, &["queue:forget", id], &["messenger:failed:remove", "--force", id])?;
+            }
+        }
+        Queue::Retry { ids, parked: None, .. } => {
             let mut laravel = vec!["queue:retry"];
             let mut symfony = vec!["messenger:failed:retry", "--force"];
             laravel.extend(ids.iter().map(String::as_str));
             symfony.extend(ids.iter().map(String::as_str).filter(|id| *id != "all"));
             return framework(place, &laravel, &symfony);
         }
-        Queue::Forget { id, parked: None } => {
+        Queue::Forget { id: Some(id), parked: None, .. } => {
             return framework(place, &["queue:forget", id], &["messenger:failed:remove", "--force", id]);
         }
         Queue::Flush { parked: None } => {
             return framework(place, &["queue:flush"], &["messenger:failed:remove", "--force", "--all"]);
         }
-        Queue::Retry { ids, parked: Some(queue) } => {
+        Queue::Retry { filter, yes, parked: Some(queue), .. } if search::is_given(filter) => {
+            search::change(place, queue, &["parked".to_owned()], filter, Change::Ready, *yes)?;
+        }
+        Queue::Forget { filter, yes, parked: Some(queue), .. } if search::is_given(filter) => {
+            search::change(place, queue, &["parked".to_owned()], filter, Change::Drop, *yes)?;
+        }
+        Queue::Forget { id: None, .. } => unreachable!("an id, or filters"),
+        Queue::Release { queue, state, filter, yes } => {
+            search::change(place, queue, std::slice::from_ref(state), filter, Change::Ready, *yes)?;
+        }
+        Queue::Cancel { id, json } => return search::cancel(place, id, *json),
+        Queue::Clear { queue, filter, state, force } if search::is_given(filter) || !state.is_empty() => {
+            let usual = ["waiting".to_owned(), "delayed".to_owned()];
+            let states = if state.is_empty() { &usual[..] } else { state };
+            search::change(place, queue, states, filter, Change::Drop, *force)?;
+        }
+        Queue::Retry { ids, parked: Some(queue), .. } => {
             for id in ids {
                 parked(place, queue, Some(id).filter(|id| *id != "all"), true)?;
             }
         }
-        Queue::Forget { id, parked: Some(queue) } => parked(place, queue, Some(id), false)?,
+        Queue::Forget { id: Some(id), parked: Some(queue), .. } => parked(place, queue, Some(id), false)?,
         Queue::Flush { parked: Some(queue) } => parked(place, queue, None, false)?,
-        Queue::Clear { queue, force } => return clear(place, queue, *force),
+        Queue::Clear { queue, force, .. } => return clear(place, queue, *force),
         Queue::Pause { queue } => pause(place, queue, true)?,
         Queue::Resume { queue } => pause(place, queue, false)?,
         Queue::Work { queue, once, stop_when_empty } => {
@@ -382,19 +417,7 @@ fn pause(place: &Place, queue: &str, paused: bool) -> Result<(), Exit> {
 }
 
 fn clear(place: &Place, queue: &str, force: bool) -> Result<Exit, Exit> {
-    if !force {
-        if !std::io::stdin().is_terminal() {
-            output::error("clearing drops jobs for ever: add --force");
-            return Err(Exit::Usage);
-        }
-        output::line(format_args!("Drop every job of {queue}, waiting, delayed and reserved? Type yes:"));
-        let mut answer = String::new();
-        // What cannot be read is no yes.
-        let _ = BufReader::new(std::io::stdin().take(16)).read_line(&mut answer);
-        if answer.trim() != "yes" {
-            return Ok(Exit::Failed);
-        }
-    }
+    search::confirm(&format!("Drop every job of {queue}, waiting, delayed and reserved?"), force)?;
     let answer = ask(place, &Question::Clear { queue: queue.to_owned() })?;
     output::line(format_args!("{queue}: {} dropped", answer["count"]));
     Ok(Exit::Done)

@@ -279,6 +279,7 @@ fn start(
         workers_max: group.max as usize,
         timeout: group.timeout.0,
         drain: programs::drain_limit(group.timeout.0),
+        deaths: Some(site.state_dir().join("jobs").join(format!("deaths-{}.json", file_name(name)))),
         archive: started.desk.archive.clone(),
         log: |line| output::note(format_args!("jobs: {line}")),
     };

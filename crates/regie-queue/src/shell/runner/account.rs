@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::handle::Command;
+use super::handle::{Cancelled, Command};
 use super::{Group, GroupStats, LimitStats, QueueStats};
 use crate::desk::{Ending, Key};
-use crate::message::{Told, Verdict};
+use crate::message::{Kind, Told, Verdict};
 use crate::record::{End, Run};
 use crate::shell::clock::unix;
 
@@ -69,6 +69,15 @@ impl Group {
                 self.gather(at);
                 let _ = reply.send(found);
             }
+            Command::Cancel(id, reply) => {
+                let found = self.desk.cancel(&id).and_then(|(key, handed)| {
+                    let lease = self.desk.get(key)?;
+                    let id = handed.then(|| self.lease_id(lease.queue, &lease.job, Kind::Run));
+                    let queue = self.name(lease.queue);
+                    Some(Cancelled { lease: id, group: self.settings.name.clone(), queue })
+                });
+                let _ = reply.send(found);
+            }
             Command::Hold(held) => self.hold(at, &held),
             Command::Find(wanted, most, reply) => {
                 let found = self.history.find(wanted, most).into_iter().cloned().collect();
@@ -123,12 +132,16 @@ impl Group {
             waiting: state.sizes.waiting,
             delayed: state.sizes.delayed,
             reserved: state.sizes.reserved,
+            parked: None,
+            oldest_s: None,
             running: state.running,
             paused: state.is_paused(),
             jobs_per_second: state.meter.rate(wall),
             wait: state.meter.waits(),
             run: state.meter.runs(),
             totals: state.meter.totals(),
+            waits: state.meter.all_waits().clone(),
+            runs: state.meter.all_runs().clone(),
             trouble: state.trouble.clone(),
         });
         GroupStats {

@@ -1,5 +1,6 @@
 //! What a runner is told when it starts, and how one speaks to it afterwards.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use super::Event;
 use crate::limits::Limit;
 use crate::message::Options;
 use crate::plan::Order;
-use crate::record::{Quantiles, Run, Totals};
+use crate::record::{Quantiles, Run, Spread, Totals};
 use crate::shell::archive::Archive;
 use crate::shell::driver::Driver;
 
@@ -53,6 +54,8 @@ pub struct Settings {
     pub timeout: Duration,
     /// How long workers may go on after a stop.
     pub drain: Duration,
+    /// The file in which it is kept which jobs workers have died of; without it, it is known until the end only.
+    pub deaths: Option<PathBuf>,
     /// Where runs are written down; without it the last ones are kept in memory.
     pub archive: Option<Arc<Archive>>,
     /// Where a line about trouble goes.
@@ -81,6 +84,10 @@ pub struct QueueStats {
     pub delayed: u64,
     /// Jobs that are leased.
     pub reserved: u64,
+    /// Jobs that were taken out; not known to the runner itself.
+    pub parked: Option<u64>,
+    /// How long the first one has waited; not known to the runner itself.
+    pub oldest_s: Option<u64>,
     /// Jobs at workers of ours.
     pub running: usize,
     /// Whether it is paused.
@@ -93,6 +100,12 @@ pub struct QueueStats {
     pub run: Quantiles,
     /// Counts since the start.
     pub totals: Totals,
+    /// How long all jobs since the start waited.
+    #[serde(skip)]
+    pub waits: Spread,
+    /// How long they ran.
+    #[serde(skip)]
+    pub runs: Spread,
     /// What is wrong with its server.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trouble: Option<String>,
@@ -128,12 +141,24 @@ pub struct LimitStats {
     pub rate: Option<(u32, f64)>,
 }
 
+/// A job that was stopped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cancelled {
+    /// What its lease is called at the pool, when a worker has it: the worker is to be ended.
+    pub lease: Option<String>,
+    /// The group whose worker that is.
+    pub group: String,
+    /// Connection and queue.
+    pub queue: String,
+}
+
 pub(super) type Found = Box<dyn Fn(&Run) -> bool + Send>;
 
 pub(super) enum Command {
     Stats(oneshot::Sender<GroupStats>),
     Pause(String, bool, oneshot::Sender<Vec<String>>),
     Hold(Vec<String>),
+    Cancel(String, oneshot::Sender<Option<Cancelled>>),
     Find(Found, usize, oneshot::Sender<Vec<Run>>),
     /// At once, with so long for what workers have in hand where that is less than the settings say.
     Stop(Option<Duration>),
@@ -161,6 +186,11 @@ impl Handle {
     /// connection). Returns which those are.
     pub async fn pause(&self, queue: &str, paused: bool) -> Vec<String> {
         self.ask(|reply| Command::Pause(queue.to_owned(), paused, reply)).await.unwrap_or_default()
+    }
+
+    /// Stops the job with this id, where it is leased: it has failed when its worker dies, or before one has begun it.
+    pub async fn cancel(&self, id: &str) -> Option<Cancelled> {
+        self.ask(|reply| Command::Cancel(id.to_owned(), reply)).await.flatten()
     }
 
     /// Leaves these queues alone (`redis:default`), because the application says so, and no others.

@@ -92,7 +92,9 @@ impl Group {
             let timeout = job.timeout.unwrap_or(self.settings.timeout);
             let body = match handing.kind {
                 Kind::Run => self.queues[lease.queue].template.run(&job.id, job.attempts, &job.payload),
-                died @ Kind::Died(_) => message::encode(died, about, &self.settings.options, &job.payload),
+                died @ (Kind::Died(_) | Kind::Cancelled) => {
+                    message::encode(died, about, &self.settings.options, &job.payload)
+                }
             };
             let body = Bytes::from(body);
             let id = self.lease_id(lease.queue, job, handing.kind);
