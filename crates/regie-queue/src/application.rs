@@ -548,18 +548,19 @@ mod tests {
         let json = r#"{"framework":"symfony","failure_transport":"failed","transports":{
             "async":{"driver":"redis","stream":"messages","group":"symfony","server":{"host":"r"}},
             "failed":{"driver":"doctrine"},"mail":{"driver":"amqp"},"now":{"driver":"sync"},
-            "odd":{"driver":"redis","server":{"serializer":2}},
+            "scheduler_default":{"driver":"scheduler"},"odd":{"driver":"redis","server":{"serializer":2}},
             "plain":{"driver":"redis","server":{"serializer":1}}}}"#;
         check(
             json,
             &[],
             "async:async, mail:mail (Régie does not drive \"amqp\" itself), \
-             odd:odd (its client stores values in a way of its own), plain:plain",
+             odd:odd (its client stores values in a way of its own), plain:plain, \
+             scheduler_default:scheduler_default (Régie does not drive \"scheduler\" itself)",
         );
         check(
             json,
             &["x"],
-            "x: the application has no transport \"x\"; it has async, failed, mail, now, odd, plain",
+            "x: the application has no transport \"x\"; it has async, failed, mail, now, odd, plain, scheduler_default",
         );
     }
 }

@@ -82,4 +82,19 @@ mod tests {
         backoff.reset();
         assert!(backoff.next(0) <= Duration::from_millis(10));
     }
+
+    #[test]
+    fn a_minute_without_a_server_costs_few_attempts() {
+        // As the runner has it; with the least and the most that chance adds.
+        for chance in [0, u64::MAX / 2, u64::MAX] {
+            let mut backoff = Backoff::new(Duration::from_millis(20), Duration::from_secs(2));
+            let (mut at, mut attempts) = (Duration::ZERO, 0);
+            while at < Duration::from_secs(60) {
+                at += backoff.next(chance);
+                attempts += 1;
+                assert!(attempts < 1_000, "it goes on");
+            }
+            assert!((30..=80).contains(&attempts), "{attempts} attempts in a minute");
+        }
+    }
 }

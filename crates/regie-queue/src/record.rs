@@ -334,6 +334,8 @@ impl Meter {
     /// Counts a run that ended at `now` (since 1970).
     pub fn count(&mut self, now: Duration, end: End, waited: Option<Duration>, ran: Duration) {
         let second = now.as_secs();
+        // Set back, the clock would reach the end of this window after as long.
+        self.turned_s = self.turned_s.min(second);
         if second >= self.turned_s + WINDOW_S {
             if second >= self.turned_s + 2 * WINDOW_S {
                 self.waits.turn();
@@ -462,6 +464,23 @@ mod tests {
             assert!(Histogram::upper(bucket) >= us, "{us}");
             assert!(bucket == 0 || Histogram::upper(bucket - 1) < us, "{us}");
         }
+    }
+
+    #[test]
+    fn a_clock_that_is_set_loses_no_count_and_holds_no_window() {
+        const HOUR: u64 = 3600;
+        let mut meter = Meter::default();
+        let mut count = |second: u64, us: u64| {
+            meter.count(Duration::from_secs(second), End::Done, None, Duration::from_micros(us));
+            (meter.totals().done, meter.runs().p50_us, meter.rate(Duration::from_secs(second + 1)))
+        };
+        assert_eq!(count(10 * HOUR, 7), (1, Some(7), 0.1));
+        // An hour back: it is counted, and two minutes later the times of before are forgotten.
+        assert_eq!(count(9 * HOUR, 7), (2, Some(7), 0.1));
+        count(9 * HOUR + 61, 1);
+        assert_eq!(count(9 * HOUR + 130, 1).1, Some(1));
+        // An hour on.
+        assert_eq!(count(10 * HOUR + 140, 3), (5, Some(3), 0.1));
     }
 
     #[test]

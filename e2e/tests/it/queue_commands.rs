@@ -202,6 +202,33 @@ fn jobs_are_found_changed_and_cancelled() {
     assert!(!run(&app, &["artisan", "queue:failed"]).contains(&id));
 }
 
+#[test]
+fn workers_come_with_the_jobs_that_wait_and_leave_after_them() {
+    let app = app();
+    let site = Site::up(
+        app.path(),
+        "[app]\nenv = \"development\"\n[php.jobs]\nidle_timeout = \"1s\"\n[workers.default]\nmin = 1\nmax = 3\n",
+    );
+    // Right after the start nobody answers yet.
+    let workers = || {
+        let output = site.regie(&["queue", "stats", "--json"]);
+        let stats: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        stats["groups"][0]["workers"].clone()
+    };
+    let are =
+        |count: usize| within(LONG, "as many workers as are needed", || (workers() == count).then_some(()));
+    are(1);
+    // Three of them have enough to do for as long as it takes to look.
+    push(&app, 0..3_000, 300_000, "");
+    are(3);
+    run(&app, &["queue", "clear", "default", "--force"]);
+    are(1);
+    push(&app, 5_000..5_001, 1, "");
+    within(LONG, "the one that stays works", || {
+        Ledger::read(&app).times("done").contains_key(&5_000).then_some(())
+    });
+}
+
 /// A job that takes its worker along again and again is taken out, with what is known of it, whatever tries it has.
 #[test]
 fn a_job_that_kills_its_workers_is_parked() {

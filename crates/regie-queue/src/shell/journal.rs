@@ -33,6 +33,15 @@ pub struct Entry {
     pub attempts: i64,
 }
 
+impl Entry {
+    /// Whether a row that was taken at `second` can be this lease, which was kept alive for the last time at `beat`. That is
+    /// before the lease was taken where the clock was set back since.
+    #[must_use]
+    pub fn was_alive_at(&self, second: i64, beat: i64) -> bool {
+        (self.since.min(beat)..=self.since.max(beat)).contains(&second)
+    }
+}
+
 /// See the module.
 #[derive(Debug)]
 pub struct Journal {

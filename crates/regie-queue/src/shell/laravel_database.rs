@@ -274,7 +274,7 @@ impl Job {
 fn is_ours(row: &Row, entry: &Entry, beat: i64) -> bool {
     let [_, attempts, _, _, reserved_at] = row.as_slice() else { return false };
     let Value::Number(reserved_at) = reserved_at else { return false };
-    attempts.number() == entry.attempts && (entry.since..=beat.max(entry.since)).contains(reserved_at)
+    attempts.number() == entry.attempts && entry.was_alive_at(*reserved_at, beat)
 }
 
 /// The row and the attempts that a receipt names.
@@ -519,6 +519,11 @@ mod tests {
         let row = |attempts: i64, reserved_at: Value| {
             vec![Value::Number(1), Value::Number(attempts), Value::Null, Value::Number(0), reserved_at]
         };
+        // The clock was set back an hour after the lease was taken, or before the last look.
+        for (beat, reserved_at, expected) in [(-3500, -3500, true), (-3500, 100, true), (-3500, -3501, false)]
+        {
+            assert_eq!(is_ours(&row(2, Value::Number(reserved_at)), &entry, beat), expected, "{reserved_at}");
+        }
         for (attempts, reserved_at, expected) in [
             (2, Value::Number(100), true),
             (2, Value::Number(130), true),

@@ -27,6 +27,7 @@ use super::clock::unix;
 use super::driver::{
     Change, Driver, Fault, Listed, Promise, Settlement, Shelf, Sizes, Ticked, Walked, leased_stay,
 };
+use super::journal::Entry;
 use super::sql::{Row, Server, Target, Value};
 use super::table::{Table, but_for, list, parked_queue, seconds};
 use crate::desk::{Action, Leased};
@@ -264,11 +265,11 @@ impl SymfonyDoctrine {
         let server = &self.table.server;
         let mut journal = self.table.journal().await?;
         let beat = journal.beat();
-        let written: Vec<(i64, i64)> = journal
+        let written: Vec<(i64, Entry)> = journal
             .live()
             .iter()
             .filter(|(_, entry)| entry.queue == self.queue_name)
-            .map(|(id, entry)| (*id, entry.since))
+            .map(|(id, entry)| (*id, entry.clone()))
             .collect();
         let (mut found, mut gone) = (Vec::new(), Vec::new());
         for chunk in written.chunks(500) {
@@ -282,12 +283,11 @@ impl SymfonyDoctrine {
                 list(&ids)
             );
             let rows = server.rows(&select, &[]).await?;
-            for (id, since) in chunk {
+            for (id, entry) in chunk {
                 let row = rows.iter().find(|row| row[0].number() == *id);
                 // Given back and taken by somebody else, it has a moment later than any of ours.
                 let taken = row.and_then(|row| self.second(&row[4]));
-                match row.filter(|_| taken.is_some_and(|taken| (*since..=beat.max(*since)).contains(&taken)))
-                {
+                match row.filter(|_| taken.is_some_and(|taken| entry.was_alive_at(taken, beat))) {
                     Some(row) => found.push(self.leased(row.clone())),
                     None => gone.push(*id),
                 }

@@ -86,6 +86,48 @@ async fn workers_that_die_cost_their_own_job_a_run() {
     assert_eq!(count(&client, &["EXISTS", RESERVED, "app_database_queues:default"]).await, 0);
 }
 
+/// While the server is away it is asked again with growing pauses, by few connections: no loop turns on nothing.
+#[tokio::test]
+async fn a_server_that_is_away_is_not_run_down() {
+    const JOBS: usize = 400;
+    // Each of a few steps begins with 20 ms and doubles up to 2 s; a loop without pauses would come to many thousands.
+    const ASKED_MAX: usize = 400;
+    let mut server = Server::start();
+    let client = server.client();
+    ask(&client, &["PING"]).await;
+    push(&client, 0..JOBS).await;
+    drop(client);
+    let workers = Workers::new(4, |_| (Duration::from_millis(2), Ending::Said(Verdict::Ack)));
+    let (handle, left) = run(server.driver(9), &workers);
+    until("some are done", async || (workers.done() >= 40).then_some(())).await;
+    server.kill();
+    // In its place, somebody who counts who comes, and says nothing.
+    std::fs::remove_file(server.socket()).unwrap();
+    let listener = tokio::net::UnixListener::bind(server.socket()).unwrap();
+    let counting = async {
+        let mut asked = 0_usize;
+        loop {
+            let _ = listener.accept().await;
+            asked += 1;
+            COUNTED.store(asked, std::sync::atomic::Ordering::Relaxed);
+        }
+    };
+    // Not to wait for something, but to be away for so long.
+    let _ = tokio::time::timeout(Duration::from_secs(5), counting).await;
+    drop(listener);
+    std::fs::remove_file(server.socket()).unwrap();
+    let asked = COUNTED.load(std::sync::atomic::Ordering::Relaxed);
+    assert!((1..=ASKED_MAX).contains(&asked), "{asked} connections");
+    server.restart();
+    until("all are done", async || (workers.done() == JOBS).then_some(())).await;
+    handle.stop();
+    assert_eq!(left.await.cut, 0);
+    assert_eq!(workers.begun.lock().unwrap().len(), JOBS, "none ran twice");
+    assert_eq!(count(&server.client(), &["EXISTS", RESERVED, "app_database_queues:default"]).await, 0);
+}
+
+static COUNTED: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+
 /// The server was away for longer than a lease lasts: what the workers have, or have done meanwhile, is not theirs again.
 #[tokio::test]
 async fn leases_outlive_a_server_that_is_away() {

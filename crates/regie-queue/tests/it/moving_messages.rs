@@ -22,7 +22,7 @@ const QUEUES: (&str, &str) = ("async", "async");
 /// Nobody's message is taken for lost for being slow.
 const REDELIVER: Duration = Duration::from_secs(3600);
 
-fn stream(server: &Server, mark: u64) -> symfony_redis::Settings {
+pub(crate) fn stream(server: &Server, mark: u64) -> symfony_redis::Settings {
     symfony_redis::Settings {
         endpoint: server.endpoint(),
         stream: "messages".to_owned(),

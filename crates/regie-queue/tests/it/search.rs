@@ -5,10 +5,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use regie_queue::search::Sought;
 use regie_queue::shell::driver::{Change, Driver, Shelf};
+use regie_queue::shell::symfony_redis::SymfonyRedis;
 
 use crate::databases::{Database, Kind};
+use crate::moving_messages::stream;
 use crate::server::{Server, ask, count, job};
-use crate::symfony::{message, transport};
+use crate::symfony::message;
 
 const JOBS: usize = 50;
 
@@ -107,7 +109,8 @@ async fn messenger_s_stream() {
     let server = Server::start();
     let client = server.client();
     ask(&client, &["PING"]).await;
-    let driver = transport(&server, 1);
+    // Nothing is taken for lost for being slow.
+    let driver = SymfonyRedis::new(stream(&server, 1));
     let note = |id: usize| Bytes::from(message(id).replace("message ", "number "));
     driver.push("default", (0..JOBS).map(note).collect()).await.unwrap();
     check(&driver, "stream").await;

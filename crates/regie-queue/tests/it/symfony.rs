@@ -11,7 +11,7 @@ use regie_queue::shell::symfony_redis::{Settings, SymfonyRedis};
 use crate::server::{Server, ask, count, until};
 use crate::workers::{Workers, run};
 
-pub(crate) fn transport(server: &Server, mark: u64) -> SymfonyRedis {
+fn transport(server: &Server, mark: u64) -> SymfonyRedis {
     SymfonyRedis::new(Settings {
         endpoint: server.endpoint(),
         stream: "messages".to_owned(),
