@@ -114,14 +114,16 @@ PHP_FUNCTION(fpm_get_status) {
     /* Preloaded scripts run in the master. */
     if (!regie.responding && !regie.script_runs) RETURN_FALSE;
     size_t room = 8 * 1024;
-    char *json = emalloc(room);
+    char *json = emalloc(room + 1);
     size_t length = regie.call->status(json, room);
     while (length > room) {
         /* Meanwhile it may have grown. */
         room = length + length / 4;
-        json = erealloc(json, room);
+        json = erealloc(json, room + 1);
         length = regie.call->status(json, room);
     }
+    /* PHP's scanner knows the end by a zero. */
+    json[length] = 0;
     int decoded = php_json_decode(return_value, json, length, 1, PHP_JSON_PARSER_DEFAULT_DEPTH);
     efree(json);
     if (decoded == FAILURE) RETURN_FALSE;
