@@ -160,18 +160,22 @@ pub trait Driver: Send + Sync {
     fn push<'a>(&'a self, queue: &'a str, payloads: Vec<Bytes>) -> Promise<'a, ()>;
 }
 
-/// Walks a shelf that can only be entered by number.
+/// What stands at one place of a shelf: its handle, and the job; none where it cannot be read.
+pub(super) type Place = (Bytes, Option<Listed>);
+
+/// Walks a shelf that can only be entered by number. `read` gives each place from there on, readable or not.
 pub(super) async fn walk_by_number<'a, F>(
     from: Option<String>,
     count: usize,
-    list: F,
+    read: F,
 ) -> Result<Walked, Fault>
 where
-    F: FnOnce(usize) -> Promise<'a, Vec<(Bytes, Listed)>>,
+    F: FnOnce(usize) -> Promise<'a, Vec<Place>>,
 {
     let skip: usize = from.and_then(|from| from.parse().ok()).unwrap_or(0);
-    let jobs = list(skip).await?;
-    let next = (jobs.len() == count).then(|| (skip + count).to_string());
+    let places = read(skip).await?;
+    let next = (places.len() == count).then(|| (skip + count).to_string());
+    let jobs = places.into_iter().filter_map(|(handle, listed)| Some((handle, listed?))).collect();
     Ok(Walked { jobs, next })
 }
 

@@ -22,7 +22,7 @@ use regie_resp::Frame;
 
 use super::clock::unix;
 use super::driver::{
-    Change, Driver, Fault, Listed, Promise, Settlement, Shelf, Sizes, Ticked, Walked, leased_stay,
+    Change, Driver, Fault, Listed, Place, Promise, Settlement, Shelf, Sizes, Ticked, Walked, leased_stay,
     walk_by_number,
 };
 use super::parked::{parked, unparked};
@@ -222,6 +222,16 @@ impl LaravelRedis {
 
     fn parked_key(&self, queue: &str) -> String {
         format!("{}regie:parked:{queue}", self.settings.prefix)
+    }
+
+    /// What is parked, by number.
+    async fn parked_places(&self, queue: &str, skip: usize, count: usize) -> Result<Vec<Place>, Fault> {
+        let (key, first) = (self.parked_key(queue), skip.to_string());
+        let last = (skip + count).saturating_sub(1).to_string();
+        let mut batch = Batch::new();
+        batch.command(&[b"LRANGE", key.as_bytes(), first.as_bytes(), last.as_bytes()]);
+        let kept = bulks(self.client.one(batch).await?)?;
+        Ok(kept.into_iter().map(|kept| (Bytes::from(kept.clone()), unparked(&kept))).collect())
     }
 
     fn lease_end(&self) -> String {
@@ -466,12 +476,12 @@ impl Driver for LaravelRedis {
     ) -> Promise<'a, Vec<Listed>> {
         Box::pin(async move {
             let last = (skip + count).saturating_sub(1).to_string();
-            let skip = skip.to_string();
+            let first = skip.to_string();
             let mut batch = Batch::new();
             let suffix = match shelf {
                 Shelf::Waiting => {
                     let key = self.key(queue, "");
-                    batch.command(&[b"LRANGE", key.as_bytes(), skip.as_bytes(), last.as_bytes()]);
+                    batch.command(&[b"LRANGE", key.as_bytes(), first.as_bytes(), last.as_bytes()]);
                     let jobs = bulks(self.client.one(batch).await?)?;
                     return Ok(jobs
                         .into_iter()
@@ -479,16 +489,14 @@ impl Driver for LaravelRedis {
                         .collect());
                 }
                 Shelf::Parked => {
-                    let key = self.parked_key(queue);
-                    batch.command(&[b"LRANGE", key.as_bytes(), skip.as_bytes(), last.as_bytes()]);
-                    let jobs = bulks(self.client.one(batch).await?)?;
-                    return Ok(jobs.iter().filter_map(|kept| unparked(kept)).collect());
+                    let places = self.parked_places(queue, skip, count).await?;
+                    return Ok(places.into_iter().filter_map(|(_, listed)| listed).collect());
                 }
                 Shelf::Delayed => ":delayed",
                 Shelf::Reserved => ":reserved",
             };
             let key = self.key(queue, suffix);
-            batch.command(&[b"ZRANGE", key.as_bytes(), skip.as_bytes(), last.as_bytes(), b"WITHSCORES"]);
+            batch.command(&[b"ZRANGE", key.as_bytes(), first.as_bytes(), last.as_bytes(), b"WITHSCORES"]);
             let mut found = bulks(self.client.one(batch).await?)?.into_iter();
             let mut out = Vec::new();
             while let (Some(job), Some(score)) = (found.next(), found.next()) {
@@ -509,16 +517,10 @@ impl Driver for LaravelRedis {
         Box::pin(walk_by_number(from, count, move |skip| {
             Box::pin(async move {
                 if shelf == Shelf::Parked {
-                    let key = self.parked_key(queue);
-                    let (first, last) = (skip.to_string(), (skip + count).saturating_sub(1).to_string());
-                    let mut batch = Batch::new();
-                    batch.command(&[b"LRANGE", key.as_bytes(), first.as_bytes(), last.as_bytes()]);
-                    let kept = bulks(self.client.one(batch).await?)?;
-                    let known = |kept: Vec<u8>| unparked(&kept).map(|listed| (Bytes::from(kept), listed));
-                    return Ok(kept.into_iter().filter_map(known).collect());
+                    return self.parked_places(queue, skip, count).await;
                 }
                 let found = self.list(queue, shelf, skip, count).await?;
-                Ok(found.into_iter().map(|listed| (listed.payload.clone(), listed)).collect())
+                Ok(found.into_iter().map(|listed| (listed.payload.clone(), Some(listed))).collect())
             })
         }))
     }
@@ -549,18 +551,21 @@ impl Driver for LaravelRedis {
                 }
                 Shelf::Parked => {
                     let keys = [self.parked_key(queue), key(""), key(":notify")];
-                    let mut count = 0;
                     for kept in &jobs {
                         let Some(job) = unparked(kept) else { continue };
-                        let mut one = Batch::new();
-                        script(&mut one, UNPARK, &keys.each_ref().map(String::as_str), 1 + usize::from(runs));
-                        one.word(kept);
+                        script(
+                            &mut batch,
+                            UNPARK,
+                            &keys.each_ref().map(String::as_str),
+                            1 + usize::from(runs),
+                        );
+                        batch.word(kept);
                         if runs {
-                            one.word(&job.payload);
+                            batch.word(&job.payload);
                         }
-                        count += number(&self.client.one(one).await?)?;
                     }
-                    return Ok(count);
+                    let answers = self.client.send(batch).await?.into_iter();
+                    return answers.map(|frame| number(&accepted(frame)?)).sum();
                 }
             }
             number(&self.client.one(batch).await?)

@@ -22,7 +22,7 @@ use serde_json::value::RawValue;
 
 use super::clock::{now, unix};
 use super::driver::{
-    Change, Driver, Fault, Listed, Promise, Settlement, Shelf, Sizes, Ticked, Walked, leased_stay,
+    Change, Driver, Fault, Listed, Place, Promise, Settlement, Shelf, Sizes, Ticked, Walked, leased_stay,
     walk_by_number,
 };
 use super::parked::{parked, unparked};
@@ -299,6 +299,33 @@ impl SymfonyRedis {
         Ok(Sizes { waiting, delayed: number(delayed), reserved, parked: number(parked), oldest_s: None })
     }
 
+    /// What stands on a shelf that is no stream, by number: one reading, so that each handle has its own message.
+    async fn places(&self, shelf: Shelf, skip: usize, count: usize) -> Result<Vec<Place>, Fault> {
+        let (first, last) = (skip.to_string(), (skip + count).saturating_sub(1).to_string());
+        let parked = self.parked_key();
+        let words = || {
+            let mut batch = Batch::new();
+            if shelf == Shelf::Parked {
+                batch.begin(4).words(["LRANGE", &parked, &first, &last]);
+            } else {
+                batch.begin(5).words(["ZRANGE", &self.settings.delayed, &first, &last, "WITHSCORES"]);
+            }
+            batch
+        };
+        let mut found = bulks(self.one(words).await?)?.into_iter();
+        if shelf == Shelf::Parked {
+            return Ok(found.map(|kept| (Bytes::from(kept.clone()), unparked(&kept))).collect());
+        }
+        let mut places = Vec::new();
+        while let (Some(message), Some(score)) = (found.next(), found.next()) {
+            let at = std::str::from_utf8(&score).ok().and_then(|score| score.parse::<f64>().ok());
+            let at = at.map(|ms| (ms / 1000.0) as u64);
+            let listed = Listed { payload: undelayed(&message).into(), at, reason: None };
+            places.push((Bytes::from(message), Some(listed)));
+        }
+        Ok(places)
+    }
+
     /// The entries between two of them.
     async fn range(&self, start: &str, end: &str, most: usize) -> Result<Vec<Leased>, Fault> {
         let most = most.to_string();
@@ -540,8 +567,6 @@ impl Driver for SymfonyRedis {
         count: usize,
     ) -> Promise<'a, Vec<Listed>> {
         Box::pin(async move {
-            let last = (skip + count).saturating_sub(1).to_string();
-            let first = skip.to_string();
             match shelf {
                 Shelf::Waiting | Shelf::Reserved => {
                     // A stream cannot be entered in its middle by number: what is skipped is read too.
@@ -554,30 +579,9 @@ impl Driver for SymfonyRedis {
                     let found = self.range(&start, &end, skip + count).await?;
                     Ok(found.into_iter().skip(skip).map(listed).collect())
                 }
-                Shelf::Delayed => {
-                    let delayed = &self.settings.delayed;
-                    let words = || {
-                        let mut batch = Batch::new();
-                        batch.begin(5).words(["ZRANGE", delayed, &first, &last, "WITHSCORES"]);
-                        batch
-                    };
-                    let mut found = bulks(self.one(words).await?)?.into_iter();
-                    let mut out = Vec::new();
-                    while let (Some(message), Some(score)) = (found.next(), found.next()) {
-                        let at = std::str::from_utf8(&score).ok().and_then(|score| score.parse::<f64>().ok());
-                        let at = at.map(|ms| (ms / 1000.0) as u64);
-                        out.push(Listed { payload: undelayed(&message).into(), at, reason: None });
-                    }
-                    Ok(out)
-                }
-                Shelf::Parked => {
-                    let key = self.parked_key();
-                    let words = || {
-                        let mut batch = Batch::new();
-                        batch.begin(4).words(["LRANGE", &key, &first, &last]);
-                        batch
-                    };
-                    Ok(bulks(self.one(words).await?)?.iter().filter_map(|kept| unparked(kept)).collect())
+                Shelf::Delayed | Shelf::Parked => {
+                    let places = self.places(shelf, skip, count).await?;
+                    Ok(places.into_iter().filter_map(|(_, listed)| listed).collect())
                 }
             }
         })
@@ -585,30 +589,15 @@ impl Driver for SymfonyRedis {
 
     fn walk<'a>(
         &'a self,
-        queue: &'a str,
+        _queue: &'a str,
         shelf: Shelf,
         from: Option<String>,
         count: usize,
     ) -> Promise<'a, Walked> {
         Box::pin(async move {
             if matches!(shelf, Shelf::Delayed | Shelf::Parked) {
-                let key =
-                    if shelf == Shelf::Parked { self.parked_key() } else { self.settings.delayed.clone() };
-                return walk_by_number(from, count, move |skip| {
-                    Box::pin(async move {
-                        let (first, last) = (skip.to_string(), (skip + count).saturating_sub(1).to_string());
-                        let command = if shelf == Shelf::Parked { "LRANGE" } else { "ZRANGE" };
-                        let words = || {
-                            let mut batch = Batch::new();
-                            batch.begin(4).words([command, &key, &first, &last]);
-                            batch
-                        };
-                        let handles = bulks(self.one(words).await?)?;
-                        let listed = self.list(queue, shelf, skip, count).await?;
-                        Ok(handles.into_iter().map(Bytes::from).zip(listed).collect())
-                    })
-                })
-                .await;
+                let read = move |skip| -> Promise<'a, _> { Box::pin(self.places(shelf, skip, count)) };
+                return walk_by_number(from, count, read).await;
             }
             let last = self.last_delivered().await?;
             let (start, end) = match (shelf, from) {

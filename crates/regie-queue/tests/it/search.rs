@@ -81,6 +81,37 @@ async fn check_delayed(driver: &dyn Driver, what: &str) {
     assert_eq!((sizes.waiting, sizes.delayed), (9, 0), "{what}");
 }
 
+/// Twenty parked jobs with two entries among them that are nothing of ours: each handle leads to its own job, and the walk goes
+/// on behind what cannot be read.
+async fn check_parked(driver: &dyn Driver, server: &Server, key: &str, what: &str) {
+    let client = server.client();
+    for id in 0..20 {
+        if id % 9 == 3 {
+            ask(&client, &["RPUSH", key, "nothing of ours"]).await;
+        }
+        let kept =
+            format!(r#"{{"payload":"{{\"note\":\"number {id} of all\"}}","reason":"r","parked_at":1}}"#);
+        ask(&client, &["RPUSH", key, &kept]).await;
+    }
+    assert_eq!(walked(driver, Shelf::Parked, &Sought::default()).await.len(), 20, "{what}");
+    let seven = Sought { text: Some("number 7 ".to_owned()), ..Sought::default() };
+    let found = walked(driver, Shelf::Parked, &seven).await;
+    let handles: Vec<Bytes> = found.into_iter().map(|(handle, _)| handle).collect();
+    assert!(
+        handles.len() == 1 && String::from_utf8_lossy(&handles[0]).contains("number 7 "),
+        "{what}: {handles:?}"
+    );
+    let dropped = driver.change("default", Shelf::Parked, None, handles, Change::Drop).await;
+    assert_eq!(dropped.unwrap(), 1, "{what}");
+    assert_eq!(walked(driver, Shelf::Parked, &seven).await, [], "{what}");
+    assert_eq!(driver.list("default", Shelf::Parked, 0, 100).await.unwrap().len(), 19, "{what}");
+    let handles =
+        walked(driver, Shelf::Parked, &Sought::default()).await.into_iter().map(|(handle, _)| handle);
+    let ready = driver.change("default", Shelf::Parked, None, handles.collect(), Change::Ready).await;
+    assert_eq!(ready.unwrap(), 19, "{what}");
+    assert_eq!(count(&client, &["LLEN", key]).await, 2, "{what}: what is nothing of ours stays");
+}
+
 fn numbered(id: usize) -> String {
     job(id, &format!(r#","note":"number {id} of all""#))
 }
@@ -102,6 +133,7 @@ async fn laravel_s_redis_queue() {
         ask(&client, &["ZADD", "app_database_queues:default:delayed", "4070948400", &job(id, "")]).await;
     }
     check_delayed(&driver, "redis").await;
+    check_parked(&driver, &server, "app_database_regie:parked:default", "redis").await;
 }
 
 #[tokio::test]
@@ -118,6 +150,7 @@ async fn messenger_s_stream() {
         ask(&client, &["ZADD", "messages__queue", "4070948400000", &message(id)]).await;
     }
     check_delayed(&driver, "stream").await;
+    check_parked(&driver, &server, "regie:parked:messages", "stream").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
