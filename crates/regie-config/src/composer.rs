@@ -64,22 +64,25 @@ impl Composer {
         &self.extensions
     }
 
-    /// The constraint on PHP's version and the key that names it: `config.platform.php`, else `require.php`.
+    /// The PHP version, major and minor, that the dependencies were chosen for: `config.platform.php`.
     #[must_use]
-    pub fn php(&self) -> Option<(&str, &'static str)> {
-        let platform = self.platform.as_deref().map(|php| (php, "config.platform.php"));
-        platform.or_else(|| self.php.as_deref().map(|php| (php, "require.php")))
+    pub fn platform(&self) -> Option<(u32, u32)> {
+        self.platform.as_deref().and_then(minor)
     }
 
-    /// Whether PHP `version` (major and minor) may run the application. Without a constraint any may.
+    /// Which of Composer's words on PHP's version `version` (major and minor) goes against: the constraint and the key
+    /// that names it. `require.php` is a range; `config.platform.php` is the version that the dependencies were chosen
+    /// for, so an older one, or another major one, is against it, and a newer one is not.
     #[must_use]
-    pub fn allows_php(&self, version: (u32, u32)) -> bool {
-        match self.php() {
-            // The platform setting names one version to install for, not a range.
-            Some((platform, "config.platform.php")) => minor(platform).is_none_or(|wanted| wanted == version),
-            Some((constraint, _)) => allows(constraint, version),
-            None => true,
-        }
+    pub fn forbids_php(&self, version: (u32, u32)) -> Option<(&str, &'static str)> {
+        let required = self.php.as_deref().filter(|constraint| !allows(constraint, version));
+        let chosen_for = self.platform.as_deref().filter(|platform| {
+            let fits =
+                |wanted: (u32, u32)| version >= wanted && (version.0 == wanted.0 || self.php.is_some());
+            !minor(platform).is_none_or(fits)
+        });
+        let required = required.map(|constraint| (constraint, "require.php"));
+        required.or(chosen_for.map(|platform| (platform, "config.platform.php")))
     }
 }
 
@@ -189,18 +192,27 @@ mod tests {
         let composer = Composer::read(&files);
         assert_eq!(composer.version("a/b"), Some("2.1.0"));
         assert_eq!(composer.extensions(), ["intl", "pdo"]);
-        assert_eq!(composer.php(), Some(("^8.1", "require.php")));
-        assert!(composer.allows_php((8, 2)) && !composer.allows_php((8, 0)));
+        assert_eq!(composer.forbids_php((8, 2)), None);
+        assert_eq!(composer.forbids_php((8, 0)), Some(("^8.1", "require.php")));
     }
 
     #[test]
-    fn the_platform_setting_names_one_version() {
-        let files = MemoryFiles::new([(
-            "composer.json",
-            r#"{"require": {"php": ">=8.1"}, "config": {"platform": {"php": "8.2.7"}}}"#,
-        )]);
-        let composer = Composer::read(&files);
-        assert!(composer.allows_php((8, 2)) && !composer.allows_php((8, 3)));
+    fn the_platform_setting_names_the_oldest_version() {
+        const PLATFORM: Option<(&str, &str)> = Some(("8.2.7", "config.platform.php"));
+        let alone = r#"{"config": {"platform": {"php": "8.2.7"}}}"#;
+        let ranged = r#"{"require": {"php": ">=8.1"}, "config": {"platform": {"php": "8.2.7"}}}"#;
+        for (text, version, expected) in [
+            (alone, (8, 1), PLATFORM),
+            (alone, (8, 2), None),
+            (alone, (8, 3), None),
+            (alone, (9, 0), PLATFORM),
+            (ranged, (8, 0), Some((">=8.1", "require.php"))),
+            (ranged, (8, 1), PLATFORM),
+            (ranged, (9, 0), None),
+        ] {
+            let composer = Composer::read(&MemoryFiles::new([("composer.json", text)]));
+            assert_eq!(composer.forbids_php(version), expected, "{text} {version:?}");
+        }
         assert_eq!(Composer::read(&MemoryFiles::new([("composer.json", "{")])), Composer::default());
     }
 }

@@ -40,7 +40,8 @@ pub struct Settings {
     pub hosts: Vec<String>,
     /// Whose word on the client's address and scheme is believed.
     pub trusted_proxies: TrustedProxies,
-    /// `SERVER_SOFTWARE`.
+    /// `SERVER_SOFTWARE`. It names nginx, too: applications (WordPress among them) look for it to learn whether addresses
+    /// without a script in them reach their front controller.
     pub server_software: String,
     /// Pairs that are added to each request's parameters.
     pub params: Vec<(String, String)>,
@@ -81,7 +82,7 @@ impl Settings {
             side_pool: None,
             hosts: Vec::new(),
             trusted_proxies: TrustedProxies::default(),
-            server_software: concat!("Regie/", env!("CARGO_PKG_VERSION")).into(),
+            server_software: concat!("Regie/", env!("CARGO_PKG_VERSION"), " (like nginx)").into(),
             params: Vec::new(),
             accel: Vec::new(),
             sendfile_roots: Vec::new(),

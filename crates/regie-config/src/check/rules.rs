@@ -100,11 +100,10 @@ fn php(loaded: &Loaded, facts: &Facts, out: &mut Vec<Finding>) {
         return;
     };
     let (major, minor) = php.version;
-    if !composer.allows_php(php.version)
-        && let Some((constraint, key)) = composer.php()
-    {
+    if let Some((constraint, key)) = composer.forbids_php(php.version) {
         let what = format!("the application wants PHP {constraint} ({key}), this is {major}.{minor}");
-        let fitting = facts.php_versions.iter().rev().find(|version| composer.allows_php(**version));
+        let fitting =
+            facts.php_versions.iter().rev().find(|version| composer.forbids_php(**version).is_none());
         let fix = match fitting {
             Some((major, minor)) => format!("[php] version = \"{major}.{minor}\""),
             None => "install a PHP version that fits".to_owned(),

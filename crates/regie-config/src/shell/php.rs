@@ -70,8 +70,8 @@ fn is_executable(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
 }
 
-/// The PHP that serves an application: `[php] bin` or `version`, else the newest that composer.json allows, else the
-/// newest.
+/// The PHP that serves an application: `[php] bin` or `version`, else the one that composer.json chose its dependencies
+/// for, else the newest that it allows, else the newest.
 #[must_use]
 pub fn choose(loaded: &Loaded, installed: &[Installed]) -> Option<Installed> {
     let php = &loaded.config.php;
@@ -84,8 +84,9 @@ pub fn choose(loaded: &Loaded, installed: &[Installed]) -> Option<Installed> {
         return installed.iter().find(|own| own.version == version).cloned();
     }
     let composer = &loaded.application.composer;
-    let fitting = installed.iter().rev().find(|own| composer.allows_php(own.version));
-    fitting.or_else(|| installed.last()).cloned()
+    let chosen_for = installed.iter().find(|own| composer.platform() == Some(own.version));
+    let allowed = installed.iter().rev().find(|own| composer.forbids_php(own.version).is_none());
+    chosen_for.or(allowed).or_else(|| installed.last()).cloned()
 }
 
 /// The folder of ini files that web pools of `version` read: fpm's own, else embed's.

@@ -86,12 +86,17 @@ pub(crate) fn ask_pools(run_dir: &Path, overview: &Overview) -> Vec<Rewound> {
     let running = overview.rows.iter().filter(|row| row.state == State::Running);
     running
         .filter_map(|row| {
-            // Only pools have such a socket.
-            let socket = run_dir.join(format!("{}.status.sock", row.program.replacen(':', ".", 1)));
+            let socket = run_dir.join(socket_of(&row.program)?);
             let page = socket.exists().then(|| opcache::inspect(&socket, "pool").ok())??;
             read(&row.program, &page)
         })
         .collect()
+}
+
+/// The status socket of a pool, `php:web` or `workers:mail`; other programs have none that speaks FastCGI.
+fn socket_of(program: &str) -> Option<String> {
+    let (kind, name) = program.split_once(':')?;
+    Some(format!("{kind}.{name}.status.sock"))
 }
 
 fn read(program: &str, page: &Value) -> Option<Rewound> {
@@ -193,6 +198,19 @@ mod tests {
         let found = left_finding("[php.web] mode", &page).unwrap();
         assert!(found.severity == Severity::Warning && found.what.ends_with(why), "{found}");
         assert!(left_finding("[php.web] mode", &json!({"pool": "web", "mode": "rewind"})).is_none());
+    }
+
+    #[test]
+    fn pools_alone_are_asked() {
+        // The gateway has such a socket too, which speaks HTTP: asking it would wait for an answer that never comes.
+        for (program, socket) in [
+            ("php:web", Some("php.web.status.sock")),
+            ("workers:mail", Some("workers.mail.status.sock")),
+            ("gateway", None),
+            ("store", None),
+        ] {
+            assert_eq!(socket_of(program).as_deref(), socket, "{program}");
+        }
     }
 
     #[test]
