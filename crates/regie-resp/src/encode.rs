@@ -28,6 +28,10 @@ impl Encoder {
     }
 
     fn header(&mut self, kind: u8, number: i64) {
+        if (0..10).contains(&number) {
+            self.bytes.extend_from_slice(&[kind, b'0' + number as u8, b'\r', b'\n']);
+            return;
+        }
         self.bytes.push(kind);
         write_integer(&mut self.bytes, number);
         self.bytes.extend_from_slice(b"\r\n");

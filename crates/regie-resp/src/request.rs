@@ -85,11 +85,14 @@ impl RequestParser {
                 Some(b'*') => {}
                 Some(_) => return self.parse_inline(buffer, limits),
             }
-            let Some((line, next)) = header(buffer, 0, limits.line).map_err(|()| ProtocolError::LongCount)?
-            else {
-                return Ok(Parsed::Incomplete { wanted: 1 });
+            let (count, next) = match short_number(buffer, 1) {
+                Some((count, next)) => (count as i64, next),
+                None => {
+                    let line = header(buffer, 0, limits.line).map_err(|()| ProtocolError::LongCount)?;
+                    let Some((line, next)) = line else { return Ok(Parsed::Incomplete { wanted: 1 }) };
+                    (parse_integer(&line[1..]).ok_or(ProtocolError::Count)?, next)
+                }
             };
-            let count = parse_integer(&line[1..]).ok_or(ProtocolError::Count)?;
             if count > Limits::DEFAULT.arguments as i64 {
                 return Err(ProtocolError::Count);
             }
@@ -102,6 +105,7 @@ impl RequestParser {
             }
             self.missing = Some(count as usize);
         }
+        self.parse_plain(buffer, limits);
         while self.missing != Some(0) {
             let length = match self.length {
                 Some(length) => length,
@@ -142,6 +146,25 @@ impl RequestParser {
             self.missing = self.missing.map(|missing| missing - 1);
         }
         Ok(Parsed::Command { consumed: self.at })
+    }
+
+    /// Takes arguments as long as they are whole and their headers plain, which is all of nearly every command; the
+    /// first that is not is left to the careful way.
+    fn parse_plain(&mut self, buffer: &[u8], limits: &Limits) {
+        let (Some(mut missing), None) = (self.missing, self.length) else { return };
+        let mut at = self.at;
+        while missing > 0 && buffer.get(at) == Some(&b'$') {
+            let Some((length, start)) = short_number(buffer, at + 1) else { break };
+            let end = start + length;
+            if length > limits.bulk || buffer.len() < end + 2 {
+                break;
+            }
+            self.arguments.push(start..end);
+            at = end + 2;
+            missing -= 1;
+        }
+        self.at = at;
+        self.missing = Some(missing);
     }
 
     /// The arguments of the command that was found, in `buffer` as it was given to [`RequestParser::parse`].
@@ -190,6 +213,29 @@ impl RequestParser {
         split_words(line, &mut words, &mut self.arguments).ok_or(ProtocolError::Quotes)?;
         self.inline = Some(words);
         Ok(Parsed::Command { consumed: end + 1 })
+    }
+}
+
+/// The number of at most six digits between `at` and the end of the line, and where the next line begins. `None` for
+/// everything else, also for what is not all there.
+#[inline]
+fn short_number(buffer: &[u8], mut at: usize) -> Option<(usize, usize)> {
+    let mut value = usize::from(buffer.get(at)?.wrapping_sub(b'0'));
+    if value > 9 {
+        return None;
+    }
+    loop {
+        at += 1;
+        let byte = *buffer.get(at)?;
+        if byte == b'\r' {
+            return (at + 1 < buffer.len()).then_some((value, at + 2));
+        }
+        let digit = usize::from(byte.wrapping_sub(b'0'));
+        // Nothing follows a leading zero.
+        if digit > 9 || value == 0 || value > 99_999 {
+            return None;
+        }
+        value = value * 10 + digit;
     }
 }
 

@@ -60,9 +60,16 @@ impl Engine {
                 let offset = self.replication.offset;
                 self.session(client).wrote_until = offset;
             }
-            self.serve_ready();
-            self.settle();
-            self.tracking_broadcast();
+            // Mostly there is nothing to do here, so it costs a look and no call.
+            if !self.ready.is_empty() {
+                self.serve_ready();
+            }
+            if self.unsettled != 0 {
+                self.settle();
+            }
+            if !self.changed_keys.is_empty() {
+                self.tracking_broadcast();
+            }
         }
         self.mute(client, mark, out);
         flow
@@ -73,6 +80,9 @@ impl Engine {
         // What is pushed comes whether replies are wanted or not.
         let kept = std::mem::take(&mut self.is_pushing);
         let session = self.session(client);
+        if session.replies == Replies::On {
+            return;
+        }
         let mark = if kept { out.mark() } else { mark };
         match session.replies {
             Replies::On => {}
@@ -191,11 +201,10 @@ impl Engine {
             self.check_debug(client)?;
         }
         let flags = if row.group == "scripting" { effective_flags(self, row, arguments) } else { row.flags };
-        let no_password = self.users.default_needs_no_password();
-        let session = self.session(client);
-        if !session.is_authenticated && !no_password && !flags.has(Flags::NO_AUTH) {
+        if !flags.has(Flags::NO_AUTH) && self.is_unauthenticated(client) {
             return Err("NOAUTH Authentication required.".into());
         }
+        let session = self.session(client);
         let in_transaction = session.transaction.is_some();
         let subscribed = session.version == Version::Two && session.subscriptions() > 0;
         if in_transaction && flags.has(Flags::NO_MULTI) {
@@ -256,6 +265,7 @@ impl Engine {
     }
 
     /// Refuses what would show old data, if old data are not to be shown.
+    #[inline]
     fn check_stale(&mut self, client: ClientId, row: &Command, flags: Flags) -> Outcome {
         if !self.is_stale() {
             return Ok(());
@@ -319,6 +329,7 @@ impl Engine {
         Ok(())
     }
 
+    #[inline]
     fn must_pause(&self, client: ClientId, row: &Command, flags: Flags, writes: bool) -> bool {
         let Some((until, writes_only)) = self.pause else { return false };
         if until <= self.now
@@ -462,6 +473,7 @@ impl Engine {
     }
 
     /// Keeps for LATENCY what took longer than the threshold.
+    #[inline]
     pub(crate) fn note_latency(&mut self, event: &str, us: u64) {
         let threshold = self.config.latency_threshold;
         if threshold > 0 && us / 1000 >= threshold as u64 {

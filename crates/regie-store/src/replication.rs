@@ -47,10 +47,12 @@ impl Replication {
 
 impl Engine {
     /// Ends a unit: what it has changed goes to the replicas. `whole` says that it must take effect whole.
+    #[inline]
     pub(crate) fn replicate(&mut self, whole: bool) -> bool {
-        if self.replication.pending.is_empty() {
-            return false;
-        }
+        !self.replication.pending.is_empty() && self.replicate_pending(whole)
+    }
+
+    fn replicate_pending(&mut self, whole: bool) -> bool {
         let pending = std::mem::take(&mut self.replication.pending);
         let transaction = whole && pending.len() > 1;
         let mut bytes = Vec::new();

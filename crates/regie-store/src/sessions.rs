@@ -18,11 +18,14 @@ pub(crate) struct Sessions {
 }
 
 impl Sessions {
+    #[inline]
     fn place(&self, id: ClientId) -> Option<usize> {
         let (last, place) = self.last.get();
-        if last == id && id != 0 {
-            return Some(place);
-        }
+        if last == id && id != 0 { Some(place) } else { self.look_up(id) }
+    }
+
+    #[cold]
+    fn look_up(&self, id: ClientId) -> Option<usize> {
         let place = *self.by_id.get(&id)?;
         self.last.set((id, place));
         Some(place)

@@ -94,7 +94,8 @@ pub(crate) fn spop(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Outcome {
         }
         _ => return Err(SYNTAX),
     };
-    let mut random = ctx.engine.random.fork();
+    // Put back below: a set that is not there costs no number.
+    let mut random = ctx.engine.random.clone();
     let Some(set) = ctx.set_mut(key)? else {
         if count.is_some() {
             ctx.out.set(0);
@@ -122,6 +123,7 @@ pub(crate) fn spop(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Outcome {
     for member in &chosen {
         set.remove(member);
     }
+    ctx.engine.random = random;
     if count.is_some() {
         ctx.out.set(chosen.len());
     }
