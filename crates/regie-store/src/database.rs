@@ -3,6 +3,9 @@
 //! **Deadlines.** Keys that expire have a row in `deadlines`, and know its index. A row holds the time and the key's
 //! hash, so that looking for what is due reads one dense array and touches a key only to delete it.
 //!
+//! **Fields that end.** A hash with such fields stands in `field_ends` with the first of their ends. While it is being
+//! changed it does not: [`Database::get_mut`] takes it out, [`Database::settle`] puts it back with what holds then.
+//!
 //! **The walk.** A snapshot is taken without a fork: the walk visits the table bucket by bucket with SCAN's cursor, a
 //! slice at a time, while commands go on. Each walk has a number. A key bears the number of the last walk that has
 //! recorded it; new keys are born with the current number, because they are not part of the picture. Whoever is about
@@ -15,6 +18,7 @@ use crate::random::Random;
 use crate::table::{Keyed, Table};
 use crate::value::Value;
 use std::cell::Cell;
+use std::collections::BTreeSet;
 
 /// No row in `deadlines`.
 const FOREVER: u32 = u32::MAX;
@@ -88,6 +92,10 @@ pub(crate) struct Database {
     unsettled: Vec<(u64, Blob)>,
     /// Which deadline the cycle of expiry looks at next.
     pub(crate) cursor: usize,
+    /// Hashes with fields that end, by the first of these ends.
+    field_ends: BTreeSet<(i64, Blob)>,
+    /// The first of all in `field_ends`, or the end of time.
+    first_field_end: i64,
     /// Where the search for something to evict goes on: a cursor of the table, and a row of `deadlines`.
     pub(crate) sweep: (u64, usize),
     /// When that search last found nothing, in milliseconds.
@@ -103,6 +111,8 @@ impl Database {
             walk: 0,
             unsettled: Vec::new(),
             cursor: 0,
+            field_ends: BTreeSet::new(),
+            first_field_end: i64::MAX,
             sweep: (0, 0),
             swept_in_vain_at: 0,
         }
@@ -118,7 +128,8 @@ impl Database {
 
     /// Bytes of everything in this database.
     pub(crate) fn memory(&self) -> usize {
-        self.table.memory() + self.outside + self.deadlines_memory()
+        let field_ends = self.field_ends.len() * size_of::<(i64, Blob)>() * 3 / 2;
+        self.table.memory() + self.outside + self.deadlines_memory() + field_ends
     }
 
     /// Bytes that the deadlines take.
@@ -150,6 +161,10 @@ impl Database {
         if self.unsettled.iter().all(|(_, name)| &**name != key) {
             self.outside -= entry.value.memory();
             self.unsettled.push((hash, entry.key.clone()));
+            if let Some(at) = entry.value.first_end() {
+                self.field_ends.remove(&(at, entry.key.clone()));
+                self.first_field_end = first_of(&self.field_ends);
+            }
         }
         Some(entry)
     }
@@ -163,8 +178,24 @@ impl Database {
     pub(crate) fn settle(&mut self) {
         while let Some((hash, key)) = self.unsettled.pop() {
             let entry = self.table.find(hash, |entry| entry.key == key);
-            self.outside += entry.map_or(0, |entry| entry.value.memory());
+            let Some(entry) = entry else { continue };
+            self.outside += entry.value.memory();
+            if let Some(at) = entry.value.first_end() {
+                self.field_ends.insert((at, key));
+                self.first_field_end = first_of(&self.field_ends);
+            }
         }
+    }
+
+    /// Whether there is a hash with a field that has ended.
+    #[inline]
+    pub(crate) fn has_ended_fields(&self, now: i64) -> bool {
+        self.first_field_end <= now
+    }
+
+    /// A hash with a field that has ended.
+    pub(crate) fn hash_with_ended_fields(&self, now: i64) -> Option<Blob> {
+        self.field_ends.first().filter(|(at, _)| *at <= now).map(|(_, key)| key.clone())
     }
 
     /// Puts a new key in. It must not be there.
@@ -179,6 +210,10 @@ impl Database {
             mark: Cell::new(0),
         };
         self.outside += entry.outside();
+        if let Some(at) = entry.value.first_end() {
+            self.field_ends.insert((at, entry.key.clone()));
+            self.first_field_end = first_of(&self.field_ends);
+        }
         self.table.insert(entry);
     }
 
@@ -187,6 +222,10 @@ impl Database {
         let entry = self.table.remove(key)?;
         self.outside -= entry.outside();
         self.drop_row(entry.row);
+        if let Some(at) = entry.value.first_end() {
+            self.field_ends.remove(&(at, entry.key.clone()));
+            self.first_field_end = first_of(&self.field_ends);
+        }
         Some(entry)
     }
 
@@ -316,6 +355,10 @@ impl Database {
         fresh.walk = self.walk;
         std::mem::replace(self, fresh)
     }
+}
+
+fn first_of(ends: &BTreeSet<(i64, Blob)>) -> i64 {
+    ends.first().map_or(i64::MAX, |(at, _)| *at)
 }
 
 #[cfg(test)]

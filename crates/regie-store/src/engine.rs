@@ -19,6 +19,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 pub(crate) type FastMap<K, V> = HashMap<K, V, foldhash::fast::FixedState>;
 
+/// Fields of hashes that a tick removes of each database because their time has passed.
+pub(crate) const FIELDS_A_TICK: usize = 2_000;
+
 /// What an engine is made with.
 #[derive(Debug)]
 pub struct Settings {
@@ -329,6 +332,7 @@ impl Engine {
 
     /// Whether this client has not said its password yet: less is accepted from it.
     #[must_use]
+    #[inline]
     pub fn is_unauthenticated(&self, client: ClientId) -> bool {
         self.sessions.get(&client).is_some_and(|session| !session.is_authenticated)
             && !self.users.default_needs_no_password()
@@ -466,6 +470,7 @@ impl Engine {
         self.dirty
     }
 
+    #[inline]
     pub(crate) fn session(&mut self, client: ClientId) -> &mut Session {
         let now = self.now;
         self.sessions.get_or_insert_with(client, || Session::new(client, Peer::default(), now, true))
@@ -565,6 +570,22 @@ impl Engine {
                     break;
                 }
             }
+            self.end_some_fields(db);
+        }
+    }
+
+    /// Removes fields of hashes whose time has passed, within a bound.
+    fn end_some_fields(&mut self, db: usize) {
+        let mut left = FIELDS_A_TICK;
+        while left > 0
+            && let Some(key) = self.databases[db].hash_with_ended_fields(self.now)
+        {
+            let gone = self.end_fields(db, &key, left);
+            self.settle();
+            if gone == 0 {
+                break;
+            }
+            left -= gone;
         }
     }
 

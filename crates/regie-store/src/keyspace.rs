@@ -115,7 +115,13 @@ impl Engine {
     pub(crate) fn expire_if_due(&mut self, db: usize, key: &[u8]) -> bool {
         let now = self.now;
         // What the log did to a key was done while it lived.
-        if self.is_loading || self.is_from_leader || !self.databases[db].is_due(key, now) {
+        if self.is_loading || self.is_from_leader {
+            return false;
+        }
+        if self.databases[db].has_ended_fields(now) {
+            self.end_fields(db, key, usize::MAX);
+        }
+        if !self.databases[db].is_due(key, now) {
             return false;
         }
         // While clients are paused nothing changes, and a replica waits for its leader's word; the key is gone all the
@@ -125,6 +131,34 @@ impl Engine {
             self.expire(db, key);
         }
         true
+    }
+
+    /// Removes at most `limit` of a hash's fields whose time has passed; how many those were. All of them at once before
+    /// anybody looks at the hash, so that no command has to know of them.
+    pub(crate) fn end_fields(&mut self, db: usize, key: &[u8], limit: usize) -> usize {
+        let now = self.now;
+        let first = self.databases[db].get(key).and_then(|entry| entry.value.first_end());
+        let waits = self.pause.is_some() || (self.following.is_some() && self.config.replica_read_only);
+        if waits || first.is_none_or(|at| at > now) {
+            return 0;
+        }
+        self.before_change(db, key);
+        self.unsettled |= 1 << db;
+        let Some(Value::Hash(hash)) = self.databases[db].get_mut(key).map(|entry| &mut entry.value) else {
+            return 0;
+        };
+        let gone = hash.remove_due(now, limit);
+        let is_empty = hash.len() == 0;
+        let mut record: Vec<&[u8]> = vec![b"HDEL", key];
+        record.extend(gone.iter().map(|field| &**field));
+        self.log(db, &record);
+        self.key_changed(db, key, 0);
+        self.notify(Class::HASH, "hexpired", db, key);
+        if is_empty {
+            self.take_key(db, key);
+            self.notify(Class::GENERIC, "del", db, key);
+        }
+        gone.len()
     }
 
     /// Deletes a key because its time has passed.

@@ -19,9 +19,10 @@ pub fn reference() -> String {
          - `MIGRATE` answers with an error when there is something to move: use the import and export of the command\n  \
            line.\n\
          - Big values are freed on another thread, whatever the `lazyfree` settings say.\n\
-         - `COMMAND DOCS` tells summary, version and group, not the arguments.\n\
-         - Fields of hashes have no deadlines of their own (`HEXPIRE` and its like, Redis 7.4): the form in which Redis 7.0\n  \
-           keeps and sends data has no place for them, so they would be lost in `DUMP`, in an export and in replicas.\n\
+         - Fields of hashes may end by themselves, as from Redis 7.4 on (`HEXPIRE` and its like). A Redis before 7.4 knows\n  \
+           neither such a hash nor these commands: it refuses the `DUMP` of one, a file with one, and to be a replica of a\n  \
+           store that has one. Fields whose time has passed go all at once when the hash is looked at, else some thousands\n  \
+           ten times a second.\n\
          - `maxmemory-clients` is looked at ten times a second, not before each command.\n\n",
     );
     page.push_str(SUITE);

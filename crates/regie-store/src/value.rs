@@ -144,12 +144,17 @@ impl Value {
             Self::Text(_) => "raw",
             Self::List(_) => "quicklist",
             Self::Set(set) if set.is_integers() => "intset",
-            Self::Hash(hash) if hash.is_packed() => "listpack",
+            Self::Hash(hash) => hash.encoding(),
             Self::SortedSet(set) if set.is_packed() => "listpack",
-            Self::Set(_) | Self::Hash(_) => "hashtable",
+            Self::Set(_) => "hashtable",
             Self::SortedSet(_) => "skiplist",
             Self::Stream(_) => "stream",
         }
+    }
+
+    /// When the first of a hash's fields ends that end by themselves.
+    pub(crate) fn first_end(&self) -> Option<i64> {
+        if let Self::Hash(hash) = self { hash.first_end() } else { None }
     }
 
     /// Elements, for deciding whether a value is freed in the background.

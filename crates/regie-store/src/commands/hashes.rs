@@ -127,7 +127,7 @@ pub(crate) fn hincrby(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Outcome {
     };
     let sum = old.checked_add(step).ok_or("ERR increment or decrement would overflow")?;
     let (bounds, seed) = (ctx.engine.config.hash, ctx.database().table.seed());
-    ctx.hash_or_new(args[1])?.set(args[2], sum.to_string().as_bytes(), bounds, seed);
+    ctx.hash_or_new(args[1])?.change(args[2], sum.to_string().as_bytes(), bounds, seed);
     ctx.changed(Class::HASH, "hincrby", args[1]);
     ctx.out.integer(sum);
     Ok(())
@@ -148,9 +148,15 @@ pub(crate) fn hincrbyfloat(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Outcome {
     let sum = add_decimal(&old, args[3])
         .ok_or_else(|| Failure::from("ERR increment would produce NaN or Infinity"))?;
     let (bounds, seed) = (ctx.engine.config.hash, ctx.database().table.seed());
-    ctx.hash_or_new(args[1])?.set(args[2], sum.as_bytes(), bounds, seed);
+    let hash = ctx.hash_or_new(args[1])?;
+    hash.change(args[2], sum.as_bytes(), bounds, seed);
+    let end = hash.end_of(args[2]);
     ctx.changed(Class::HASH, "hincrbyfloat", args[1]);
     ctx.log_instead(&[b"HSET", args[1], args[2], sum.as_bytes()]);
+    if let Some(at) = end {
+        // HSET lets a field stay.
+        ctx.log_instead(&[b"HPEXPIREAT", args[1], at.to_string().as_bytes(), b"FIELDS", b"1", args[2]]);
+    }
     ctx.out.bulk(sum.as_bytes());
     Ok(())
 }

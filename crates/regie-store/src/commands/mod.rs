@@ -5,6 +5,7 @@ pub(crate) mod bits;
 pub(crate) mod clients;
 pub(crate) mod connection;
 mod debug;
+pub(crate) mod field_ends;
 pub(crate) mod functions;
 mod geo;
 pub(crate) mod hashes;

@@ -2,9 +2,10 @@
 //! DOCS, the statistics and `docs/reference/store-commands.md`. A command that is not here is unknown, as in any Redis.
 
 use super::{
-    acl, bits, clients, connection, debug, functions, geo, hashes, hyperloglog, info, introspection, keys,
-    latency, lists, memory, pubsub, replication, scripting, server, sets, sorted_set_algebra, sorted_sets,
-    stream_claims, stream_groups, stream_info, streams, strings, transactions,
+    acl, bits, clients, connection, debug, field_ends, functions, geo, hashes, hyperloglog, info,
+    introspection, keys, latency, lists, memory, pubsub, replication, scripting, server, sets,
+    sorted_set_algebra, sorted_sets, stream_claims, stream_groups, stream_info, streams, strings,
+    transactions,
 };
 use crate::command::{Command, Flags, Run};
 use crate::command_keys::{Access, Begin, Find, KeySpec};
@@ -204,6 +205,9 @@ pub(crate) static COMMANDS: &[Command] = &[
     row("rpushx", -3, flags(&[W, OOM, F]), &[at(INSERT, 1)], ("list", "list"), "2.2.0", "Puts elements at the end if the list is there.", lists::rpushx),
     row("hdel", -3, flags(&[W, F]), &[at(TRIM, 1)], ("hash", "hash"), "2.0.0", "Deletes fields.", hashes::hdel),
     row("hexists", 3, flags(&[R, F]), &[at(LOOK, 1)], ("hash", "hash"), "2.0.0", "Says whether a field is there.", hashes::hexists),
+    row("hexpire", -6, flags(&[W, OOM, F]), &[at(UPDATE, 1)], ("hash", "hash"), "7.4.0", "Lets fields live so many seconds more.", field_ends::hexpire),
+    row("hexpireat", -6, flags(&[W, OOM, F]), &[at(UPDATE, 1)], ("hash", "hash"), "7.4.0", "Lets fields live until a second since 1970.", field_ends::hexpireat),
+    row("hexpiretime", -5, flags(&[R, F]), &[at(READ, 1)], ("hash", "hash"), "7.4.0", "Answers with the seconds at which fields end.", field_ends::hexpiretime),
     row("hget", 3, flags(&[R, F]), &[at(READ, 1)], ("hash", "hash"), "2.0.0", "Reads a field.", hashes::hget),
     row("hgetall", 2, R, &[at(READ, 1)], ("hash", "hash"), "2.0.0", "Reads all fields and values.", hashes::hgetall).tips("nondeterministic_output_order"),
     row("hincrby", 4, flags(&[W, OOM, F]), &[at(CHANGE, 1)], ("hash", "hash"), "2.0.0", "Adds an amount to a field's number.", hashes::hincrby),
@@ -212,11 +216,17 @@ pub(crate) static COMMANDS: &[Command] = &[
     row("hlen", 2, flags(&[R, F]), &[at(LOOK, 1)], ("hash", "hash"), "2.0.0", "Answers with the number of fields.", hashes::hlen),
     row("hmget", -3, flags(&[R, F]), &[at(READ, 1)], ("hash", "hash"), "2.0.0", "Reads several fields.", hashes::hmget),
     row("hmset", -4, flags(&[W, OOM, F]), &[at(UPDATE, 1)], ("hash", "hash"), "2.0.0", "Sets several fields.", hashes::hmset),
+    row("hpersist", -5, flags(&[W, F]), &[at(UPDATE, 1)], ("hash", "hash"), "7.4.0", "Lets fields stay that would have ended.", field_ends::hpersist),
+    row("hpexpire", -6, flags(&[W, OOM, F]), &[at(UPDATE, 1)], ("hash", "hash"), "7.4.0", "Lets fields live so many milliseconds more.", field_ends::hpexpire),
+    row("hpexpireat", -6, flags(&[W, OOM, F]), &[at(UPDATE, 1)], ("hash", "hash"), "7.4.0", "Lets fields live until a millisecond since 1970.", field_ends::hpexpireat),
+    row("hpexpiretime", -5, flags(&[R, F]), &[at(READ, 1)], ("hash", "hash"), "7.4.0", "Answers with the milliseconds at which fields end.", field_ends::hpexpiretime),
+    row("hpttl", -5, flags(&[R, F]), &[at(READ, 1)], ("hash", "hash"), "7.4.0", "Answers with the milliseconds that fields have left.", field_ends::hpttl).tips("nondeterministic_output"),
     row("hrandfield", -2, R, &[at(READ, 1)], ("hash", "hash"), "6.2.0", "Reads random fields.", hashes::hrandfield).tips("nondeterministic_output"),
     row("hscan", -3, R, &[at(READ, 1)], ("hash", "hash"), "2.8.0", "Walks over fields and values.", hashes::hscan).tips("nondeterministic_output"),
     row("hset", -4, flags(&[W, OOM, F]), &[at(UPDATE, 1)], ("hash", "hash"), "2.0.0", "Sets fields and answers with how many are new.", hashes::hset),
     row("hsetnx", 4, flags(&[W, OOM, F]), &[at(INSERT, 1)], ("hash", "hash"), "2.0.0", "Sets a field unless it is there.", hashes::hsetnx),
     row("hstrlen", 3, flags(&[R, F]), &[at(LOOK, 1)], ("hash", "hash"), "3.2.0", "Answers with the length of a field's value.", hashes::hstrlen),
+    row("httl", -5, flags(&[R, F]), &[at(READ, 1)], ("hash", "hash"), "7.4.0", "Answers with the seconds that fields have left.", field_ends::httl).tips("nondeterministic_output"),
     row("hvals", 2, R, &[at(READ, 1)], ("hash", "hash"), "2.0.0", "Reads all values.", hashes::hvals).tips("nondeterministic_output_order"),
     row("sadd", -3, flags(&[W, OOM, F]), &[at(INSERT, 1)], ("set", "set"), "1.0.0", "Adds members.", sets::sadd),
     row("scard", 2, flags(&[R, F]), &[at(LOOK, 1)], ("set", "set"), "1.0.0", "Answers with the number of members.", sets::scard),

@@ -37,8 +37,6 @@ pub(crate) struct Loaded {
     pub(crate) keys: u64,
     /// Keys that were left out because their time has passed.
     pub(crate) expired: u64,
-    /// Deadlines of single fields of hashes, which this store does not have.
-    pub(crate) field_deadlines: u64,
     /// Libraries of functions.
     pub(crate) functions: Vec<Vec<u8>>,
     /// Bytes that the file takes: in an append-only file, commands follow.
@@ -91,7 +89,6 @@ pub(crate) fn load(
             return Err("its checksum does not fit: the file is damaged".into());
         }
     }
-    loaded.field_deadlines = reader.field_deadlines;
     loaded.length = reader.position();
     progress(loaded.length as u64);
     Ok(loaded)
@@ -300,7 +297,10 @@ mod tests {
         Some(match &engine.databases[0].get(name.as_bytes())?.value {
             Value::Hash(hash) => hash
                 .iter()
-                .map(|(field, value)| text(field) + "=" + &text(value))
+                .map(|(field, value)| {
+                    let end = hash.end_of(field).map_or(String::new(), |at| format!(" until {at}"));
+                    text(field) + "=" + &text(value) + &end
+                })
                 .collect::<Vec<_>>()
                 .join(" "),
             Value::Set(set) => set.iter().map(|member| text(&member)).collect::<Vec<_>>().join(" "),
@@ -342,8 +342,8 @@ mod tests {
             (10, packed(16, "k", &listpack(&["f", "-7"])), "f=-7"),
             (11, packed(20, "k", &listpack(&["a"])), "a"),
             (11, key(21, "k", &stream), "1 entries, last 5-1"),
-            (12, key(25, "k", &deadlines), "f=1 g=2"),
-            (12, key(24, "k", &fields), "f=1 g=2"),
+            (12, key(25, "k", &deadlines), "f=1 g=2 until 99999"),
+            (12, key(24, "k", &fields), "f=1 g=2 until 5006"),
         ];
         for (version, records, expect) in cases {
             let mut engine = engine();
@@ -352,7 +352,6 @@ mod tests {
             let loaded = loaded.unwrap_or_else(|why| panic!("{what}: {why}"));
             assert_eq!((loaded.version, loaded.keys), (version, 1), "{what}");
             assert_eq!(shown(&engine, "k").as_deref(), Some(expect), "{what}");
-            assert_eq!(loaded.field_deadlines, u64::from(version == 12), "{what}");
         }
     }
 

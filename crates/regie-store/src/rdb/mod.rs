@@ -1,6 +1,7 @@
 //! Values in the encoding of Redis's RDB files: for DUMP and RESTORE, for snapshots, and for reading a Redis's own.
 //!
-//! Written are the plain encodings, which every Redis from version 2.6 on reads (streams: from 7.0). Read are also the
+//! Written are the plain encodings, which every Redis from version 2.6 on reads (streams: from 7.0; hashes with fields
+//! that end by themselves: from 7.4). Read are also the
 //! compact ones that Redis writes: listpack, ziplist, intset, zipmap, quicklist, and strings compressed with LZF.
 
 use crate::config::Config;
@@ -91,9 +92,20 @@ pub(crate) fn write_value(out: &mut Vec<u8>, value: &Value) {
             set.iter().for_each(|text| write_string(out, &text));
         }
         Value::Hash(hash) => {
-            out.push(kind::HASH);
+            // Ends are told by their distance from the first, and 0 is none.
+            let first = hash.first_end();
+            match first {
+                None => out.push(kind::HASH),
+                Some(first) => {
+                    out.push(kind::HASH_DEADLINES);
+                    out.extend_from_slice(&first.to_le_bytes());
+                }
+            }
             write_length(out, hash.len() as u64);
             for (field, text) in hash.iter() {
+                if let Some(first) = first {
+                    write_length(out, hash.end_of(field).map_or(0, |at| (at - first + 1) as u64));
+                }
                 write_string(out, field);
                 write_string(out, text);
             }
@@ -110,18 +122,19 @@ pub(crate) fn write_value(out: &mut Vec<u8>, value: &Value) {
     }
 }
 
+/// A field, its value, and when it ends.
+type TimedField = (Vec<u8>, Vec<u8>, Option<i64>);
+
 /// Reads what was written; `None` anywhere means that the bytes are broken.
 #[derive(Debug)]
 pub(crate) struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
-    /// Deadlines of single fields of hashes, which were passed over.
-    pub(crate) field_deadlines: u64,
 }
 
 impl<'a> Reader<'a> {
     pub(crate) fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, at: 0, field_deadlines: 0 }
+        Self { bytes, at: 0 }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -232,9 +245,12 @@ impl<'a> Reader<'a> {
             | kind::HASH_DEADLINES
             | kind::HASH_LISTPACK_DEADLINES => {
                 let mut hash = Hash::new();
-                for (field, text) in self.fields_with_deadlines(kind)? {
+                for (field, text, end) in self.fields_with_deadlines(kind)? {
                     if !hash.set(&field, &text, config.hash, seed) {
                         return None;
+                    }
+                    if let Some(at) = end {
+                        hash.set_end(&field, at);
                     }
                 }
                 Value::Hash(Box::new(hash))
@@ -301,25 +317,31 @@ impl<'a> Reader<'a> {
         Some(items)
     }
 
-    /// Fields and values; their deadlines are counted, because fields have none here.
-    fn fields_with_deadlines(&mut self, kind: u8) -> Option<Vec<(Vec<u8>, Vec<u8>)>> {
+    /// Fields, values, and when they end.
+    fn fields_with_deadlines(&mut self, kind: u8) -> Option<Vec<TimedField>> {
         let mut fields = Vec::new();
+        let moment = |at: i64| (at > 0).then_some(at);
         if matches!(kind, kind::HASH_LISTPACK_DEADLINES | kind::HASH_LISTPACK_DEADLINES_OLD) {
             if kind == kind::HASH_LISTPACK_DEADLINES {
                 self.take(8)?;
             }
             for row in listpack(&self.string()?)?.chunks_exact(3) {
-                self.field_deadlines += u64::from(row[2] != b"0");
-                fields.push((row[0].clone(), row[1].clone()));
+                let end = crate::number::parse_integer(&row[2])?;
+                fields.push((row[0].clone(), row[1].clone(), moment(end)));
             }
             return Some(fields);
         }
+        // What the others count from.
+        let mut first = 1;
         if kind == kind::HASH_DEADLINES {
-            self.take(8)?;
+            first = i64::from_le_bytes(self.take(8)?.try_into().ok()?);
         }
         for _ in 0..self.length()? {
-            self.field_deadlines += u64::from(self.length()? != 0);
-            fields.push((self.string()?.into_owned(), self.string()?.into_owned()));
+            let end = match i64::try_from(self.length()?).ok()? {
+                0 => None,
+                distance => moment(first.checked_add(distance - 1)?),
+            };
+            fields.push((self.string()?.into_owned(), self.string()?.into_owned(), end));
         }
         Some(fields)
     }

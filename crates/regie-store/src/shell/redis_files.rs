@@ -40,7 +40,6 @@ pub(crate) struct Summary {
     pub(crate) keys: u64,
     pub(crate) expired: u64,
     pub(crate) commands: u64,
-    pub(crate) field_deadlines: u64,
     /// Bytes of a command that was cut short at the end.
     pub(crate) torn: u64,
     /// Libraries of functions that could not be loaded.
@@ -51,7 +50,6 @@ impl Summary {
     fn add(&mut self, loaded: &Loaded) {
         self.keys += loaded.keys;
         self.expired += loaded.expired;
-        self.field_deadlines += loaded.field_deadlines;
     }
 
     /// What the operator should know beyond the numbers.
@@ -59,10 +57,6 @@ impl Summary {
         let mut notes = Vec::new();
         if self.torn > 0 {
             notes.push(format!("the last {} bytes were a command cut short, and are left out", self.torn));
-        }
-        if self.field_deadlines > 0 {
-            let count = self.field_deadlines;
-            notes.push(format!("{count} fields of hashes had deadlines of their own; they have none here"));
         }
         if self.functions_left_out > 0 {
             notes.push(format!("{} libraries of functions could not be loaded", self.functions_left_out));

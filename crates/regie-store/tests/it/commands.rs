@@ -40,6 +40,60 @@ fn strings() {
 }
 
 #[test]
+fn fields_that_end() {
+    const FAR: i64 = 4_000_000_000;
+    let (at, at_ms) = (format!("[:{FAR}]"), format!("[:{}]", FAR * 1000));
+    check(&[
+        ("HSET h a 1 b 2 c 3 n 5", ":4"),
+        ("HEXPIREAT h 4000000000 FIELDS 2 a none", "[:1 :-2]"),
+        ("HEXPIRETIME h FIELDS 1 a", &at),
+        ("HPEXPIRETIME h FIELDS 1 a", &at_ms),
+        ("HEXPIRETIME h FIELDS 2 b none", "[:-1 :-2]"),
+        ("HTTL none FIELDS 2 a b", "[:-2 :-2]"),
+        ("OBJECT ENCODING h", "listpackex"),
+        ("HPEXPIREAT h 4000000000001 NX FIELDS 2 a b", "[:0 :1]"),
+        ("HPEXPIREAT h 4000000000002 XX FIELDS 2 a c", "[:1 :0]"),
+        ("HPEXPIREAT h 4000000000002 GT FIELDS 3 a b c", "[:0 :1 :0]"),
+        ("HPEXPIREAT h 4000000000001 lt fields 3 a b c", "[:1 :1 :1]"),
+        ("HPEXPIRETIME h FIELDS 3 a b c", "[:4000000000001 :4000000000001 :4000000000001]"),
+        // Seconds are rounded up.
+        ("HEXPIRETIME h FIELDS 1 a", "[:4000000001]"),
+        ("HEXPIRE h 100 FIELDS 1 n", "[:1]"),
+        ("HTTL h FIELDS 1 n", "[:100]"),
+        ("HPEXPIREAT h 4000000000001 FIELDS 1 n", "[:1]"),
+        // What changes the value leaves the end, what sets it takes the end away.
+        ("HINCRBY h n 2", ":7"),
+        ("HINCRBYFLOAT h n 0.5", "7.5"),
+        ("HSETNX h n 1", ":0"),
+        ("HSET h a 9", ":0"),
+        ("HPEXPIRETIME h FIELDS 2 n a", "[:4000000000001 :-1]"),
+        ("COPY h copy", ":1"),
+        ("RENAME copy named", "OK"),
+        ("HPEXPIRETIME named FIELDS 2 n a", "[:4000000000001 :-1]"),
+        ("HPERSIST h FIELDS 4 n a none b", "[:1 :-1 :-2 :1]"),
+        ("HPERSIST none FIELDS 1 a", "[:-2]"),
+        ("HPERSIST h FIELDS 1 c", "[:1]"),
+        ("OBJECT ENCODING h", "listpack"),
+        // A time that has passed deletes, and an empty hash is none.
+        ("HPEXPIRE h 0 FIELDS 2 a a", "[:2 :-2]"),
+        ("HEXPIREAT h 1 FIELDS 3 b c n", "[:2 :2 :2]"),
+        ("EXISTS h", ":0"),
+        ("SET s v", "OK"),
+        ("HEXPIRE s 1 FIELDS 1 a", "-WRONGTYPE Operation against a key holding the wrong kind of value"),
+        ("HTTL s FIELDS 1 a", "-WRONGTYPE Operation against a key holding the wrong kind of value"),
+        ("HEXPIRE k x FIELDS 1 a", "-ERR value is not an integer or out of range"),
+        ("HEXPIRE k -1 FIELDS 1 a", "-ERR invalid expire time, must be >= 0"),
+        ("HPEXPIREAT k 70368744177664 FIELDS 1 a", "-ERR invalid expire time in 'hpexpireat' command"),
+        ("HEXPIRE k 9223372036854775807 FIELDS 1 a", "-ERR invalid expire time in 'hexpire' command"),
+        ("HEXPIRE k 1 GOLD 1 a", "-ERR Mandatory argument FIELDS is missing or not at the right position"),
+        ("HEXPIRE k 1 FIELDS 0 a", "-ERR Parameter `numFields` should be greater than 0"),
+        ("HEXPIRE k 1 FIELDS 2 a", "-ERR The `numfields` parameter must match the number of arguments"),
+        ("HTTL k FIELDS x a", "-ERR Number of fields must be a positive integer"),
+        ("HTTL k FIELDS 1", "-ERR wrong number of arguments for 'httl' command"),
+    ]);
+}
+
+#[test]
 fn lists_hashes_and_sets() {
     check(&[
         ("RPUSH l a b c d", ":4"),

@@ -29,7 +29,7 @@ fn picture(store: &Store) -> Vec<String> {
             "list" => vec!["LRANGE K 0 -1"],
             "set" => vec!["SORT K ALPHA"],
             "zset" => vec!["ZRANGE K 0 -1 WITHSCORES"],
-            "hash" => vec!["HGETALL K"],
+            "hash" => vec!["HGETALL K", "HPEXPIRETIME K FIELDS 2 f g"],
             _ => vec!["XRANGE K - +", "XINFO GROUPS K", "XPENDING K g"],
         };
         let dump: Vec<String> =
@@ -50,6 +50,9 @@ fn fill(store: &Store) {
         "RPUSH list a b c d e",
         "LPOP list",
         "HSET hash f 1 g 2",
+        "HSET timed f 1 g 2 h 3",
+        "HEXPIRE timed 86400 FIELDS 1 g",
+        "HINCRBY timed g 5",
         "SADD ints 1 2 3",
         "SADD set a b",
         "ZADD zset 1 a 2.5 b",

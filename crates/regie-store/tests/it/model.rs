@@ -19,7 +19,8 @@ const WRONG_TYPE: &str = "WRONGTYPE Operation against a key holding the wrong ki
 #[derive(Debug, Clone, PartialEq)]
 enum Value {
     String(String),
-    Hash(BTreeMap<String, String>),
+    /// Values, and when fields end.
+    Hash(BTreeMap<String, (String, Option<i64>)>),
     List(VecDeque<String>),
     Set(BTreeSet<String>),
     /// Scores are whole, so that adding them is exact.
@@ -111,7 +112,12 @@ macro_rules! collection {
 impl Model {
     fn expire(&mut self) {
         let now = self.now;
-        self.keys.retain(|_, (_, until)| until.is_none_or(|until| until > now));
+        for (value, _) in self.keys.values_mut() {
+            if let Value::Hash(of) = value {
+                of.retain(|_, (_, end)| end.is_none_or(|end| end > now));
+            }
+        }
+        self.keys.retain(|_, (value, until)| !value.is_empty() && until.is_none_or(|until| until > now));
     }
 
     fn run(&mut self, words: &[String]) -> Reply {
@@ -236,28 +242,43 @@ impl Model {
     }
 
     fn hash(&mut self, words: &[&str]) -> Reply {
+        let now = self.now;
         let of = collection!(self, words[1], Hash);
         match (words[0], &words[2..]) {
             ("HSET", pairs) => {
-                let fresh = pairs.chunks(2).map(|pair| of.insert(pair[0].to_owned(), pair[1].to_owned()));
+                let fresh =
+                    pairs.chunks(2).map(|pair| of.insert(pair[0].to_owned(), (pair[1].to_owned(), None)));
                 number(fresh.filter(Option::is_none).count() as i64)
             }
-            ("HGET", [field]) => maybe(of.get(*field)),
+            ("HGET", [field]) => maybe(of.get(*field).map(|(value, _)| value)),
+            ("HPEXPIRE", [ms, rest @ ..]) => ends(of, now, now + ms.parse::<i64>().unwrap(), rest),
+            ("HPEXPIREAT", [at, rest @ ..]) => ends(of, now, at.parse().unwrap(), rest),
+            (name @ ("HPTTL" | "HPEXPIRETIME" | "HPERSIST"), ["FIELDS", _, fields @ ..]) => {
+                let of_one = |field: &&str| match of.get_mut(*field) {
+                    None => -2,
+                    Some((_, None)) => -1,
+                    Some((_, end)) if name == "HPERSIST" => end.take().map_or(-1, |_| 1),
+                    Some((_, Some(end))) => *end - if name == "HPTTL" { now } else { 0 },
+                };
+                numbers(fields.iter().map(of_one))
+            }
             ("HDEL", fields) => {
                 number(fields.iter().filter(|field| of.remove(**field).is_some()).count() as i64)
             }
             ("HLEN", []) => number(of.len() as i64),
             ("HEXISTS", [field]) => number(of.contains_key(*field).into()),
             ("HGETALL", []) => {
-                let pairs: Vec<String> = of.iter().map(|(field, value)| format!("{field}={value}")).collect();
+                let pairs: Vec<String> =
+                    of.iter().map(|(field, (value, _))| format!("{field}={value}")).collect();
                 list(&pairs)
             }
             ("HINCRBY", [field, by]) => {
-                let Some(old) = whole(of.get(*field).map_or("0", String::as_str)) else {
+                let (old, end) = of.get(*field).map_or(("0", None), |(value, end)| (value.as_str(), *end));
+                let Some(old) = whole(old) else {
                     return fault("ERR hash value is not an integer");
                 };
                 let sum = old + by.parse::<i64>().unwrap();
-                of.insert((*field).to_owned(), sum.to_string());
+                of.insert((*field).to_owned(), (sum.to_string(), end));
                 number(sum)
             }
             other => panic!("{other:?}"),
@@ -373,6 +394,34 @@ impl Model {
     }
 }
 
+fn numbers(values: impl Iterator<Item = i64>) -> Reply {
+    show(&Frame::Array(values.map(Frame::Integer).collect()))
+}
+
+/// Lets fields of a hash end at a time: `[NX|XX|GT|LT] FIELDS count field…`.
+fn ends(of: &mut BTreeMap<String, (String, Option<i64>)>, now: i64, at: i64, rest: &[&str]) -> Reply {
+    let begin = rest.iter().position(|word| *word == "FIELDS").unwrap();
+    numbers(rest[begin + 2..].iter().map(|field| {
+        let Some((_, end)) = of.get_mut(*field) else { return -2 };
+        let holds = match (rest[0], *end) {
+            ("NX", end) => end.is_none(),
+            ("XX", end) => end.is_some(),
+            ("GT", end) => end.is_some_and(|end| at > end),
+            ("LT", end) => end.is_none_or(|end| at < end),
+            _ => true,
+        };
+        if !holds {
+            return 0;
+        }
+        *end = Some(at);
+        if at > now {
+            return 1;
+        }
+        of.remove(*field);
+        2
+    }))
+}
+
 struct Random(u64);
 
 impl Random {
@@ -413,6 +462,16 @@ const TEMPLATES: &[&str] = &[
     "HEXISTS K M",
     "HGETALL K",
     "HINCRBY K M N",
+    "HPEXPIRE K T FIELDS 1 M",
+    "HPEXPIRE K T FIELDS 3 M M M",
+    "HPEXPIRE K T NX FIELDS 2 M M",
+    "HPEXPIRE K T XX FIELDS 1 M",
+    "HPEXPIRE K T GT FIELDS 2 M M",
+    "HPEXPIRE K T LT FIELDS 2 M M",
+    "HPEXPIREAT K A FIELDS 2 M M",
+    "HPTTL K FIELDS 2 M M",
+    "HPEXPIRETIME K FIELDS 1 M",
+    "HPERSIST K FIELDS 2 M M",
     "LPUSH K V",
     "RPUSH K V V",
     "RPUSH K M M M",
@@ -584,6 +643,7 @@ fn sequence(seed: u64, steps: usize) {
         again.engine.set_loading(true);
         again.engine.replay(again.client, &log).unwrap_or_else(|why| panic!("REGIE_SEED={seed}: {why}"));
         again.engine.set_loading(false);
+        again.engine.tick(model.now * 1000);
         let expected: Vec<Reply> = everything_of(&model);
         for (who, one) in [("the engine", &mut tested), ("its log", &mut again)] {
             let found = one.everything(model.now, &model);
