@@ -331,7 +331,7 @@ mod tests {
     #[test]
     fn the_log_tells_moments() {
         let (mut engine, client) = engine(&[("appendonly", "yes")]);
-        let mut logged = |engine: &mut Engine, line: &str| {
+        let logged = |engine: &mut Engine, line: &str| {
             ask(engine, client, line);
             let log = String::from_utf8(engine.take_effects().journal).unwrap();
             let words: Vec<&str> = log.split("\r\n").filter(|word| !word.starts_with(['*', '$'])).collect();
