@@ -74,6 +74,9 @@ section! {
         queue_length: u32 = "1024", "200";
         /// How long a request may wait for a free worker; past it the answer is 503 with `Retry-After`.
         queue_timeout: Span = "\"30s\"", "\"5s\"";
+        /// How long a request goes on waiting for a worker when its client has hung up meanwhile, as WordPress does when it
+        /// calls its own `wp-cron.php`; `"0s"` gives it up at once.
+        hangup_grace: Span = "\"1s\"", "\"0s\"";
         /// Files that answer for a folder, in order.
         index: Vec<String> = "[\"index.php\", \"index.html\"]", "[\"index.html\"]";
         /// The script that answers for paths that are no file, relative to the document root; `""` for none.

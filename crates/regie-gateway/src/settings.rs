@@ -121,6 +121,9 @@ pub struct Limits {
     pub requests_per_connection: u64,
     /// For a graceful stop; what is left is cut.
     pub drain: Duration,
+    /// A request (`GET` or `POST`, its body in memory) whose client hangs up while it waits for a worker waits so long on,
+    /// and is begun all the same when a worker is free by then. Zero: it is withdrawn at once.
+    pub hangup_grace: Duration,
     /// Bytes of an answer that are read ahead of a slow client and kept in memory, so that its worker is free again.
     pub read_ahead: usize,
     /// Bytes of an answer that are kept in a file past those: the worker waits for the client. 0 = no file.
@@ -143,6 +146,7 @@ impl Default for Limits {
             keep_alive: Duration::from_secs(75),
             requests_per_connection: 100_000,
             drain: Duration::from_secs(30),
+            hangup_grace: Duration::from_secs(1),
             read_ahead: 1024 * 1024,
             answer_spool: 1024 * 1024 * 1024,
             answer_spools: 4 * 1024 * 1024 * 1024,

@@ -51,6 +51,9 @@ pub struct Call {
     pub time_limit: Option<Duration>,
     /// Where informational heads go; none = they are dropped.
     pub informational: Option<InformationalSink>,
+    /// How long it goes on waiting for a worker, to be begun all the same, when its caller has left meanwhile; none = it
+    /// is withdrawn. Without meaning for a body that is still to be read.
+    pub outlives: Option<Duration>,
 }
 
 impl fmt::Debug for Call {
@@ -66,7 +69,15 @@ impl Call {
     /// A request with the usual priority and the pool's own limits.
     #[must_use]
     pub const fn new(head: Head, body: Body) -> Self {
-        Self { head, body, priority: Priority::Normal, patience: None, time_limit: None, informational: None }
+        Self {
+            head,
+            body,
+            priority: Priority::Normal,
+            patience: None,
+            time_limit: None,
+            informational: None,
+            outlives: None,
+        }
     }
 }
 

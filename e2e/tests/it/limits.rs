@@ -118,6 +118,36 @@ fn a_client_that_leaves_is_seen_by_php() {
     assert!(site.get("/").text().starts_with("fine "));
 }
 
+/// As WordPress calls its `wp-cron.php`: it hangs up although no worker has begun.
+#[test]
+fn a_client_that_leaves_the_queue_has_its_request_begun() {
+    for lane in [true, false] {
+        let app = pages();
+        app.write(
+            "hold.php",
+            "<?php touch(__DIR__ . '/held'); for ($i = 0; $i < 6000 && !file_exists(__DIR__ . '/gate'); $i++) { usleep(10000); clearstatcache(); }",
+        );
+        app.write("cron.php", "<?php ignore_user_abort(true); echo str_repeat('x', 1 << 20); flush(); file_put_contents(__DIR__ . '/ran', $_SERVER['REQUEST_METHOD'] . file_get_contents('php://input'));");
+        let site = Site::up(
+            app.path(),
+            &format!("[gateway]\nhangup_grace = \"10m\"\n[php.web]\nworkers = 1\nlane = {lane}\n"),
+        );
+        let mut holds = TcpStream::connect(site.address()).unwrap();
+        holds.write_all(b"GET /hold.php HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        eventually("the only worker is busy", || app.path().join("held").exists().then_some(()));
+        let mut call = TcpStream::connect(site.address()).unwrap();
+        call.write_all(b"POST /cron.php HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nwork").unwrap();
+        drop(call);
+        eventually("the log says that the client has left", || {
+            site.printed().contains("\"POST /cron.php HTTP/1.1\" 499 ").then_some(())
+        });
+        assert_eq!(app.read("ran"), "");
+        app.write("gate", "");
+        eventually("it has run", || (app.read("ran") == "POSTwork").then_some(()));
+        assert!(site.get("/").text().starts_with("fine "));
+    }
+}
+
 #[test]
 fn work_behind_the_answer_holds_the_worker_and_not_the_client() {
     let app = pages();

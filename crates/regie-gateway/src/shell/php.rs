@@ -1,6 +1,7 @@
 //! Requests that PHP answers: the body is taken in, a worker is asked, and what it leaves to the gateway is done.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use http_body_util::BodyExt;
@@ -55,7 +56,8 @@ impl Gateway {
             sendfile: true,
         };
         let head = self.head(visit, &script, length);
-        let call = Call { informational: visit.informational.clone(), ..Call::new(head, body) };
+        let outlives = self.outlives(&visit.asked.method, &body);
+        let call = Call { informational: visit.informational.clone(), outlives, ..Call::new(head, body) };
         // Told before: a client may leave while its request waits.
         record.by = if aside { By::SidePool } else { By::Pool };
         match pool.call(call).await {
@@ -65,6 +67,13 @@ impl Gateway {
             }
             Err(fault) => self.pool_error(visit, &fault),
         }
+    }
+
+    /// How long a request that waits for a worker outlives its client. Those who hang up at once (WordPress, which calls its
+    /// own `wp-cron.php`) send one of these methods and little else.
+    fn outlives(&self, method: &Method, body: &Body) -> Option<Duration> {
+        let may = matches!(*method, Method::GET | Method::POST) && !matches!(body, Body::Stream(_));
+        Some(self.settings.limits.hangup_grace).filter(|grace| may && !grace.is_zero())
     }
 
     fn head(&self, visit: &Visit<'_>, script: &Script<'_>, length: Option<u64>) -> Head {

@@ -149,6 +149,9 @@ const BACKLOG: i32 = 4_096;
 /// After an error of `accept` that will not pass by itself (no descriptors left), so long is waited.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// Between two looks whether a request still waits whose client has left.
+const STRAYS_PAUSE: Duration = Duration::from_millis(10);
+
 /// How a gateway ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Report {
@@ -216,6 +219,10 @@ pub async fn serve(
     let all = u32::try_from(gateway.settings.limits.connections).unwrap_or(u32::MAX);
     let drained = tokio::time::timeout_at(deadline, places.acquire_many(all)).await.is_ok();
     let cut = if drained { 0 } else { drain.open.load(Ordering::Relaxed) };
+    // Their clients have left; what they asked for is to be begun all the same.
+    while gateway.pools().any(|pool| pool.strays() > 0) && now() < deadline {
+        tokio::time::sleep(STRAYS_PAUSE).await;
+    }
     flusher.abort();
     gateway.logs.flush();
     for pool in gateway.pools() {

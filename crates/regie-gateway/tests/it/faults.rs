@@ -106,7 +106,10 @@ fn the_queue_is_bounded_in_length_and_time() {
 #[test]
 fn who_leaves_the_queue_holds_no_place() {
     let (pool, go) = held(1);
-    let running = before(&pool, |settings| settings.pool.as_mut().unwrap().queue.len = 1);
+    let running = before(&pool, |settings| {
+        settings.pool.as_mut().unwrap().queue.len = 1;
+        settings.limits.hangup_grace = Duration::ZERO;
+    });
     let send = || {
         let mut connection = Connection::open(running.address);
         connection.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n");

@@ -6,6 +6,7 @@ mod faults;
 mod files;
 mod fixture;
 mod fpm;
+mod hangup;
 mod http1;
 mod http2;
 mod load;

@@ -347,6 +347,18 @@ impl Exchange {
         Ok(())
     }
 
+    /// Gives the worker the whole request, for a caller who does not wait for the answer.
+    pub(crate) async fn send_out(&mut self) {
+        std::future::poll_fn(|cx| {
+            let failed = self.poll_send(cx).is_err() || self.body_error.is_some();
+            if failed || self.outgoing.is_sent() {
+                return Poll::Ready(());
+            }
+            self.link.timer.as_mut().poll(cx)
+        })
+        .await;
+    }
+
     /// The caller has the whole answer: the connection goes back, at once or when the worker is done.
     fn let_go(mut self) {
         if self.ended {

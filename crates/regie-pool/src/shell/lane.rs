@@ -24,6 +24,7 @@ use super::clock::now;
 use super::exchange::{AnswerBody, Heads, Times};
 use super::message::{Heirloom, LaneMessage, times};
 use super::pool::{Counts, PoolSettings};
+use super::stray::{Strays, until_taken};
 use crate::call::{Answer, Body, BoxError, Call, CallError};
 use crate::message::Message;
 use crate::queue::Priority;
@@ -48,6 +49,7 @@ struct Shared {
     served: AtomicU64,
     refused: AtomicU64,
     timers: Mutex<Vec<Timer>>,
+    strays: Strays,
 }
 
 /// A call that this carrier cannot carry is given back.
@@ -99,6 +101,7 @@ impl LaneCarrier {
         gateway.on_free(Arc::new(move || freed.add_permits(1)));
         let driver = gateway.clone();
         tokio::spawn(async move { driver.drive().await });
+        let strays = Strays::new(settings.queue);
         let shared = Shared {
             gateway,
             settings,
@@ -107,6 +110,7 @@ impl LaneCarrier {
             served: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             timers: Mutex::default(),
+            strays,
         };
         Self { shared: Arc::new(shared) }
     }
@@ -133,7 +137,7 @@ impl LaneCarrier {
             },
         }
         let priority = level(call.priority);
-        let Call { head, body, priority: given, patience: spare, time_limit, informational } = call;
+        let Call { head, body, priority: given, patience: spare, time_limit, informational, outlives } = call;
         let mut upload = Upload::from(body);
         let complete = upload.stream.is_none();
         let slot = match shared.gateway.submit(priority, head.pairs(), &upload.piece, complete) {
@@ -148,13 +152,14 @@ impl LaneCarrier {
                     patience: spare,
                     time_limit,
                     informational,
+                    outlives,
                 });
             }
         };
         drop(head);
         upload.advance(usize::try_from(slot.sent()).unwrap_or(usize::MAX));
         shared.served.fetch_add(1, Ordering::Relaxed);
-        let mut exchange = LaneExchange {
+        let exchange = LaneExchange {
             upload,
             slot,
             timer: shared.timer(asked + patience),
@@ -166,10 +171,12 @@ impl LaneCarrier {
             body_error: None,
             flight,
         };
-        let head = std::future::poll_fn(|cx| exchange.poll_head(cx)).await;
+        let mut held = Held { exchange: Some(exchange), outlives };
+        let head = std::future::poll_fn(|cx| held.exchange().poll_head(cx)).await;
         if matches!(head, Err(CallError::QueueTimeout(_))) {
             shared.refused.fetch_add(1, Ordering::Relaxed);
         }
+        let exchange = held.exchange.take().expect(HELD);
         Carried::Done(head.map(|(status, headers)| exchange.into_answer(status, headers)))
     }
 
@@ -236,6 +243,11 @@ impl LaneCarrier {
         }
     }
 
+    /// Requests that wait although their callers have left.
+    pub(crate) fn strays(&self) -> usize {
+        self.shared.strays.count()
+    }
+
     /// Ends the driver when the last request has ended.
     pub(crate) fn close(&self) {
         self.shared.gateway.close();
@@ -295,6 +307,33 @@ impl Flight {
 impl Drop for Flight {
     fn drop(&mut self) {
         self.shared.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// An exchange whose caller waits for the head of its answer.
+struct Held {
+    exchange: Option<LaneExchange>,
+    outlives: Option<Duration>,
+}
+
+const HELD: &str = "an exchange is held until its head is there";
+
+impl Held {
+    const fn exchange(&mut self) -> &mut LaneExchange {
+        self.exchange.as_mut().expect(HELD)
+    }
+}
+
+impl Drop for Held {
+    /// The caller has left. A request that no worker has yet may outlive that.
+    fn drop(&mut self) {
+        if let (Some(exchange), Some(span)) = (self.exchange.take(), self.outlives)
+            && exchange.slot.is_body_sent()
+            && !exchange.slot.is_taken()
+        {
+            let strays = exchange.flight.shared.strays.clone();
+            strays.adopt(until_taken(span, move || exchange.slot.is_taken()));
+        }
     }
 }
 

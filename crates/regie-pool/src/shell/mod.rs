@@ -6,6 +6,7 @@ mod lane;
 mod link;
 mod message;
 mod pool;
+mod stray;
 mod stream;
 
 pub use exchange::AnswerBody;

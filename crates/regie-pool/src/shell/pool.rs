@@ -30,8 +30,10 @@ use super::exchange::{AnswerBody, Exchange, NoHead, Outgoing, Times};
 use super::lane::{Carried, LaneCarrier};
 use super::link::{Idle, Link};
 use super::message::{Heirloom, Sent, times};
+use super::stray::Strays;
 use super::stream::Address;
-use crate::call::{Answer, Call, CallError};
+use crate::call::{Answer, Body, Call, CallError, InformationalSink};
+use crate::head::Head;
 use crate::message::{Delivered, Hold, Message, MessageError};
 use crate::queue::{Asked, Grant, Priority, Queue, QueueLimits, Ticket};
 
@@ -134,6 +136,7 @@ pub struct Counts {
 pub struct Pool {
     shared: Arc<Shared>,
     lane: Option<LaneCarrier>,
+    strays: Strays,
 }
 
 impl fmt::Debug for Pool {
@@ -252,11 +255,13 @@ impl Pool {
             shared.lock().live = FOREIGN_WORKERS;
             (0..FOREIGN_WORKERS).for_each(|_| shared.hand_on(Worker::Permit));
         }
-        Self { shared, lane }
+        let strays = Strays::new(shared.settings.queue);
+        Self { shared, lane, strays }
     }
 
     /// Sends a request when a worker is free, and returns when the head of the answer is there. Dropping the future
-    /// takes the request back: from the queue without a trace, from a worker by closing its connection.
+    /// takes the request back: from the queue without a trace, unless [`Call::outlives`] has it wait on, from a worker
+    /// by closing its connection.
     ///
     /// # Errors
     /// See [`CallError`]; each says whose fault it is and what to answer.
@@ -296,41 +301,13 @@ impl Pool {
     }
 
     pub(super) async fn call_over_fastcgi(&self, call: Call) -> Result<Answer<AnswerBody>, CallError> {
-        let asked = now();
-        let Call { head, body, priority, patience, time_limit, informational } = call;
-        let mut parts = Some((head, body));
-        let mut unsent: Option<Outgoing> = None;
-        let mut tries = 0;
-        while tries < TRIES {
-            let mut grip = self.acquire(priority, patience).await.inspect_err(|_| {
-                self.shared.refused.fetch_add(1, Ordering::Relaxed);
-            })?;
-            let waited = now() - asked;
-            let (link, keep) = match grip.take_worker() {
-                Worker::Link(mut link) => {
-                    // What has come since it became idle may not have reached the driver yet.
-                    if link.poll_idle(&mut Context::from_waker(Waker::noop())) == Idle::Leaves {
-                        drop(grip.into_lease());
-                        continue;
-                    }
-                    (link, true)
-                }
-                Worker::Permit => (Box::new(self.open(asked).await?), false),
-            };
-            let outgoing = match (unsent.take(), parts.take()) {
-                (Some(outgoing), _) => outgoing,
-                (None, Some((head, body))) => Outgoing::new(head, body, keep),
-                (None, None) => unreachable!("a request is either unsent or not yet encoded"),
-            };
-            self.shared.served.fetch_add(1, Ordering::Relaxed);
-            tries += 1;
-            let times = self.shared.settings.times_of(time_limit);
-            let exchange =
-                Exchange::new(link, grip.into_lease(), outgoing, keep, times, informational.clone());
-            match exchange.answer(waited).await {
+        let mut errand = Errand::new(self, call);
+        while errand.tries < TRIES {
+            let exchange = errand.begin().await?;
+            match exchange.answer(errand.waited).await {
                 Ok(answer) => return Ok(answer),
                 Err(NoHead::Failed(error)) => return Err(error),
-                Err(NoHead::NotBegun(again)) => unsent = Some(again.0),
+                Err(NoHead::NotBegun(again)) => errand.unsent = Some(again.0),
             }
         }
         Err(CallError::Died { begun: false })
@@ -404,6 +381,12 @@ impl Pool {
         self.shared.driver.notify.notify_one();
     }
 
+    /// Requests that wait for a worker although their callers have left ([`Call::outlives`]).
+    #[must_use]
+    pub fn strays(&self) -> usize {
+        self.strays.count() + self.lane.as_ref().map_or(0, LaneCarrier::strays)
+    }
+
     /// Ends the driver and closes idle connections. Requests in flight are finished, new ones are refused.
     pub fn close(&self) {
         if let Some(lane) = &self.lane {
@@ -413,7 +396,8 @@ impl Pool {
         self.shared.driver.notify.notify_one();
     }
 
-    async fn acquire(&self, priority: Priority, patience: Option<Duration>) -> Result<Grip, CallError> {
+    /// Asks for a worker.
+    fn acquire(&self, priority: Priority, patience: Option<Duration>) -> Result<Acquired, CallError> {
         let asked = now();
         let mut receiver = None;
         let (ticket, wake) = {
@@ -430,7 +414,7 @@ impl Pool {
                 sender
             });
             match asked {
-                Asked::Granted(worker) => return Ok(self.shared.grip(worker)),
+                Asked::Granted(worker) => return Ok(Acquired::Grip(self.shared.grip(worker))),
                 Asked::Full => return Err(CallError::QueueFull(state.queue.waiting())),
                 Asked::Wait(ticket) => {
                     let next = state.queue.next_deadline().map(Instant::from_std);
@@ -445,10 +429,8 @@ impl Pool {
         if wake {
             self.shared.driver.notify.notify_one();
         }
-        let mut place = Place { shared: &self.shared, ticket: Some(ticket) };
-        let granted = receiver.expect("who waits has a receiver").await;
-        place.ticket = None;
-        granted.unwrap_or_else(|_| Err(CallError::Down("it was closed".into())))
+        let granted = receiver.expect("who waits has a receiver");
+        Ok(Acquired::Place(Place { shared: self.shared.clone(), ticket: Some(ticket), granted }))
     }
 
     /// Opens a connection for one request. A full backlog is waited out like a queue.
@@ -475,18 +457,143 @@ impl Pool {
     }
 }
 
-/// A place in the queue, left when the one who waits goes away.
-struct Place<'a> {
-    shared: &'a Shared,
-    ticket: Option<Ticket>,
+/// A worker, or a place in the queue for one.
+enum Acquired {
+    Grip(Grip),
+    Place(Place),
 }
 
-impl Drop for Place<'_> {
+/// A place in the queue, left when the one who waits goes away.
+struct Place {
+    shared: Arc<Shared>,
+    ticket: Option<Ticket>,
+    granted: oneshot::Receiver<Result<Grip, CallError>>,
+}
+
+impl Place {
+    /// Waits for the worker; cancelled, it has lost nothing.
+    async fn granted(&mut self) -> Result<Grip, CallError> {
+        let granted = (&mut self.granted).await;
+        self.ticket = None;
+        granted.unwrap_or_else(|_| Err(CallError::Down("it was closed".into())))
+    }
+}
+
+impl Drop for Place {
     fn drop(&mut self) {
         if let Some(ticket) = self.ticket.take() {
             let reply = self.shared.lock().queue.leave(ticket);
             drop(reply);
         }
+    }
+}
+
+/// A request on its way to a worker over FastCGI.
+struct Errand {
+    pool: Pool,
+    asked: Instant,
+    /// Until they are encoded.
+    parts: Option<(Head, Body)>,
+    /// Records that were made for a worker who was gone before it had read a byte.
+    unsent: Option<Outgoing>,
+    terms: Terms,
+    /// Where it waits for a worker.
+    place: Option<Place>,
+    /// How long it has waited for one.
+    waited: Duration,
+    tries: usize,
+}
+
+/// What a caller asks beside the request itself.
+#[derive(Default)]
+struct Terms {
+    priority: Priority,
+    patience: Option<Duration>,
+    time_limit: Option<Duration>,
+    informational: Option<InformationalSink>,
+    outlives: Option<Duration>,
+}
+
+impl Errand {
+    fn new(pool: &Pool, call: Call) -> Self {
+        let Call { head, body, priority, patience, time_limit, informational, outlives } = call;
+        // A body that is still to be read comes from the caller.
+        let outlives = outlives.filter(|_| !matches!(body, Body::Stream(_)));
+        Self {
+            pool: pool.clone(),
+            asked: now(),
+            parts: Some((head, body)),
+            unsent: None,
+            terms: Terms { priority, patience, time_limit, informational, outlives },
+            place: None,
+            waited: Duration::ZERO,
+            tries: 0,
+        }
+    }
+
+    /// Waits for a worker, and turns to it.
+    async fn begin(&mut self) -> Result<Exchange, CallError> {
+        loop {
+            let mut grip = self.grip().await.inspect_err(|_| {
+                self.pool.shared.refused.fetch_add(1, Ordering::Relaxed);
+            })?;
+            self.waited = now() - self.asked;
+            let (link, keep) = match grip.take_worker() {
+                Worker::Link(mut link) => {
+                    // What has come since it became idle may not have reached the driver yet.
+                    if link.poll_idle(&mut Context::from_waker(Waker::noop())) == Idle::Leaves {
+                        drop(grip.into_lease());
+                        continue;
+                    }
+                    (link, true)
+                }
+                Worker::Permit => (Box::new(self.pool.open(self.asked).await?), false),
+            };
+            let outgoing = match (self.unsent.take(), self.parts.take()) {
+                (Some(outgoing), _) => outgoing,
+                (None, Some((head, body))) => Outgoing::new(head, body, keep),
+                (None, None) => unreachable!("a request is either unsent or not yet encoded"),
+            };
+            self.pool.shared.served.fetch_add(1, Ordering::Relaxed);
+            self.tries += 1;
+            let times = self.pool.shared.settings.times_of(self.terms.time_limit);
+            let informational = self.terms.informational.clone();
+            return Ok(Exchange::new(link, grip.into_lease(), outgoing, keep, times, informational));
+        }
+    }
+
+    async fn grip(&mut self) -> Result<Grip, CallError> {
+        if self.place.is_none() {
+            match self.pool.acquire(self.terms.priority, self.terms.patience)? {
+                Acquired::Grip(grip) => return Ok(grip),
+                Acquired::Place(place) => self.place = Some(place),
+            }
+        }
+        let granted = self.place.as_mut().expect("it was just taken").granted().await;
+        self.place = None;
+        granted
+    }
+}
+
+impl Drop for Errand {
+    /// The caller has left while the request waits: it may outlive that.
+    fn drop(&mut self) {
+        let (Some(place), Some(span)) = (self.place.take(), self.terms.outlives.take()) else { return };
+        let mut alone = Self {
+            pool: self.pool.clone(),
+            asked: self.asked,
+            parts: self.parts.take(),
+            unsent: self.unsent.take(),
+            terms: Terms { priority: self.terms.priority, ..Terms::default() },
+            place: Some(place),
+            waited: Duration::ZERO,
+            tries: self.tries,
+        };
+        self.pool.strays.adopt(async move {
+            if let Ok(Ok(mut exchange)) = tokio::time::timeout(span, alone.begin()).await {
+                exchange.send_out().await;
+            }
+        });
     }
 }
 

@@ -106,6 +106,34 @@ fn a_request_that_no_worker_takes_is_taken_back_in_time_and_never_run() {
 }
 
 #[test]
+fn what_outlives_its_caller_is_begun_and_told_that_nobody_listens() {
+    run(async {
+        let lane = lane();
+        // A quarter of it may wait for nobody.
+        let pool = pool(&lane, QueueLimits { len: 8, timeout: LONG });
+        let leave = |span| {
+            let call = Call { outlives: Some(span), ..call("left") };
+            tokio::time::timeout(Duration::from_millis(5), pool.call(call))
+        };
+        for _ in 0..4 {
+            drop(leave(LONG).await);
+        }
+        assert_eq!((pool.strays(), pool.counts().waiting), (2, 2), "the others are past the bound");
+        let mut worker = Worker::sit_down(lane.clone()).unwrap();
+        let first = next(&mut worker);
+        assert_eq!(name(&worker, &first), "left");
+        eventually("it is let go", || worker.is_aborted(&first) && pool.strays() == 1).await;
+        assert!(worker.finish(first), "it is run to its end all the same");
+        let second = next(&mut worker);
+        eventually("nobody waits", || pool.strays() == 0).await;
+        worker.finish(second);
+        drop(leave(Duration::from_millis(5)).await);
+        eventually("its time is over", || pool.strays() == 0 && pool.counts().waiting == 0).await;
+        assert!(worker.take().is_none());
+    });
+}
+
+#[test]
 fn the_queue_is_bounded_in_length() {
     run(async {
         let lane = lane();

@@ -172,6 +172,7 @@ fn limits(site: &Site) -> Limits {
         write_timeout: gateway.send_timeout.0,
         keep_alive: gateway.keepalive_timeout.0,
         drain: gateway.drain_timeout.0,
+        hangup_grace: gateway.hangup_grace.0,
         answer_spool: gateway.response_spool.0,
         answer_spools: gateway.response_spool.0.saturating_mul(4),
         ..Limits::default()
