@@ -11,6 +11,10 @@
 //! - folders: `node_modules` anywhere, and `vendor` at the top of the application. Deeper `vendor` folders hold
 //!   published assets (`public/vendor/horizon`, WordPress plug-ins), so only their PHP is refused;
 //! - PHP below folders that take uploads.
+//!
+//! Paths are bytes, names are compared as ASCII without regard to case.
+
+use memchr::memmem;
 
 /// Folders that take uploads in the applications that people run. Configuration adds to them.
 pub const UPLOAD_FOLDERS: [&str; 8] = [
@@ -51,15 +55,15 @@ const SOURCE: [&str; 9] = [".php", ".phtml", ".phar", ".phps", ".php3", ".php4",
 /// Whether the file at `path` (normalised, starting with a slash) must not be sent as it is. `at_app_root` = the
 /// document root is the application's own folder, not a `public` folder in it.
 #[must_use]
-pub fn refuses_file(path: &str, at_app_root: bool) -> bool {
-    let mut segments = path[1..].split('/').peekable();
-    if segments.peek() == Some(&".well-known") {
+pub fn refuses_file(path: &[u8], at_app_root: bool) -> bool {
+    let mut segments = names(path).peekable();
+    if segments.peek() == Some(&&b".well-known"[..]) {
         segments.next();
     }
     let mut first = at_app_root;
     for segment in segments {
         let is_last_name = path.ends_with(segment) && !segment.is_empty();
-        if segment.starts_with('.')
+        if segment.starts_with(b".")
             || is_forbidden_folder(segment, first)
             || is_last_name && is_forbidden_name(segment)
         {
@@ -72,11 +76,10 @@ pub fn refuses_file(path: &str, at_app_root: bool) -> bool {
 
 /// Whether the script at `path` must not be run although it exists: below uploads, in `vendor`, hidden.
 #[must_use]
-pub fn refuses_script(path: &str, upload_folders: &[String]) -> bool {
-    let (folder, _) = path.rsplit_once('/').unwrap_or(("", path));
-    let hidden = path[1..]
-        .split('/')
-        .any(|s| s.starts_with('.') || matches_ignore_case(s, &["vendor", "node_modules"]));
+pub fn refuses_script(path: &[u8], upload_folders: &[String]) -> bool {
+    let folder = &path[..memchr::memrchr(b'/', path).unwrap_or(0)];
+    let hidden = names(path)
+        .any(|name| name.starts_with(b".") || matches_ignore_case(name, &["vendor", "node_modules"]));
     hidden
         || UPLOAD_FOLDERS
             .iter()
@@ -85,42 +88,41 @@ pub fn refuses_script(path: &str, upload_folders: &[String]) -> bool {
             .any(|upload| contains_folder(folder, upload))
 }
 
-/// Whether `name` ends like PHP source, in any case.
-#[must_use]
-pub fn looks_like_source(name: &str) -> bool {
-    ends_with_any(&name.to_ascii_lowercase(), &SOURCE)
+/// The segments of a path.
+fn names(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+    path[1..].split(|byte| *byte == b'/')
 }
 
-fn is_forbidden_folder(segment: &str, at_top: bool) -> bool {
-    segment.eq_ignore_ascii_case("node_modules") || at_top && segment.eq_ignore_ascii_case("vendor")
+fn is_forbidden_folder(segment: &[u8], at_top: bool) -> bool {
+    segment.eq_ignore_ascii_case(b"node_modules") || at_top && segment.eq_ignore_ascii_case(b"vendor")
 }
 
-fn is_forbidden_name(name: &str) -> bool {
+fn is_forbidden_name(name: &[u8]) -> bool {
     let name = name.to_ascii_lowercase();
-    let toml = name.starts_with("regie") && name.ends_with(".toml");
-    let package = name.starts_with("package") && name.ends_with(".json");
+    let toml = name.starts_with(b"regie") && name.ends_with(b".toml");
+    let package = name.starts_with(b"package") && name.ends_with(b".json");
     toml || package
-        || NAMES.contains(&name.as_str())
-        || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+        || NAMES.iter().any(|forbidden| forbidden.as_bytes() == name)
+        || PREFIXES.iter().any(|prefix| name.starts_with(prefix.as_bytes()))
         || ends_with_any(&name, &SUFFIXES)
         || ends_with_any(&name, &SOURCE)
 }
 
-fn ends_with_any(name: &str, endings: &[&str]) -> bool {
-    endings.iter().any(|ending| name.ends_with(ending))
+fn ends_with_any(name: &[u8], endings: &[&str]) -> bool {
+    endings.iter().any(|ending| name.ends_with(ending.as_bytes()))
 }
 
-fn matches_ignore_case(segment: &str, names: &[&str]) -> bool {
-    names.iter().any(|name| segment.eq_ignore_ascii_case(name))
+fn matches_ignore_case(segment: &[u8], names: &[&str]) -> bool {
+    names.iter().any(|name| segment.eq_ignore_ascii_case(name.as_bytes()))
 }
 
 /// Whether `folder` (`/a/b/c`) contains the segments of `wanted` (`b/c`) in a row.
-fn contains_folder(folder: &str, wanted: &str) -> bool {
+fn contains_folder(folder: &[u8], wanted: &str) -> bool {
     let folder = folder.to_ascii_lowercase();
     !wanted.is_empty()
-        && folder.match_indices(wanted).any(|(at, found)| {
-            let end = at + found.len();
-            folder[..at].ends_with('/') && (end == folder.len() || folder[end..].starts_with('/'))
+        && memmem::find_iter(&folder, wanted).any(|at| {
+            let end = at + wanted.len();
+            folder[..at].ends_with(b"/") && (end == folder.len() || folder[end] == b'/')
         })
 }
 
@@ -163,7 +165,7 @@ mod tests {
             "/Dockerfile",
             "/docker-compose.yml",
         ] {
-            assert!(refuses_file(path, true), "{path}");
+            assert!(refuses_file(path.as_bytes(), true), "{path}");
         }
     }
 
@@ -183,9 +185,9 @@ mod tests {
             "/a.sqlx",
             "/keys.html",
         ] {
-            assert!(!refuses_file(path, true), "{path}");
+            assert!(!refuses_file(path.as_bytes(), true), "{path}");
         }
-        assert!(!refuses_file("/vendor/horizon/app.js", false), "published assets");
+        assert!(!refuses_file(b"/vendor/horizon/app.js", false), "published assets");
     }
 
     #[test]
@@ -202,10 +204,39 @@ mod tests {
             "/.git/x.php",
             "/.x.php",
         ] {
-            assert!(refuses_script(path, &own), "{path}");
+            assert!(refuses_script(path.as_bytes(), &own), "{path}");
         }
         for path in ["/index.php", "/wp-admin/upload.php", "/uploads.php", "/myuploads/x.php", "/a/b/c.php"] {
-            assert!(!refuses_script(path, &own), "{path}");
+            assert!(!refuses_script(path.as_bytes(), &own), "{path}");
         }
+    }
+
+    /// Bytes that are no UTF-8 beside what is refused change nothing.
+    #[test]
+    fn any_bytes_may_stand_around() {
+        let own = ["var/pictures".to_owned()];
+        for path in [
+            &b"/caf\xe9/.env"[..],
+            b"/\xff.sql",
+            b"/\xff.PHP",
+            b"/node_modules/\xe9.js",
+            b"/.\xe9",
+            b"/\xc3~",
+            b"/vendor/\xe9",
+        ] {
+            assert!(refuses_file(path, true), "{}", path.escape_ascii());
+        }
+        for path in [
+            &b"/uploads/\xe9.php"[..],
+            b"/\xe9/vendor/x.php",
+            b"/\xe9/.x.php",
+            b"/\xe9/var/pictures/\xe9/x.php",
+        ] {
+            assert!(refuses_script(path, &own), "{}", path.escape_ascii());
+        }
+        for path in [&b"/caf\xe9.jpg"[..], b"/\xe9vendor/a.css", b"/\xff"] {
+            assert!(!refuses_file(path, true), "{}", path.escape_ascii());
+        }
+        assert!(!refuses_script(b"/uploads\xe9/caf\xe9.php", &own));
     }
 }

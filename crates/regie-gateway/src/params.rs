@@ -46,11 +46,11 @@ pub struct Script<'a> {
     /// The document root, links resolved.
     pub root: &'a str,
     /// The script below the root.
-    pub name: &'a str,
+    pub name: &'a [u8],
     /// The file that is run.
-    pub file: &'a str,
+    pub file: &'a [u8],
     /// What follows the script in the path.
-    pub path_info: &'a str,
+    pub path_info: &'a [u8],
     /// What the server calls itself.
     pub server_software: &'a str,
     /// Whether files may be left to the gateway (`X-Sendfile`).
@@ -73,7 +73,7 @@ pub fn fill(head: &mut Head, request: &Request<'_>, script: &Script<'_>) {
         head.push("PHP_SELF", script.name);
     } else {
         head.push("PATH_INFO", script.path_info);
-        head.push("PATH_TRANSLATED", [script.root, script.path_info].concat());
+        head.push("PATH_TRANSLATED", [script.root.as_bytes(), script.path_info].concat());
         head.push("PHP_SELF", [script.name, script.path_info].concat());
     }
     head.push("SERVER_PROTOCOL", protocol(request.version));
@@ -236,9 +236,9 @@ mod tests {
         };
         let script = Script {
             root: "/srv/app/public",
-            name: "/index.php",
-            file: "/srv/app/public/index.php",
-            path_info,
+            name: b"/index.php",
+            file: b"/srv/app/public/index.php",
+            path_info: path_info.as_bytes(),
             server_software: "Regie/1",
             sendfile: false,
         };

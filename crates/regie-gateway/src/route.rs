@@ -16,8 +16,13 @@
 
 use std::borrow::Cow;
 
+use memchr::memmem;
+
 use crate::guard;
 use crate::target::Target;
+
+/// How the name of a script ends.
+const ENDING: &[u8] = b".php";
 
 /// What lies at a path below the document root.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,16 +56,21 @@ pub struct Site {
 
 impl Site {
     /// Whether a script that is not the front controller is run, if it exists.
-    fn may_run(&self, script: &str) -> bool {
+    fn may_run(&self, script: &[u8]) -> bool {
         (!self.single_script || self.has_side_pool)
-            && self.worker_script.as_deref() != Some(script)
+            && self.worker_script.as_ref().is_none_or(|own| own.as_bytes() != script)
             && !guard::refuses_script(script, &self.upload_folders)
+    }
+
+    /// Whether `script` is the front controller.
+    fn is_front(&self, script: &[u8]) -> bool {
+        self.front_controller.as_ref().is_some_and(|front| front.as_bytes() == script)
     }
 
     /// Whether the side pool runs `script`.
     #[must_use]
-    pub fn is_aside(&self, script: &str) -> bool {
-        self.single_script && self.has_side_pool && self.front_controller.as_deref() != Some(script)
+    pub fn is_aside(&self, script: &[u8]) -> bool {
+        self.single_script && self.has_side_pool && !self.is_front(script)
     }
 }
 
@@ -68,13 +78,13 @@ impl Site {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Route<'a> {
     /// The file at this path below the root, as it is.
-    File(Cow<'a, str>),
+    File(Cow<'a, [u8]>),
     /// PHP: the script below the root, and what followed it in the path.
     Script {
         /// `SCRIPT_NAME`.
-        script: Cow<'a, str>,
+        script: Cow<'a, [u8]>,
         /// `PATH_INFO`; empty when there is none.
-        path_info: &'a str,
+        path_info: &'a [u8],
     },
     /// The same address with a slash at its end.
     AddSlash,
@@ -83,7 +93,7 @@ pub enum Route<'a> {
 }
 
 /// Decides who answers `target`. `probe` says what lies at a path.
-pub fn route<'a>(target: &'a Target<'_>, site: &'a Site, mut probe: impl FnMut(&str) -> Found) -> Route<'a> {
+pub fn route<'a>(target: &'a Target<'_>, site: &'a Site, mut probe: impl FnMut(&[u8]) -> Found) -> Route<'a> {
     let path = &*target.path;
     if target.has_escaped_separator {
         return fall_back(site);
@@ -94,7 +104,7 @@ pub fn route<'a>(target: &'a Target<'_>, site: &'a Site, mut probe: impl FnMut(&
     if guard::refuses_file(path, site.at_app_root) {
         return fall_back(site);
     }
-    if !path.ends_with('/') && probe(path) == Found::File {
+    if !path.ends_with(b"/") && probe(path) == Found::File {
         return Route::File(path.into());
     }
     index_of(path, site, &mut probe).unwrap_or_else(|| fall_back(site))
@@ -102,19 +112,18 @@ pub fn route<'a>(target: &'a Target<'_>, site: &'a Site, mut probe: impl FnMut(&
 
 fn fall_back(site: &Site) -> Route<'_> {
     site.front_controller
-        .as_deref()
-        .map_or(Route::Nothing, |script| Route::Script { script: script.into(), path_info: "" })
+        .as_ref()
+        .map_or(Route::Nothing, |script| Route::Script { script: script.as_bytes().into(), path_info: b"" })
 }
 
 /// A script that `path` names itself.
-fn script_in<'a>(path: &'a str, site: &Site, probe: &mut impl FnMut(&str) -> Found) -> Option<Route<'a>> {
-    for (at, ending) in path.match_indices(".php") {
-        let end = at + ending.len();
-        let (script, path_info) = path.split_at(end);
-        if !(path_info.is_empty() || path_info.starts_with('/')) || script.ends_with("/.php") {
+fn script_in<'a>(path: &'a [u8], site: &Site, probe: &mut impl FnMut(&[u8]) -> Found) -> Option<Route<'a>> {
+    for at in memmem::find_iter(path, ENDING) {
+        let (script, path_info) = path.split_at(at + ENDING.len());
+        if !(path_info.is_empty() || path_info.starts_with(b"/")) || script.ends_with(b"/.php") {
             continue;
         }
-        let is_front = site.front_controller.as_deref() == Some(script);
+        let is_front = site.is_front(script);
         if !is_front && !site.may_run(script) {
             continue;
         }
@@ -125,16 +134,16 @@ fn script_in<'a>(path: &'a str, site: &Site, probe: &mut impl FnMut(&str) -> Fou
     None
 }
 
-fn index_of<'a>(path: &str, site: &Site, probe: &mut impl FnMut(&str) -> Found) -> Option<Route<'a>> {
-    let with_slash = path.ends_with('/');
-    let folder = path.trim_end_matches('/');
+fn index_of<'a>(path: &[u8], site: &Site, probe: &mut impl FnMut(&[u8]) -> Found) -> Option<Route<'a>> {
+    // One at most: it is normalised.
+    let (with_slash, folder) = path.strip_suffix(b"/").map_or((false, path), |folder| (true, folder));
     if !with_slash && probe(path) != Found::Folder {
         return None;
     }
     for name in &site.index {
-        let candidate = format!("{folder}/{name}");
-        let is_script = name.ends_with(".php");
-        let is_front = site.front_controller.as_deref() == Some(candidate.as_str());
+        let candidate = [folder, b"/", name.as_bytes()].concat();
+        let is_script = candidate.ends_with(ENDING);
+        let is_front = site.is_front(&candidate);
         let allowed = if is_script {
             is_front || site.may_run(&candidate)
         } else {
@@ -145,7 +154,7 @@ fn index_of<'a>(path: &str, site: &Site, probe: &mut impl FnMut(&str) -> Found) 
         }
         return Some(match (with_slash, is_script) {
             (false, _) => Route::AddSlash,
-            (true, true) => Route::Script { script: candidate.into(), path_info: "" },
+            (true, true) => Route::Script { script: candidate.into(), path_info: b"" },
             (true, false) => Route::File(candidate.into()),
         });
     }
@@ -156,7 +165,8 @@ fn index_of<'a>(path: &str, site: &Site, probe: &mut impl FnMut(&str) -> Found) 
 mod tests {
     use super::*;
 
-    const FILES: [&str; 17] = [
+    /// Bytes that are no ASCII as escapes.
+    const FILES: [&str; 22] = [
         "/index.php",
         "/info.php",
         "/app.css",
@@ -174,10 +184,16 @@ mod tests {
         "/vendor/autoload.php",
         "/img/a.png",
         "/uploads/index.php",
+        r"/caf\xe9.php",
+        r"/caf\xe9.jpg",
+        r"/caf\xe9.sql",
+        r"/uploads/\xe9.php",
+        r"/\xe9/index.php",
     ];
 
-    fn probe(path: &str) -> Found {
-        if FILES.contains(&path) {
+    fn probe(path: &[u8]) -> Found {
+        let path = path.escape_ascii().to_string();
+        if FILES.contains(&&*path) {
             return Found::File;
         }
         let folder = format!("{}/", path.trim_end_matches('/'));
@@ -199,8 +215,10 @@ mod tests {
 
     fn show(site: &Site, raw: &str) -> String {
         match route(&Target::parse(raw).unwrap(), site, probe) {
-            Route::File(path) => format!("file {path}"),
-            Route::Script { script, path_info } => format!("{script} [{path_info}]"),
+            Route::File(path) => format!("file {}", path.escape_ascii()),
+            Route::Script { script, path_info } => {
+                format!("{} [{}]", script.escape_ascii(), path_info.escape_ascii())
+            }
             Route::AddSlash => "slash".into(),
             Route::Nothing => "nothing".into(),
         }
@@ -223,6 +241,13 @@ mod tests {
             ("/img", "/index.php []", "nothing"),
             ("/img/", "/index.php []", "nothing"),
             ("/.well-known/token", "file /.well-known/token", "file /.well-known/token"),
+            ("/%E9", "slash", "slash"),
+            ("/%E9/", r"/\xe9/index.php []", r"/\xe9/index.php []"),
+            ("/none%E9", "/index.php []", "nothing"),
+            ("/caf%E9.jpg", r"file /caf\xe9.jpg", r"file /caf\xe9.jpg"),
+            ("/caf%E9.php", r"/caf\xe9.php []", r"/caf\xe9.php []"),
+            ("/caf%e9.php/%FF/a", r"/caf\xe9.php [/\xff/a]", r"/caf\xe9.php [/\xff/a]"),
+            ("/index.php/caf%E9", r"/index.php [/caf\xe9]", r"/index.php [/caf\xe9]"),
         ] {
             assert_eq!(show(&framework(), raw), in_framework, "{raw}");
             assert_eq!(show(&plain(), raw), in_plain, "{raw}");
@@ -244,6 +269,12 @@ mod tests {
             "/uploads/",
             "/info.php%2Fx",
             "/..%2Finfo.phpx",
+            "/caf%E9.sql",
+            "/caf%E9.PHP",
+            "/uploads/%E9.php",
+            "/uploads/%E9.php/x",
+            "/%E9%2Finfo.php",
+            "/%C0%AFinfo.php",
             "/.php",
         ] {
             if Target::parse(raw).is_ok() {
@@ -297,7 +328,7 @@ mod tests {
         ] {
             let shown = show(&site, raw);
             assert_eq!(shown, expected, "{raw}");
-            assert_eq!(site.is_aside(shown.split(' ').next().unwrap()), aside, "{raw}");
+            assert_eq!(site.is_aside(shown.split(' ').next().unwrap().as_bytes()), aside, "{raw}");
         }
     }
 }

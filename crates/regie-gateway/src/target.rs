@@ -6,6 +6,8 @@
 //!   written with an escape, since nobody writes that in good faith;
 //! - a slash or backslash that was written with an escape is part of a name. No file can have such a name, so the
 //!   target then never reaches the file system, while the application still gets its `REQUEST_URI` as it was sent;
+//! - what comes out is bytes, as names of files are: `/caf%E9` is a name in Latin-1. All that rules compare is ASCII, or
+//!   text that configuration holds; for them a byte that is no UTF-8 is a letter like any other;
 //! - the query is passed on untouched.
 
 use std::borrow::Cow;
@@ -19,7 +21,7 @@ pub struct Target<'a> {
     pub raw: &'a str,
     /// The decoded and normalised path: starts with a slash, has no `.`, `..` or empty segment; ends with a slash if
     /// the raw one did.
-    pub path: Cow<'a, str>,
+    pub path: Cow<'a, [u8]>,
     /// Where the query begins in `raw`, after the question mark.
     query_at: Option<usize>,
     /// Whether a name contains an escaped slash or backslash.
@@ -41,9 +43,6 @@ pub enum BadTarget {
     /// `..` in disguise or past the root.
     #[error("the path leads out of the document root")]
     Traversal,
-    /// The path is not UTF-8 once decoded.
-    #[error("the path is not UTF-8")]
-    Encoding,
 }
 
 impl<'a> Target<'a> {
@@ -53,7 +52,7 @@ impl<'a> Target<'a> {
     /// See [`BadTarget`]; each is answered with 400.
     pub fn parse(raw: &'a str) -> Result<Self, BadTarget> {
         if raw == "*" {
-            return Ok(Self { raw, path: "/".into(), query_at: None, has_escaped_separator: false });
+            return Ok(Self { raw, path: (&b"/"[..]).into(), query_at: None, has_escaped_separator: false });
         }
         let without_fragment = memchr(b'#', raw.as_bytes()).map_or(raw, |at| &raw[..at]);
         let question = memchr(b'?', without_fragment.as_bytes());
@@ -65,6 +64,12 @@ impl<'a> Target<'a> {
         Ok(Self { raw, path, query_at: question.map(|at| at + 1), has_escaped_separator })
     }
 
+    /// The path for what compares or shows text: what is no UTF-8 stands as U+FFFD.
+    #[must_use]
+    pub fn path_text(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(&self.path)
+    }
+
     /// The query without its question mark; empty when there is none.
     #[must_use]
     pub fn query(&self) -> &'a str {
@@ -72,10 +77,10 @@ impl<'a> Target<'a> {
     }
 }
 
-fn normalise(raw_path: &str) -> Result<(Cow<'_, str>, bool), BadTarget> {
+fn normalise(raw_path: &str) -> Result<(Cow<'_, [u8]>, bool), BadTarget> {
     let plain = !raw_path.bytes().any(|byte| matches!(byte, b'%' | 0));
     if plain && !raw_path.contains("//") && !raw_path.contains("/.") {
-        return Ok((raw_path.into(), false));
+        return Ok((raw_path.as_bytes().into(), false));
     }
     let mut path: Vec<u8> = Vec::with_capacity(raw_path.len());
     let mut starts = Vec::new();
@@ -104,7 +109,7 @@ fn normalise(raw_path: &str) -> Result<(Cow<'_, str>, bool), BadTarget> {
     if ends_in_directory {
         path.push(b'/');
     }
-    String::from_utf8(path).map(|path| (path.into(), escaped_separator)).map_err(|_| BadTarget::Encoding)
+    Ok((path.into(), escaped_separator))
 }
 
 fn decode(segment: &str) -> Result<Vec<u8>, BadTarget> {
@@ -141,6 +146,7 @@ mod tests {
 
     fn check(raw: &str, expected: Result<&str, BadTarget>) {
         let found = Target::parse(raw);
+        let expected = expected.map(str::as_bytes);
         assert_eq!(found.as_ref().map(|t| &*t.path).map_err(|e| *e), expected, "{raw:?}");
     }
 
@@ -162,7 +168,7 @@ mod tests {
 
     #[test]
     fn disguises_are_refused() {
-        use BadTarget::{Encoding, Escape, Form, Nul, Traversal};
+        use BadTarget::{Escape, Form, Nul, Traversal};
         check("/..", Err(Traversal));
         check("/a/../../b", Err(Traversal));
         check("/%2e%2e/etc/passwd", Err(Traversal));
@@ -176,16 +182,66 @@ mod tests {
         check("/a%2", Err(Escape));
         check("/%zz", Err(Escape));
         check("/%+1", Err(Escape));
-        check("/%ff", Err(Encoding));
+        check("/%ff/%2e%2e/x", Err(Traversal));
+        check("/%ff%2f..", Err(Traversal));
+        check("/%e9%00", Err(Nul));
         check("a/b", Err(Form));
         check("", Err(Form));
         check("http://h/", Err(Form));
     }
 
     #[test]
+    fn bytes_that_are_no_utf8_are_part_of_a_name() {
+        for (raw, expected, text) in [
+            ("/caf%E9", &b"/caf\xe9"[..], "/caf\u{fffd}"),
+            ("/a%FF%FE/../b%80/./c", b"/b\x80/c", "/b\u{fffd}/c"),
+            // Neither is a slash or a dot, whatever a sloppy reader of UTF-8 makes of it.
+            ("/a%C0%AFb", b"/a\xc0\xafb", "/a\u{fffd}\u{fffd}b"),
+            ("/%C0%AE%C0%AE/x", b"/\xc0\xae\xc0\xae/x", "/\u{fffd}\u{fffd}\u{fffd}\u{fffd}/x"),
+            // A letter that breaks off does not take the slash with it.
+            ("/%E2%82/x", b"/\xe2\x82/x", "/\u{fffd}/x"),
+        ] {
+            let target = Target::parse(raw).unwrap();
+            assert_eq!((&*target.path, &*target.path_text()), (expected, text), "{raw}");
+            assert!(!target.has_escaped_separator, "{raw}");
+        }
+    }
+
+    /// Any bytes under a seed: what is let through has neither NUL nor `..`, and keeps its bytes.
+    #[test]
+    fn whatever_comes_is_clean_or_refused() {
+        let pieces =
+            ["%2e", ".", "%2F", "/", "%5c", "%00", "%E9", "%ff", "%c0%af", "a", ".php", "%", "%2", "é", "//"];
+        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+        let mut random = |below: usize| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            usize::try_from(state % below as u64).unwrap()
+        };
+        let mut passed = 0;
+        for _ in 0..20_000 {
+            let raw: String =
+                std::iter::once("/").chain((0..random(12)).map(|_| pieces[random(pieces.len())])).collect();
+            let Ok(target) = Target::parse(&raw) else { continue };
+            passed += 1;
+            assert!(target.path.starts_with(b"/") && !target.path.contains(&0), "{raw}");
+            let mut segments = target.path[1..].split(|byte| *byte == b'/');
+            assert!(
+                target.has_escaped_separator || segments.all(|name| name != b".." && name != b"."),
+                "{raw}"
+            );
+            let bytes = raw.matches("%E9").count();
+            let kept = target.path.iter().filter(|byte| **byte == 0xe9).count();
+            assert!(kept == bytes || raw.contains(".."), "{raw}");
+        }
+        assert!(passed > 1_000, "{passed} passed");
+    }
+
+    #[test]
     fn escaped_separators_stay_in_their_name() {
         let target = Target::parse("/files/a%2Fb?x=1#y").unwrap();
-        assert_eq!((&*target.path, target.has_escaped_separator), ("/files/a/b", true));
+        assert_eq!((&*target.path, target.has_escaped_separator), (&b"/files/a/b"[..], true));
         assert!(Target::parse("/a%5Cb").unwrap().has_escaped_separator);
         assert!(!Target::parse("/a/b%20c").unwrap().has_escaped_separator);
     }

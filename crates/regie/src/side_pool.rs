@@ -66,14 +66,14 @@ fn has_other_scripts(public: &Path, worker: Option<&Path>, config: &Config) -> b
             let Ok(kind) = entry.file_type() else { continue };
             if kind.is_dir() {
                 if depth < DEPTH_MAX
-                    && !guard::refuses_script(&format!("{path}/x.php"), &gateway.upload_folders)
+                    && !guard::refuses_script(format!("{path}/x.php").as_bytes(), &gateway.upload_folders)
                 {
                     folders.push_back((entry.path(), path, depth + 1));
                 }
             } else if name.ends_with(".php")
                 && path[1..] != *front
                 && worker != Some(entry.path().as_path())
-                && !guard::refuses_script(&path, &gateway.upload_folders)
+                && !guard::refuses_script(path.as_bytes(), &gateway.upload_folders)
             {
                 return true;
             }

@@ -1,5 +1,8 @@
 //! Applications as they come. What a team sees in the first hours must go well.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+
 use regie_e2e::site::regie;
 use regie_e2e::{App, Site, eventually};
 
@@ -110,6 +113,15 @@ fn a_wordpress_like_site_has_its_permalinks_and_calls_itself() {
 #[test]
 fn a_plain_folder_is_served_and_keeps_its_secrets() {
     let app = App::named("plain");
+    // Names in Latin-1, as old sites have them.
+    let name = |name: &[u8]| app.path().join(OsStr::from_bytes(name));
+    std::fs::write(name(b"caf\xe9.txt"), "menu").unwrap();
+    std::fs::write(
+        name(b"caf\xe9.php"),
+        "<?php echo bin2hex($_SERVER['SCRIPT_NAME'] . $_SERVER['PATH_INFO']);",
+    )
+    .unwrap();
+    std::fs::write(name(b"uploads/caf\xe9.php"), "<?php echo 'must never be served';").unwrap();
     let site = Site::up(app.path(), "[php.web]\nworkers = 2\n");
     for (path, status) in [
         ("/", 200),
@@ -122,7 +134,10 @@ fn a_plain_folder_is_served_and_keeps_its_secrets() {
         ("/file.txt", 200),
         ("/d%C3%A9j%C3%A0.txt", 200),
         ("/css/site.css", 200),
+        ("/caf%E9.txt", 200),
         ("/nope", 404),
+        ("/nope%E9", 404),
+        ("/caf%E9%00", 400),
         ("/nope.php", 404),
         ("/shop/", 404),
     ] {
@@ -132,7 +147,9 @@ fn a_plain_folder_is_served_and_keeps_its_secrets() {
     assert!(matches!(about.status, 301 | 302 | 308), "{}", about.status);
     assert!(about.header("location").ends_with("/about/"), "{}", about.header("location"));
     assert!(site.get("/path.php/a/b").text().contains("/a/b"));
+    assert_eq!(site.get("/caf%E9.php/%FF").text(), "2f636166e92e7068702fff", "/caf\\xe9.php/\\xff");
     for path in [
+        "/uploads/caf%E9.php",
         "/.env",
         "/.hidden",
         "/.htpasswd",

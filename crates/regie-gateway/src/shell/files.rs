@@ -5,8 +5,10 @@
 //! busy address costs no look at the disk, and a switched release is seen within a second.
 
 use std::collections::HashMap;
+use std::ffi::OsString;
 use std::fs::{File, Metadata, OpenOptions};
 use std::io;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
@@ -65,8 +67,8 @@ pub(crate) struct Files {
 #[derive(Debug, Default)]
 struct Memory {
     root: Option<(Instant, Root)>,
-    found: HashMap<Box<str>, (Instant, Found)>,
-    small: HashMap<Box<str>, (Instant, Arc<SmallFile>)>,
+    found: HashMap<Box<[u8]>, (Instant, Found)>,
+    small: HashMap<Box<[u8]>, (Instant, Arc<SmallFile>)>,
     small_bytes: usize,
 }
 
@@ -122,7 +124,7 @@ impl Files {
     }
 
     /// What lies at `path` below the root.
-    pub(crate) fn probe(&self, root: &Root, path: &str) -> Found {
+    pub(crate) fn probe(&self, root: &Root, path: &[u8]) -> Found {
         let at = now();
         if let Some((seen, found)) = self.memory().found.get(path)
             && at - *seen < BELIEVED
@@ -145,8 +147,8 @@ impl Files {
 
 impl Root {
     /// The real file behind `path`, when it is one that may be seen.
-    pub(crate) fn resolve(&self, path: &str) -> Option<(PathBuf, Metadata)> {
-        let asked = PathBuf::from(format!("{}{path}", self.path));
+    pub(crate) fn resolve(&self, path: &[u8]) -> Option<(PathBuf, Metadata)> {
+        let asked = PathBuf::from(OsString::from_vec([self.path.as_bytes(), path].concat()));
         let real = asked.canonicalize().ok()?;
         if real != asked && !self.allows(&real) {
             return None;
@@ -164,8 +166,8 @@ impl Root {
     fn allows(&self, real: &Path) -> bool {
         self.allowed.iter().any(|folder| {
             real.strip_prefix(folder).is_ok_and(|rest| {
-                let rest = format!("/{}", rest.display());
-                rest == "/" || rest.ends_with(".php") || !guard::refuses_file(&rest, false)
+                let rest = [&b"/"[..], rest.as_os_str().as_bytes()].concat();
+                rest == b"/" || rest.ends_with(b".php") || !guard::refuses_file(&rest, false)
             })
         })
     }
@@ -248,7 +250,7 @@ fn open_regular(path: &Path) -> io::Result<(File, Metadata)> {
 
 impl Files {
     /// The file below `root` at `path`, from memory when it is small and was seen a moment ago.
-    pub(crate) fn open(&self, root: &Root, path: &str, variant: &str) -> io::Result<Sendable> {
+    pub(crate) fn open(&self, root: &Root, path: &[u8], variant: &str) -> io::Result<Sendable> {
         let at = now();
         if let Some((seen, file)) = self.memory().small.get(path)
             && at - *seen < BELIEVED
@@ -274,7 +276,7 @@ impl Files {
 }
 
 impl Memory {
-    fn keep_small(&mut self, path: &str, at: Instant, file: &Arc<SmallFile>) {
+    fn keep_small(&mut self, path: &[u8], at: Instant, file: &Arc<SmallFile>) {
         if self.small_bytes + file.bytes.len() > SMALL_KEPT {
             self.forget_small();
         }

@@ -1,5 +1,6 @@
 //! From a request to its answer, whichever protocol carries them.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -178,7 +179,7 @@ impl Gateway {
     }
 
     /// The pool that runs `script`, and whether it is the one beside the worker's.
-    pub(crate) fn pool_for(&self, script: &str) -> (Option<&Pool>, bool) {
+    pub(crate) fn pool_for(&self, script: &[u8]) -> (Option<&Pool>, bool) {
         let aside = self.site.is_aside(script);
         (if aside { self.side_pool() } else { self.pool.as_ref() }, aside)
     }
@@ -235,18 +236,18 @@ impl Gateway {
         match self.decide(visit) {
             Decision::Route(root, Route::Script { script, path_info }) => {
                 let mut reply = self.run(visit, &root, &script, path_info, body, record).await;
-                self.headers.apply(&script, &mut reply.headers);
+                self.headers.apply(&String::from_utf8_lossy(&script), &mut reply.headers);
                 reply
             }
             Decision::Route(root, route) => {
                 let mut reply = self.answer_without_php(visit, &root, &route);
                 let path = if let Route::File(path) = &route { path } else { &visit.target.path };
-                self.headers.apply(path, &mut reply.headers);
+                self.headers.apply(&String::from_utf8_lossy(path), &mut reply.headers);
                 reply
             }
             Decision::Elsewhere(answer) => {
                 let mut reply = self.elsewhere(visit, answer);
-                self.headers.apply(&visit.target.path, &mut reply.headers);
+                self.headers.apply(&visit.target.path_text(), &mut reply.headers);
                 reply
             }
             Decision::Refuse(status, detail) => self.error(status, visit, &detail),
@@ -264,9 +265,9 @@ impl Gateway {
         }
     }
 
-    fn asked_of_rules<'a>(visit: &'a Visit<'_>) -> rules::Asked<'a> {
+    fn asked_of_rules<'a>(visit: &'a Visit<'_>, path: &'a str) -> rules::Asked<'a> {
         rules::Asked {
-            path: &visit.target.path,
+            path,
             query: visit.target.query(),
             host: visit.client.host.as_deref().unwrap_or_else(|| visit.asked.host()),
             method: visit.asked.method.as_str(),
@@ -285,8 +286,8 @@ impl Gateway {
         }
         match self.files.root() {
             Ok(root) => {
-                let probe = |path: &str| {
-                    if self.settings.deny.matches(path) {
+                let probe = |path: &[u8]| {
+                    if self.settings.deny.matches(&String::from_utf8_lossy(path)) {
                         Found::Nothing
                     } else {
                         self.files.probe(&root, path)
@@ -297,8 +298,15 @@ impl Gateway {
                         let wanted = if folder { Found::Folder } else { Found::File };
                         probe(&visit.target.path) == wanted
                     };
-                    let answer = self.settings.rules.answer(&Self::asked_of_rules(visit), lies_there);
-                    if let Some(answer) = answer {
+                    let path = visit.target.path_text();
+                    let asked = Self::asked_of_rules(visit, &path);
+                    if let Some(mut answer) = self.settings.rules.answer(&asked, lies_there) {
+                        if matches!(path, Cow::Owned(_))
+                            && answer.location.as_deref().is_some_and(names_unknown)
+                        {
+                            // Where that leads is not what was asked for.
+                            answer = rules::Answer { status: 404, location: None };
+                        }
                         return Decision::Elsewhere(answer);
                     }
                 }
@@ -369,6 +377,11 @@ const HEX: &[u8; 16] = b"0123456789abcdef";
 fn is_plain_id(id: &str) -> bool {
     (8..=64).contains(&id.len())
         && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+}
+
+/// Whether a redirect holds a byte of the path that the rules have not seen, as it is no UTF-8.
+fn names_unknown(location: &str) -> bool {
+    location.contains("%EF%BF%BD") || location.contains('\u{fffd}')
 }
 
 /// A redirect to the same address with a slash. Only path and query, so that a proxy's scheme and port stay.

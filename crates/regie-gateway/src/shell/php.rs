@@ -1,6 +1,9 @@
 //! Requests that PHP answers: the body is taken in, a worker is asked, and what it leaves to the gateway is done.
 
-use std::path::{Path, PathBuf};
+use std::borrow::Cow;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
@@ -31,8 +34,8 @@ impl Gateway {
         &self,
         visit: &Visit<'_>,
         root: &Root,
-        script: &str,
-        path_info: &str,
+        script: &[u8],
+        path_info: &[u8],
         body: InBody,
         record: &mut Record,
     ) -> Reply {
@@ -45,8 +48,9 @@ impl Gateway {
             Ok(taken) => taken,
             Err(reply) => return reply,
         };
-        let worker = self.settings.worker_script.as_deref().filter(|_| !aside).map(Path::to_string_lossy);
-        let file = worker.unwrap_or_else(|| [&root.path, script].concat().into());
+        let worker = self.settings.worker_script.as_deref().filter(|_| !aside);
+        let worker = worker.map(|worker| Cow::from(worker.as_os_str().as_bytes()));
+        let file = worker.unwrap_or_else(|| [root.path.as_bytes(), script].concat().into());
         let script = Script {
             root: &root.path,
             name: script,
@@ -177,12 +181,10 @@ impl Gateway {
         sendfile: Option<&HeaderValue>,
         redirect: Option<&HeaderValue>,
     ) -> Reply {
-        let text = |value: Option<&HeaderValue>| {
-            value.and_then(|value| std::str::from_utf8(value.as_bytes()).ok()).map(str::to_owned)
-        };
-        let wanted = match (text(redirect), text(sendfile)) {
-            (Some(address), _) => accel::accel(&address, &self.settings.accel),
-            (None, Some(path)) => accel::sendfile(&path),
+        let wanted = match (redirect, sendfile) {
+            (Some(address), _) => std::str::from_utf8(address.as_bytes())
+                .map_or(Wanted::Refused, |address| accel::accel(address, &self.settings.accel)),
+            (None, Some(path)) => accel::sendfile(path.as_bytes()),
             (None, None) => Wanted::Refused,
         };
         let Some(path) = self.allowed_file(root, &wanted) else {
@@ -226,7 +228,9 @@ impl Gateway {
             }
             Wanted::Below(folder, rest) => {
                 let folder = folder.canonicalize().ok()?;
-                let real = folder.join(rest.trim_start_matches('/')).canonicalize().ok()?;
+                // It is normalised: one slash at its start.
+                let rest = OsStr::from_bytes(rest.strip_prefix(b"/").unwrap_or(rest));
+                let real = folder.join(rest).canonicalize().ok()?;
                 real.starts_with(&folder).then_some(real)
             }
             Wanted::InRoot(path) => root.resolve(path).map(|(real, _)| real),
@@ -235,7 +239,8 @@ impl Gateway {
     }
 
     fn pool_error(&self, visit: &Visit<'_>, fault: &CallError) -> Reply {
-        self.logs.error(&format!("{} {} {}: {fault}", visit.id, visit.asked.method, visit.target.path));
+        let path = visit.target.path_text();
+        self.logs.error(&format!("{} {} {path}: {fault}", visit.id, visit.asked.method));
         let mut reply = self.error(fault.status(), visit, &fault.to_string());
         if let Some(after) = fault.retry_after() {
             reply.headers.insert(header::RETRY_AFTER, HeaderValue::from(after.as_secs()));

@@ -14,22 +14,23 @@ use crate::route::Found;
 
 /// Answers with the file at `path` below the root, in a compressed form when one lies beside it and the client takes
 /// it. None = the file is gone.
-pub(crate) fn from_root(files: &Files, root: &Root, path: &str, asked: &Asked) -> Option<Reply> {
+pub(crate) fn from_root(files: &Files, root: &Root, path: &[u8], asked: &Asked) -> Option<Reply> {
     if !matches!(asked.method, Method::GET | Method::HEAD) {
         let allow = HeaderValue::from_static("GET, HEAD");
         return Some(Reply::new(StatusCode::METHOD_NOT_ALLOWED, OutBody::Empty).with(header::ALLOW, allow));
     }
-    let media = media::type_of(path);
+    let media = media::type_of(&String::from_utf8_lossy(path));
     let mut headers = HeaderMap::with_capacity(8);
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
     if media::is_compressible(media) {
-        let has = |coding: Coding| files.probe(root, &[path, coding.ending()].concat()) == Found::File;
+        let beside = |coding: Coding| [path, coding.ending().as_bytes()].concat();
+        let has = |coding: Coding| files.probe(root, &beside(coding)) == Found::File;
         let there: Vec<Coding> = Coding::ALL.into_iter().filter(|coding| has(*coding)).collect();
         if !there.is_empty() {
             add_vary(&mut headers);
             let best = Accepted::read(&asked.headers).best(&there);
             let form = best.and_then(|coding| {
-                let file = files.open(root, &[path, coding.ending()].concat(), coding.name()).ok()?;
+                let file = files.open(root, &beside(coding), coding.name()).ok()?;
                 Some((coding, file))
             });
             if let Some((coding, file)) = form {
