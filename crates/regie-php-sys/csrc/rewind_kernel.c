@@ -70,18 +70,40 @@ static size_t extents_len;
 
 /* --- mappings -------------------------------------------------------------------------------------------------- */
 
-static void note_made(uintptr_t start, size_t length, int flags) {
-    uintptr_t end = start + ((length + REGIE_PAGE - 1) & ~(REGIE_PAGE - 1));
-    if ((flags & MAP_FIXED) && regie_memory_has(start, end)) unfit = "a mapping of the boot was replaced";
-    if (made_len == MADE_MAX) unfit = "too many mappings were made";
-    else made[made_len++] = (regie_span){start, end};
+/* Whether anything of the boot may lie there. */
+static int is_of_the_boot(uintptr_t start, uintptr_t end) {
+    size_t low = 0, high = extents_len;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (extents[middle].end <= start) low = middle + 1;
+        else high = middle;
+    }
+    return !extents_len || (low < extents_len && extents[low].start < end);
 }
 
-static int is_made(uintptr_t start, uintptr_t end) {
+/* Zend's memory grows in small steps, each a mapping behind the last one: what touches is one. What finds no room here is
+ * found by the size of the process. */
+static void note_made(uintptr_t start, size_t length, int flags) {
+    uintptr_t end = start + ((length + REGIE_PAGE - 1) & ~(REGIE_PAGE - 1));
+    if ((flags & MAP_FIXED) && is_of_the_boot(start, end)) unfit = "a mapping of the boot was replaced";
     for (size_t i = made_len; i-- > 0;) {
-        if (made[i].start <= start && end <= made[i].end) return 1;
+        if (made[i].end < start || end < made[i].start) continue;
+        if (start < made[i].start) made[i].start = start;
+        if (end > made[i].end) made[i].end = end;
+        return;
     }
-    return 0;
+    if (made_len < MADE_MAX) made[made_len++] = (regie_span){start, end};
+}
+
+/* One that is torn in two stays whole here: to unmap nothing does no harm. */
+static void note_gone(uintptr_t start, size_t length) {
+    uintptr_t end = start + ((length + REGIE_PAGE - 1) & ~(REGIE_PAGE - 1));
+    for (size_t i = made_len; i-- > 0;) {
+        if (end <= made[i].start || made[i].end <= start) continue;
+        if (start <= made[i].start && made[i].end <= end) made[i] = made[--made_len];
+        else if (start <= made[i].start) made[i].start = end;
+        else if (made[i].end <= end) made[i].end = start;
+    }
 }
 
 void *mmap(void *at, size_t length, int protection, int flags, int fd, off_t offset) {
@@ -95,7 +117,8 @@ void *mmap64(void *at, size_t length, int protection, int flags, int fd, off_t o
 }
 
 int munmap(void *at, size_t length) {
-    if (armed && !is_made((uintptr_t)at, (uintptr_t)at + length)) return 0;
+    if (armed && is_of_the_boot((uintptr_t)at, (uintptr_t)at + length)) return 0;
+    if (armed) note_gone((uintptr_t)at, length);
     return (int)syscall(SYS_munmap, at, length);
 }
 
@@ -104,13 +127,16 @@ void *mremap(void *at, size_t before, size_t after, int flags, ...) {
     va_start(arguments, flags);
     void *to = flags & MREMAP_FIXED ? va_arg(arguments, void *) : NULL;
     va_end(arguments);
-    if (armed && !is_made((uintptr_t)at, (uintptr_t)at + before)) {
+    if (armed && is_of_the_boot((uintptr_t)at, (uintptr_t)at + before)) {
         if (after <= before && !(flags & MREMAP_FIXED)) return at;
         errno = ENOMEM;
         return MAP_FAILED;
     }
     void *got = (void *)syscall(SYS_mremap, at, before, after, flags, to);
-    if (armed && got != MAP_FAILED) note_made((uintptr_t)got, after, 0);
+    if (armed && got != MAP_FAILED) {
+        note_gone((uintptr_t)at, before);
+        note_made((uintptr_t)got, after, flags & MREMAP_FIXED ? MAP_FIXED : 0);
+    }
     return got;
 }
 
