@@ -14,6 +14,7 @@ const SOURCES: &[&str] = &[
     "layout.c",
     "message.c",
     "paranoid.c",
+    "peek.c",
     "request.c",
     "reset.c",
     "rewind.c",

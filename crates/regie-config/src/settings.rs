@@ -122,6 +122,8 @@ section! {
         request_timeout: Span = "\"60s\"", "\"300s\"";
         /// How long PHP may take to end a request that is over its time before the worker is killed.
         request_grace: Span = "\"3s\"", "\"1s\"";
+        /// After how long a request is slow: where PHP stands then goes to the log, and the request runs on; 0 for never.
+        slow_request: Span = "\"0s\"", "\"5s\"";
         /// How long the application may take to boot.
         boot_timeout: Span = "\"30s\"", "\"2m\"";
         /// Environment variables of the workers.

@@ -166,6 +166,9 @@ const char *regie_rewind_tracker(const char *name, char *why, size_t size);
 void regie_php_sequence(uint32_t sequence);
 /* 1 when the time limit of the request in hand has passed. */
 int32_t regie_php_timed_out(void);
+/* In the master: writes where PHP stands in this worker, a line for each frame, while it runs on. How many bytes; 0 when it
+ * runs no script, -errno when its memory cannot be read. */
+int64_t regie_php_peek(int32_t pid, char *out, size_t size);
 /* In a child that is no worker: the state of opcache as JSON, valid until the next call; null when it could not be made.
  */
 const char *regie_php_opcache(int32_t with_scripts);

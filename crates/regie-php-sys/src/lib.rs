@@ -83,6 +83,12 @@ unsafe extern "C" {
     /// # Safety
     /// Called in a worker, on its only thread.
     pub fn regie_php_timed_out() -> i32;
+    /// Writes where PHP stands in the worker `pid`, a line for each frame, while it runs on. How many bytes; 0 when it runs no
+    /// script, `-errno` when its memory cannot be read.
+    ///
+    /// # Safety
+    /// `out` has room for `size` bytes. Called in the master, whose fork the worker is.
+    pub fn regie_php_peek(pid: i32, out: *mut c_char, size: usize) -> i64;
     /// The state of opcache as JSON; null when it could not be made. Valid until the next call.
     ///
     /// # Safety

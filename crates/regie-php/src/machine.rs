@@ -43,6 +43,15 @@ pub(crate) struct View {
     pub(crate) began_us: u64,
     /// When the limit of the request in hand passes; 0 for never.
     pub(crate) due_us: u64,
+    /// When it is slow; 0 for never.
+    pub(crate) slow_us: u64,
+}
+
+impl View {
+    /// The earliest of both; 0 for never.
+    pub(crate) fn looked_at_us(&self) -> u64 {
+        [self.due_us, self.slow_us].into_iter().filter(|at_us| *at_us > 0).min().unwrap_or(0)
+    }
 }
 
 /// How a worker ended.
@@ -73,6 +82,8 @@ pub(crate) enum Effect {
     RaiseLimit(usize, u32),
     /// Write down where PHP stood when that limit was raised.
     ShowStack(usize, u32),
+    /// Write down where PHP stands in this request, which runs on.
+    TellSlow(usize, u32),
     /// Answer for it.
     GiveUp(usize, u32),
     /// SIGKILL; the text says why.
@@ -104,6 +115,8 @@ struct Seat {
     limit: Limit,
     /// When to write down the stack of which request.
     show: Option<(u64, u32)>,
+    /// The last request that was found slow.
+    slow: Option<u32>,
     killed: bool,
 }
 
@@ -116,6 +129,7 @@ const EMPTY: Seat = Seat {
     old: false,
     limit: Limit::None,
     show: None,
+    slow: None,
     killed: false,
 };
 
@@ -315,6 +329,14 @@ impl Machine {
             next.is_due(now_us + REPEAT_US);
             effects.push(Effect::AskToLeave(index));
         }
+        if view.began_us > 0
+            && view.slow_us > 0
+            && seat.slow != Some(view.sequence)
+            && next.is_due(view.slow_us)
+        {
+            seat.slow = Some(view.sequence);
+            effects.push(Effect::TellSlow(index, view.sequence));
+        }
         if view.began_us == 0 || view.due_us == 0 || !seat.ready {
             seat.limit = Limit::None;
             return;
@@ -454,7 +476,7 @@ mod tests {
 
     /// A worker in a request with a limit of a millisecond.
     fn running(sequence: u32, began_us: u64) -> View {
-        View { state: State::Running, sequence, began_us, due_us: began_us + 1_000 }
+        View { state: State::Running, sequence, began_us, due_us: began_us + 1_000, slow_us: 0 }
     }
 
     /// A machine with what its seats show.
@@ -466,7 +488,7 @@ mod tests {
     }
 
     fn rig(workers: usize) -> Rig {
-        let nothing = View { state: State::Empty, sequence: 0, began_us: 0, due_us: 0 };
+        let nothing = View { state: State::Empty, sequence: 0, began_us: 0, due_us: 0, slow_us: 0 };
         Rig {
             machine: Machine::new(Crew::new(workers, workers, 0), LIMITS, false, Source::Master),
             views: vec![nothing; workers + spare_seats(workers)],
@@ -483,7 +505,8 @@ mod tests {
             for effect in &effects {
                 if let Effect::Fork(seat) = effect {
                     self.machine.forked(self.now_us, *seat);
-                    self.views[*seat] = View { state: State::Idle, sequence: 0, began_us: 0, due_us: 0 };
+                    self.views[*seat] =
+                        View { state: State::Idle, sequence: 0, began_us: 0, due_us: 0, slow_us: 0 };
                 }
             }
             effects
@@ -557,12 +580,14 @@ mod tests {
     fn the_number_follows_the_load_and_only_the_idle_go() {
         let mut rig = rig(1);
         rig.machine = Machine::new(Crew::new(1, 3, 500_000), LIMITS, false, Source::Master);
-        rig.views =
-            vec![View { state: State::Empty, sequence: 0, began_us: 0, due_us: 0 }; 3 + spare_seats(3)];
+        rig.views = vec![
+            View { state: State::Empty, sequence: 0, began_us: 0, due_us: 0, slow_us: 0 };
+            3 + spare_seats(3)
+        ];
         assert_eq!(rig.look(), [Effect::Fork(0)]);
         rig.look();
         rig.waiting = 2;
-        let busy = View { state: State::Running, sequence: 1, began_us: rig.now_us, due_us: 0 };
+        let busy = View { state: State::Running, sequence: 1, began_us: rig.now_us, due_us: 0, slow_us: 0 };
         rig.views[0] = busy;
         assert_eq!(rig.look(), []);
         rig.now_us += 50_000;
@@ -605,6 +630,33 @@ mod tests {
             rig.now_us = began_us + after_us;
             assert_eq!(rig.look(), expected, "after {after_us} µs");
         }
+    }
+
+    #[test]
+    fn a_slow_request_is_told_of_once_and_runs_on() {
+        let mut rig = rig(1);
+        rig.look();
+        rig.look();
+        let began_us = rig.now_us;
+        rig.views[0] = View { slow_us: began_us + 300, ..running(7, began_us) };
+        for (after_us, expected) in [
+            (299, vec![]),
+            (300, vec![Effect::TellSlow(0, 7)]),
+            (999, vec![]),
+            (1_000, vec![Effect::RaiseLimit(0, 7)]),
+        ] {
+            rig.now_us = began_us + after_us;
+            assert_eq!(rig.look(), expected, "after {after_us} µs");
+        }
+        let began_us = rig.now_us;
+        rig.views[0] = View { slow_us: began_us + 300, due_us: 0, ..running(8, began_us) };
+        let (_, next_us) = rig.machine.look(rig.now_us, &rig.views, 0);
+        assert_eq!(next_us, Some(began_us + 300), "without a limit it is looked at all the same");
+        rig.now_us += 300;
+        assert!(rig.look().contains(&Effect::TellSlow(0, 8)));
+        rig.views[0] = View { slow_us: 0, ..running(9, rig.now_us) };
+        rig.now_us += 900;
+        assert_eq!(rig.look(), [], "the next one is told of only where it has such a time");
     }
 
     #[test]

@@ -88,6 +88,11 @@ pub(crate) struct Options {
     #[arg(long, value_name = "SPAN", default_value = "2s")]
     pub(crate) request_grace: Span,
 
+    /// Write to the log where PHP stands when a request has run for so long, and let it run on; php-fpm's
+    /// request_slowlog_timeout. 0: never.
+    #[arg(long, value_name = "SPAN", default_value = "0")]
+    pub(crate) slow_request: Span,
+
     /// How long a worker script may take to reach its loop. 0: for ever.
     #[arg(long, value_name = "SPAN", default_value = "60s")]
     pub(crate) boot_timeout: Span,

@@ -72,6 +72,8 @@ pub(crate) struct Board {
     pub(crate) generation_wanted: AtomicU32,
     /// Requests that went past their time limit.
     pub(crate) timed_out: AtomicU64,
+    /// Requests whose stack was written to the log since they were slow.
+    pub(crate) slow: AtomicU64,
     /// Counts SIGUSR1: a worker whose count is older reopens its log.
     pub(crate) log_epoch: AtomicU32,
     /// Workers that there shall be now. Written by the master.
@@ -110,6 +112,8 @@ pub(crate) struct Slot {
     pub(crate) began_us: AtomicU64,
     /// When its time limit passes; 0 for never.
     pub(crate) due_us: AtomicU64,
+    /// When it is slow; 0 for never.
+    pub(crate) slow_us: AtomicU64,
     /// How long the last one took.
     pub(crate) took_us: AtomicU64,
     /// Requests served by this process.
@@ -155,6 +159,12 @@ impl Slot {
         }
     }
 
+    /// The earliest time at which the master has to look at the request in hand; 0 for never.
+    pub(crate) fn looked_at_us(&self) -> u64 {
+        let times = [self.due_us.load(Relaxed), self.slow_us.load(Relaxed)];
+        times.into_iter().filter(|at_us| *at_us > 0).min().unwrap_or(0)
+    }
+
     /// Where C counts what rewinding costs this worker.
     pub(crate) fn rewind_stats(&self) -> *mut RewindStats {
         (&raw const self.rewind).cast_mut()
@@ -170,8 +180,15 @@ impl Slot {
     pub(crate) fn renew(&self, now_us: u64) {
         self.set_state(State::Starting);
         self.born_us.store(now_us, Relaxed);
-        for field in [&self.began_us, &self.due_us, &self.took_us, &self.requests, &self.memory, &self.cpu_us]
-        {
+        for field in [
+            &self.began_us,
+            &self.due_us,
+            &self.slow_us,
+            &self.took_us,
+            &self.requests,
+            &self.memory,
+            &self.cpu_us,
+        ] {
             field.store(0, Relaxed);
         }
         self.method.set(b"");

@@ -392,6 +392,9 @@ fn php_command(site: &Site, binaries: &Binaries, named: &Named, pool: &Pool) -> 
     }
     words.pair("--request-timeout", span(pool.request_timeout.0));
     words.pair("--request-grace", span(pool.request_grace.0));
+    if !pool.slow_request.0.is_zero() {
+        words.pair("--slow-request", span(pool.slow_request.0));
+    }
     words.pair("--boot-timeout", span(pool.boot_timeout.0));
     if let Some(folder) = pool.ini_dir.as_ref().or(site.loaded.config.php.ini_dir.as_ref()) {
         words.pair("--ini-dir", text(&site.folder.join(folder)));

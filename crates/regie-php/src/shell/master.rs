@@ -2,6 +2,7 @@
 //! request, so nothing that PHP does can hurt it.
 
 mod exits;
+mod slow;
 
 use std::ffi::CString;
 use std::fmt::Write as _;
@@ -92,6 +93,7 @@ pub(crate) fn run(mut options: Options) -> Result<(), Fatal> {
         worker_script: start.worker_script,
         started_us: clock::monotonic_us(),
         request_us: u64::try_from(options.request_timeout.0.as_micros()).unwrap_or(u64::MAX),
+        slow_us: setup::micros(options.slow_request),
         is_watched: options.status_path.is_some() || options.status_listen.is_some(),
         bell,
         classic_because,
@@ -256,6 +258,7 @@ impl Master {
             Effect::AskToLeave(seat) => self.with_pid(seat, |pid| nudge::ask_to_leave(pid.as_raw())),
             Effect::RaiseLimit(seat, sequence) => self.raise_limit(seat, sequence),
             Effect::ShowStack(seat, sequence) => self.show_stack(seat, sequence),
+            Effect::TellSlow(seat, sequence) => self.tell_slow(seat, sequence),
             Effect::GiveUp(seat, sequence) => {
                 self.with_pid(seat, |pid| nudge::send_time_limit(pid.as_raw(), sequence, STAGE_GIVE_UP));
             }
@@ -443,8 +446,8 @@ impl Master {
         self.pool.board.looks_us.store(looks_us, Relaxed);
         fence(SeqCst);
         let noted_since = self.pool.slots.iter().zip(seen).any(|(slot, seen)| {
-            let due_us = slot.due_us.load(Relaxed);
-            due_us != seen.due_us && (1..looks_us).contains(&due_us)
+            let at_us = slot.looked_at_us();
+            at_us != seen.looked_at_us() && (1..looks_us).contains(&at_us)
         });
         let next_us = if noted_since { Some(0) } else { next_us };
         let timeout = match next_us {
@@ -780,6 +783,7 @@ fn view(slot: &Slot) -> View {
         sequence: slot.sequence.load(Relaxed),
         began_us: slot.began_us.load(Relaxed),
         due_us: slot.due_us.load(Relaxed),
+        slow_us: slot.slow_us.load(Relaxed),
     }
 }
 

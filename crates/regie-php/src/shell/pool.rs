@@ -33,6 +33,8 @@ pub(crate) struct Pool {
     pub(crate) started_us: u64,
     /// Wall-clock limit of a request that brings none along; 0 for none.
     pub(crate) request_us: u64,
+    /// After how long a request is slow; 0 for never.
+    pub(crate) slow_us: u64,
     /// Wakes the master.
     pub(crate) bell: OwnedFd,
     /// Why it is in classic mode, where rewind mode was wanted.

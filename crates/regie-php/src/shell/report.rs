@@ -36,7 +36,8 @@ pub(crate) fn snapshot(pool: &Pool) -> Snapshot {
         listen_queue_len: 0,
         max_active: board.max_active.load(Relaxed),
         max_children_reached: board.all_busy.load(Relaxed),
-        slow_requests: board.timed_out.load(Relaxed),
+        // Where nobody asks for slow ones, those that were too slow.
+        slow_requests: if pool.slow_us > 0 { &board.slow } else { &board.timed_out }.load(Relaxed),
         memory_peak: board.memory_peak.load(Relaxed),
         mode: setup::mode_name(pool.options.mode),
         classic_because: pool.classic_because.clone(),

@@ -327,13 +327,17 @@ impl Worker {
             Some(own_us) if self.store.is_message() => own_us,
             _ => self.pool.request_us,
         };
-        if limit_us == 0 {
+        // A message may take its time.
+        let slow_us = if self.store.is_message() { 0 } else { self.pool.slow_us };
+        if limit_us == 0 && slow_us == 0 {
             return;
         }
-        let due_us = self.slot.began_us.load(Relaxed).saturating_add(limit_us);
-        self.slot.due_us.store(due_us, Relaxed);
+        let began_us = self.slot.began_us.load(Relaxed);
+        let after = |span_us: u64| if span_us == 0 { 0 } else { began_us.saturating_add(span_us) };
+        self.slot.due_us.store(after(limit_us), Relaxed);
+        self.slot.slow_us.store(after(slow_us), Relaxed);
         fence(SeqCst);
-        if due_us < self.pool.board.looks_us.load(Relaxed) {
+        if self.slot.looked_at_us() < self.pool.board.looks_us.load(Relaxed) {
             self.pool.tell_master();
         }
     }
@@ -564,6 +568,7 @@ impl Worker {
             }
         }
         self.slot.due_us.store(0, Relaxed);
+        self.slot.slow_us.store(0, Relaxed);
         let began_us = self.slot.began_us.swap(0, Relaxed);
         self.slot.took_us.store(clock::monotonic_us().saturating_sub(began_us), Relaxed);
         // SAFETY: called in a worker, on its only thread.

@@ -102,6 +102,35 @@ fn a_script_that_does_not_end_is_answered_for_and_killed() {
 }
 
 #[test]
+fn a_slow_request_is_told_of_with_its_stack_and_runs_on() {
+    for way in WAYS {
+        let flags = ["--workers", "1", "--slow-request", "300ms", "--status-path", "/status"];
+        let pool = Pool::start_on(way, "slow.php", &flags);
+        let gate = pool.folder.path().join("gate");
+        let uri = format!("/?gate={}", gate.display());
+        std::thread::scope(|scope| {
+            let slow = scope.spawn(|| pool.ask(&pool.get(&uri)));
+            pool.wait_for_log("is slow, it has run for 300ms; its PHP stack:");
+            pool.wait_for_log("Shop->pay()");
+            std::fs::write(&gate, "").unwrap();
+            let answer = slow.join().unwrap();
+            assert_eq!(
+                (answer.status, answer.text()),
+                (200, "woken 0 s early".to_owned()),
+                "{way:?}: nothing has touched it"
+            );
+        });
+        let log = pool.log();
+        let told = format!("GET {uri} (");
+        assert_eq!(log.matches(&told).count(), 1, "{way:?}: {log}");
+        assert!(log.contains("/slow.php:") && log.contains("{main}"), "{way:?}: {log}");
+        let status = pool.ask(&pool.get("/status"));
+        let row = status.text().lines().find(|line| line.starts_with("slow requests:")).unwrap().to_owned();
+        assert!(!row.ends_with(" 0"), "{way:?}: {row}");
+    }
+}
+
+#[test]
 fn what_was_sent_before_the_limit_stays_as_it_is() {
     for carrier in [Carrier::FastCgi, Carrier::Lane] {
         let pool = Pool::start_on((Mode::Classic, carrier), "faults.php", &["--request-timeout", "2s"]);
