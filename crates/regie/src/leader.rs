@@ -139,6 +139,9 @@ fn application(site: &Site) -> String {
 mod tests {
     use std::process::{Child, Command, Stdio};
 
+    use regie_config::addresses::StoreAddress;
+    use regie_e2e::{Redis, within};
+
     use super::*;
 
     struct Server(Child);
@@ -160,6 +163,105 @@ mod tests {
         let (client, key, me) =
             (Client::new(endpoint), "regie:shop:schedule:leader".to_owned(), me.to_owned());
         Leader { shared: Some(Shared { client, key, me, until: None, trouble: false }) }
+    }
+
+    const KEY: &str = "regie:shop:schedule:leader";
+    const LONG: Duration = Duration::from_secs(60);
+
+    /// A claim to the lead that a cluster's nodes keep.
+    fn claim_of(nodes: &[Redis], me: &str) -> Leader {
+        let places: Vec<_> = nodes.iter().map(|node| ("127.0.0.1".to_owned(), node.port)).collect();
+        let store = StoreAddress {
+            name: "cluster".to_owned(),
+            host: places[0].0.clone(),
+            port: places[0].1,
+            username: None,
+            password: Some(regie_core::Secret::new("secret")),
+            tls: false,
+            nodes: places,
+        };
+        let password = store.password.clone();
+        let find = Arc::new(move || servers::holder(&store, KEY.as_bytes()));
+        let address = Address::Asked(Asked { name: "cluster".to_owned(), is_master: true, find });
+        let client = Client::new(Endpoint { address, username: None, password, database: 0 });
+        let shared = Shared { client, key: KEY.to_owned(), me: me.to_owned(), until: None, trouble: false };
+        Leader { shared: Some(shared) }
+    }
+
+    /// The lead is prolonged at the cluster itself, not only to the end of its term.
+    async fn prolongs(leader: &mut Leader) {
+        let prolonged = async {
+            while !leader.leads().await || leader.shared.as_ref().is_some_and(|shared| shared.trouble) {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        tokio::time::timeout(LONG, prolonged).await.expect("it leads");
+    }
+
+    /// Three nodes of a cluster that know each other; the first holds all slots.
+    fn cluster() -> [Redis; 3] {
+        let lines = "cluster-enabled yes\ncluster-config-file nodes.conf\ncluster-node-timeout 600000\n";
+        let nodes = [1, 2, 3].map(|_| Redis::start("secret", lines));
+        assert_eq!(nodes[0].says(&["cluster", "addslotsrange", "0", "16383"]), "OK");
+        for (index, node) in nodes.iter().enumerate() {
+            assert_eq!(node.says(&["cluster", "set-config-epoch", &(index + 1).to_string()]), "OK");
+        }
+        for node in &nodes[1..] {
+            assert_eq!(nodes[0].says(&["cluster", "meet", "127.0.0.1", &node.port.to_string()]), "OK");
+        }
+        within(LONG, "the nodes know each other", || {
+            let knows = |node: &Redis| {
+                let info = node.says(&["cluster", "info"]);
+                info.contains("cluster_state:ok") && info.contains("cluster_known_nodes:3")
+            };
+            nodes.iter().all(knows).then_some(())
+        });
+        nodes
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_lead_goes_with_its_slot_and_with_a_failover() {
+        let nodes = cluster();
+        let [one, two, three] = &nodes;
+        let (mut first, mut second) = (claim_of(&nodes, "a:1"), claim_of(&nodes, "b:2"));
+        prolongs(&mut first).await;
+        assert!(!second.leads().await);
+        assert_eq!(one.says(&["get", KEY]), "a:1");
+
+        let slot = one.says(&["cluster", "keyslot", KEY]);
+        let [first_id, second_id] = [one, two].map(|node| node.says(&["cluster", "myid"]));
+        assert_eq!(two.says(&["cluster", "setslot", &slot, "importing", &first_id]), "OK");
+        assert_eq!(one.says(&["cluster", "setslot", &slot, "migrating", &second_id]), "OK");
+        let port = two.port.to_string();
+        assert_eq!(one.says(&["migrate", "127.0.0.1", &port, KEY, "0", "60000", "auth", "secret"]), "OK");
+        assert!(one.says(&["get", KEY]).starts_with("ASK "), "{}", one.says(&["get", KEY]));
+        assert!(first.leads().await);
+        assert!(!first.shared.as_ref().unwrap().trouble, "the node that has the key was asked");
+        assert!(!second.leads().await);
+
+        for node in [two, one] {
+            assert_eq!(node.says(&["cluster", "setslot", &slot, "node", &second_id]), "OK");
+        }
+        assert!(one.says(&["get", KEY]).starts_with("MOVED "));
+        prolongs(&mut first).await;
+        assert!(!second.leads().await);
+
+        within(LONG, "the third follows the second", || {
+            (three.says(&["cluster", "replicate", &second_id]) == "OK").then_some(())
+        });
+        within(LONG, "the third has what the second has", || {
+            (three.says(&["role"]).contains("connected") && two.says(&["wait", "1", "1000"]) == "1")
+                .then_some(())
+        });
+        assert_eq!(three.says(&["cluster", "failover", "takeover"]), "OK");
+        within(LONG, "the second follows the third", || {
+            two.says(&["role"]).starts_with("slave").then_some(())
+        });
+        prolongs(&mut first).await;
+        assert_eq!(three.says(&["get", KEY]), "a:1");
+        first.give_back().await;
+        prolongs(&mut second).await;
+        assert_eq!(three.says(&["get", KEY]), "b:2");
     }
 
     #[tokio::test]

@@ -6,7 +6,8 @@
 //! nobody knows whether it has ([`Fault::Lost`]).
 //!
 //! A server that has become a replica, or that holds a key no more, refuses what changes something (READONLY, MOVED). It
-//! has not done it, so it counts as not reached, and the next connection looks for the server anew.
+//! has not done it, so it counts as not reached, and the next connection looks for the server anew. While a slot of a
+//! cluster is on its way to another node, a single command for a key that has gone ahead is sent there (ASK).
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -264,6 +265,8 @@ trait Wire: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Wire for T {}
 
 struct Waiting {
+    /// The command as it was sent, if it may have to be sent to another node.
+    again: Option<Vec<u8>>,
     replies: usize,
     got: Vec<Frame>,
     until: Option<Instant>,
@@ -274,7 +277,7 @@ async fn serve(endpoint: Endpoint, mut inbox: mpsc::UnboundedReceiver<Request>) 
     let mut requests = Vec::new();
     while inbox.recv_many(&mut requests, 64).await > 0 {
         match connect(&endpoint).await {
-            Ok(wire) => exchange(wire, &mut requests, &mut inbox).await,
+            Ok(wire) => exchange(&endpoint, wire, &mut requests, &mut inbox).await,
             Err(fault) => {
                 for request in requests.drain(..) {
                     // Who has gone away does not wait.
@@ -303,16 +306,7 @@ async fn handshake(endpoint: &Endpoint) -> std::io::Result<Box<dyn Wire>> {
             Box::new(open(&host, port).await?)
         }
     };
-    let mut batch = Batch::new();
-    match (&endpoint.username, &endpoint.password) {
-        (Some(user), Some(password)) => {
-            batch.command(&[b"AUTH", user.as_bytes(), password.reveal().as_bytes()]);
-        }
-        (None, Some(password)) => {
-            batch.command(&[b"AUTH", password.reveal().as_bytes()]);
-        }
-        _ => {}
-    }
+    let mut batch = login(endpoint);
     if endpoint.database != 0 {
         batch.command(&[b"SELECT", endpoint.database.to_string().as_bytes()]);
     }
@@ -336,6 +330,42 @@ async fn handshake(endpoint: &Endpoint) -> std::io::Result<Box<dyn Wire>> {
         }
     }
     Ok(wire)
+}
+
+/// What a connection begins with: the password, if there is one.
+fn login(endpoint: &Endpoint) -> Batch {
+    let mut batch = Batch::new();
+    match (&endpoint.username, &endpoint.password) {
+        (Some(user), Some(password)) => {
+            batch.command(&[b"AUTH", user.as_bytes(), password.reveal().as_bytes()]);
+        }
+        (None, Some(password)) => {
+            batch.command(&[b"AUTH", password.reveal().as_bytes()]);
+        }
+        _ => {}
+    }
+    batch
+}
+
+/// The answer of the node to which `refusal` sends a command: `ASK slot host:port`. A connection for this one command,
+/// since it is only while a slot moves that this is needed at all.
+async fn ask_there(endpoint: &Endpoint, refusal: &str, command: &[u8]) -> std::io::Result<Frame> {
+    let strange = || std::io::Error::other(format!("the node says '{refusal}', which names no other"));
+    let place = refusal.split(' ').nth(2).ok_or_else(strange)?;
+    let (host, port) = place.rsplit_once(':').ok_or_else(strange)?;
+    let mut wire: Box<dyn Wire> = Box::new(open(host, port.parse().map_err(|_| strange())?).await?);
+    let mut batch = login(endpoint);
+    batch.command(&[b"ASKING"]);
+    let mut bytes = batch.encoder.bytes;
+    bytes.extend_from_slice(command);
+    wire.write_all(&bytes).await?;
+    let mut buffer = BytesMut::new();
+    for _ in 0..batch.commands {
+        if let Frame::Error(text) = read_one(&mut wire, &mut buffer).await? {
+            return Err(std::io::Error::other(String::from_utf8_lossy(&text).into_owned()));
+        }
+    }
+    read_one(&mut wire, &mut buffer).await
 }
 
 async fn open(host: &str, port: u16) -> std::io::Result<TcpStream> {
@@ -367,17 +397,19 @@ async fn read_one(wire: &mut Box<dyn Wire>, buffer: &mut BytesMut) -> std::io::R
 
 /// Until the connection is lost. Requests on it fail then; later ones find a new connection.
 async fn exchange(
+    endpoint: &Endpoint,
     mut wire: Box<dyn Wire>,
     requests: &mut Vec<Request>,
     inbox: &mut mpsc::UnboundedReceiver<Request>,
 ) {
     let mut waiting = std::collections::VecDeque::new();
     let lost = loop {
-        if let Err(fault) = write(&mut wire, requests, &mut waiting).await {
+        let may_move = matches!(endpoint.address, Address::Asked(_));
+        if let Err(fault) = write(&mut wire, requests, may_move, &mut waiting).await {
             break fault.to_string();
         }
         let mut buffer = BytesMut::new();
-        match answers(&mut wire, &mut buffer, requests, inbox, &mut waiting).await {
+        match answers(endpoint, &mut wire, &mut buffer, requests, inbox, &mut waiting).await {
             Ok(true) => {}
             Ok(false) => return,
             Err(fault) => break fault.to_string(),
@@ -391,16 +423,19 @@ async fn exchange(
 async fn write(
     wire: &mut Box<dyn Wire>,
     requests: &mut Vec<Request>,
+    may_move: bool,
     waiting: &mut std::collections::VecDeque<Waiting>,
 ) -> std::io::Result<()> {
     let mut bytes = Vec::new();
     for request in requests.drain(..) {
+        let again = (may_move && request.replies == 1).then(|| request.bytes.clone());
         if bytes.is_empty() {
             bytes = request.bytes;
         } else {
             bytes.extend_from_slice(&request.bytes);
         }
         waiting.push_back(Waiting {
+            again,
             replies: request.replies,
             got: Vec::with_capacity(request.replies),
             until: request.patience.map(|patience| Instant::from_std(now() + patience)),
@@ -410,18 +445,33 @@ async fn write(
     wire.write_all(&bytes).await
 }
 
+/// What a server says that has not done what it was asked, because another must do it or nobody can at the moment.
+const ELSEWHERE: [&[u8]; 5] = [b"READONLY ", b"MOVED ", b"ASK ", b"TRYAGAIN ", b"CLUSTERDOWN "];
+
 /// Why another server must be asked for what was refused.
 fn elsewhere(answers: &[Frame]) -> Option<String> {
     let refused = answers.iter().find_map(|frame| match frame {
-        Frame::Error(text) if text.starts_with(b"READONLY ") || text.starts_with(b"MOVED ") => Some(text),
+        Frame::Error(text) => ELSEWHERE.iter().any(|word| text.starts_with(word)).then_some(text),
         _ => None,
     });
     refused.map(|text| String::from_utf8_lossy(text).into_owned())
 }
 
+/// The answer of the node where a command's key is already, if this one says so.
+async fn gone_ahead(endpoint: &Endpoint, done: &Waiting) -> Option<std::io::Result<Frame>> {
+    let (Some(command), [Frame::Error(text)]) = (&done.again, &done.got[..]) else { return None };
+    if !text.starts_with(b"ASK ") {
+        return None;
+    }
+    let refusal = String::from_utf8_lossy(text);
+    let there = timeout(PATIENCE, ask_there(endpoint, &refusal, command)).await;
+    Some(there.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into())))
+}
+
 /// Reads answers and takes in requests. True when there are new requests to be written, false when nobody is left to
 /// ask.
 async fn answers(
+    endpoint: &Endpoint,
     wire: &mut Box<dyn Wire>,
     buffer: &mut BytesMut,
     requests: &mut Vec<Request>,
@@ -436,8 +486,17 @@ async fn answers(
             };
             first.got.push(frame);
             if first.got.len() == first.replies
-                && let Some(done) = waiting.pop_front()
+                && let Some(mut done) = waiting.pop_front()
             {
+                match gone_ahead(endpoint, &done).await {
+                    None => {}
+                    Some(Ok(frame)) => done.got = vec![frame],
+                    Some(Err(fault)) => {
+                        // Who has gone away does not wait.
+                        let _ = done.reply.send(Err(Fault::Lost(fault.to_string())));
+                        continue;
+                    }
+                }
                 if let Some(why) = elsewhere(&done.got) {
                     let address = "the server".to_owned();
                     let _ = done.reply.send(Err(Fault::Unreachable { address, why: why.clone() }));
