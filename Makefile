@@ -56,7 +56,7 @@ bench-store: ## The store beside redis-server
 	bench/store/run.sh
 
 bench-rewind: ## Rewind mode: how long it takes to put pages back, in a worker that does nothing else
-	REGIE_BENCH=2000 $(CARGO) test --release -p regie-php --test it what_is_put_back -- --nocapture
+	REGIE_BENCH=2000 $(CARGO) test --release -p regie-php --test it -- --nocapture --test-threads 1 what_is_put_back how_soon_a_replacement
 
 install: release ## Put the programs into $(DESTDIR)/usr/local/bin
 	install -Dm755 -t $(DESTDIR)/usr/local/bin target/release/regie target/release/regie-php

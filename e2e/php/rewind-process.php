@@ -3,6 +3,9 @@ $file = fopen(__FILE__, 'r');
 fread($file, 5);
 define('BOOTED', getmypid());
 apcu_store('counted', 0);
+// The part of a mapping of the boot that nobody needs: its file is the library of an extension.
+preg_match('~^([0-9a-f]+)-([0-9a-f]+) rw-p [0-9a-f]+ \S+ \d+ +/\S*/apcu\.so$~m', file_get_contents('/proc/self/maps'), $found);
+define('UNUSED', [hexdec($found[1]), hexdec($found[2]) - hexdec($found[1])]);
 regie_checkpoint();
 $libc = FFI::cdef('
     struct timer { long every, every_us, left, left_us; };
@@ -27,14 +30,6 @@ function found(FFI $libc): array
     ];
 }
 
-/** The part of a mapping of the boot that nobody needs: its file is the library of an extension. */
-function unused(): array
-{
-    preg_match('~^([0-9a-f]+)-([0-9a-f]+) rw-p [0-9a-f]+ \S+ \d+ +/\S*/apcu\.so$~m', file_get_contents('/proc/self/maps'), $found);
-
-    return [hexdec($found[1]), hexdec($found[2]) - hexdec($found[1])];
-}
-
 $ways = [
     'mask' => fn () => pcntl_sigprocmask(SIG_BLOCK, [SIGUSR1, SIGUSR2]),
     'alarm' => fn () => pcntl_alarm(1000),
@@ -48,11 +43,14 @@ $ways = [
     'priority' => fn () => pcntl_setpriority(5),
     // Behind libc's back: one mapping less, and one of the same size elsewhere.
     'elsewhere' => function () use ($libc) {
-        [$at, $length] = unused();
+        [$at, $length] = UNUSED;
         $code = $libc->syscall(11, $at, $length, 0, 0, 0, 0);
         $code === 0 && $libc->syscall(9, 0, $length, 3, 0x22, -1, 0);
         echo $code === 0 ? 'removed ' : 'refused ';
     },
+    // The same in its place.
+    'instead' => fn () => $libc->syscall(9, UNUSED[0], UNUSED[1], 3, 0x32, -1, 0),
+    'locale' => fn () => setlocale(LC_ALL, 'C.UTF-8'),
     'map' => fn () => $libc->syscall(9, 0, 1 << 20, 3, 0x22, -1, 0),
     'offset' => function () use ($file) { echo ftell($file), ' ', fread($file, 4), ' '; },
     // Keeps it until the test says that it is enough.

@@ -21,4 +21,4 @@ AT(regie_settings, worker_env_len, 64);
 AT(regie_settings, resets, 80);
 AT(regie_settings, worker_mode, 84);
 AT(regie_settings, rewind, 87);
-SIZE(regie_rewind_stats, 40);
+SIZE(regie_rewind_stats, 48);

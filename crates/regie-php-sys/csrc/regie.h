@@ -62,6 +62,7 @@ typedef struct regie_rewind_stats {
     uint64_t micros;      /* spent on it */
     uint64_t last_pages;  /* after the last request */
     uint64_t last_micros;
+    uint64_t ready_micros; /* from the fork until the process took requests */
 } regie_rewind_stats;
 
 enum { REGIE_LOG_DEBUG = 0, REGIE_LOG_INFO = 1, REGIE_LOG_WARNING = 2, REGIE_LOG_ERROR = 3 };

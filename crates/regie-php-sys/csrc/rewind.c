@@ -119,6 +119,15 @@ static void begin_watching(void) {
     prctl(PR_SET_DUMPABLE, dumpable, 0, 0, 0);
 }
 
+/* The clock, and when the template made this process. */
+static uint64_t micros_now(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
+static uint64_t forked_at;
+
 /* --- the template ---------------------------------------------------------------------------------------------- */
 
 int32_t regie_rewind_snapshot(char *why, size_t size) {
@@ -133,18 +142,13 @@ int32_t regie_rewind_snapshot(char *why, size_t size) {
 
 int32_t regie_rewind_fork(void) {
     /* As fork() in a process of one thread; libc has no call for a sibling. */
+    forked_at = micros_now();
     int32_t pid = (int32_t)syscall(SYS_clone, CLONE_PARENT | SIGCHLD, NULL, NULL, NULL, NULL);
     if (pid == 0) begin_watching();
     return pid;
 }
 
 /* --- the worker ------------------------------------------------------------------------------------------------ */
-
-static uint64_t micros_now(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
-}
 
 static void replace(const char *why) {
     regie_text detail = {why, strlen(why)};
@@ -189,6 +193,7 @@ int32_t regie_rewind_serve(regie_rewind_stats *stats, char *why, size_t size) {
     pid_t self = getpid();
     regie_kernel_may_have_written();
     regie_memory_put_back(1);
+    stats->ready_micros = micros_now() - forked_at;
     regie_text nothing = {NULL, 0};
     regie.call->event(REGIE_EVENT_BOOTED, nothing);
     while (regie.call->next_request(&next)) {

@@ -67,8 +67,9 @@ int regie_memory_has(uintptr_t start, uintptr_t end);
 
 /* In the template, before the boot: settings of malloc and of the process that rewinding counts on. */
 void regie_kernel_prepare(void);
-/* In the template, when the snapshot is taken: what is mapped stays mapped, here and in the workers. 0: this kernel cannot. */
-int regie_kernel_seal(void);
+/* In the template, when the snapshot is taken: what is mapped stays mapped, here and in the workers. Where this kernel cannot
+ * do that, the workers look now and then. */
+void regie_kernel_seal(void);
 /* In the worker, before the first request: notes what there is. */
 int regie_kernel_note(const char **why);
 /* A request begins, and is over. */

@@ -18,12 +18,19 @@
  * not get it. libc itself calls its own mmap unseen by us (stacks of threads, loaded libraries, locales). So the template
  * seals what is mapped at the checkpoint (mseal, Linux 6.10): nobody can remove or replace it, whatever is mapped besides
  * makes the process larger, and its size is looked at after each request. Where it is not what it was, the mappings are
- * read and compared. malloc is told to use nothing but the heap. */
+ * read and compared. malloc is told to use nothing but the heap.
+ *
+ * On an older kernel something of the boot could go and something of just its size come. libc does so where a locale, a
+ * character set or a catalogue is closed or a library is loaded: after a request that called for one of those the mappings
+ * are compared, and after each request of many that did not, for those who call the kernel themselves. */
 #include "rewind.h"
 
 #include <fcntl.h>
 #include <grp.h>
+#include <iconv.h>
+#include <locale.h>
 #include <malloc.h>
+#include <nl_types.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -43,6 +50,8 @@
 #define MADE_MAX 512
 #define EXTENTS_MAX 4096
 #define SIGNALS 65
+/* Requests between two looks at the mappings, where they are not sealed. */
+#define LOOK_EVERY 64
 /* Since Linux 6.10, the same everywhere; older headers lack it. */
 #define SYS_MSEAL 462
 /* What malloc and Zend get in advance, so that an ordinary request needs no new memory. */
@@ -64,7 +73,11 @@ static mode_t mask;
 static int statm = -1;
 static long faults = -1; /* as of the last look */
 static int has_children;
-static long size_noted;
+static uint64_t size_noted;
+/* What is mapped where, with its rights: as it was, and as it was read last. */
+static uint64_t mapped_noted, mapped;
+static int sealed, may_have_unmapped;
+static uint32_t unlooked;
 static regie_span extents[EXTENTS_MAX];
 static size_t extents_len;
 
@@ -160,6 +173,7 @@ int madvise(void *at, size_t length, int advice) {
 /* What comes with a library is found as ours is: see above. */
 void *dlopen(const char *name, int flags) {
     REAL(dlopen);
+    may_have_unmapped = 1;
     return real(name, regie.settings && regie.settings->rewind ? flags & ~RTLD_DEEPBIND : flags);
 }
 
@@ -168,6 +182,21 @@ int dlclose(void *library) {
     REAL(dlclose);
     return armed ? 0 : real(library);
 }
+
+/* Who calls one of these has libc map or unmap something by itself. */
+#define MAY_UNMAP(result, name, parameters, arguments) \
+    result name parameters {                           \
+        REAL(name);                                    \
+        may_have_unmapped = 1;                         \
+        return real arguments;                         \
+    }
+
+MAY_UNMAP(char *, setlocale, (int category, const char *locale), (category, locale))
+MAY_UNMAP(locale_t, newlocale, (int categories, const char *locale, locale_t base), (categories, locale, base))
+MAY_UNMAP(void, freelocale, (locale_t locale), (locale))
+MAY_UNMAP(iconv_t, iconv_open, (const char *to, const char *from), (to, from))
+MAY_UNMAP(int, iconv_close, (iconv_t state), (state))
+MAY_UNMAP(int, catclose, (nl_catd catalogue), (catalogue))
 
 /* --- signals, timers, and the rest ----------------------------------------------------------------------------- */
 
@@ -270,16 +299,42 @@ void regie_kernel_prepare(void) {
     prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
 }
 
-static long size_now(void) {
-    char text[64];
+/* The size of all that is mapped, and of what is private and can be written. */
+static uint64_t size_now(void) {
+    char text[96], *at = text;
     ssize_t length = pread(statm, text, sizeof text - 1, 0);
-    if (length <= 0) return -1;
+    if (length <= 0) return 0;
     text[length] = 0;
-    return strtol(text, NULL, 10);
+    /* `size resident shared text lib data dt` */
+    uint64_t size = strtoull(at, &at, 10);
+    for (int i = 0; i < 4; i++) strtoull(at, &at, 10);
+    return size << 32 | strtoull(at, &at, 10);
+}
+
+typedef struct mapping {
+    int is_private;
+    uint64_t is; /* the same for two neighbours that are one thing */
+} mapping;
+
+static uint64_t mix(uint64_t one, uint64_t other) {
+    one = (one ^ other) * 0x9e3779b97f4a7c15;
+    return one ^ one >> 29;
+}
+
+/* `rw-p 00021000 fe:00 1234   /lib/…`: its rights (opcache changes those of shared memory), and which part of which file. */
+static mapping read_mapping(const char *line, uintptr_t start) {
+    mapping what = {line[3] == 'p', 0};
+    char *at;
+    uint64_t offset = strtoull(line + 4, &at, 16), device = strtoull(at, &at, 16);
+    device = device << 32 | strtoull(at + 1, &at, 16);
+    uint64_t file = strtoull(at, &at, 10);
+    if (what.is_private) what.is = mix((uint64_t)line[0] << 16 | (uint64_t)line[1] << 8 | (uint64_t)line[2], 1);
+    if (file) what.is = mix(mix(mix(what.is, device), file), offset - start);
+    return what;
 }
 
 /* Visits what is mapped, in order; without the process's original stack, which grows as it likes. 0: it cannot be read. */
-static int each_mapping(int (*visit)(uintptr_t start, uintptr_t end, int is_private)) {
+static int each_mapping(int (*visit)(uintptr_t start, uintptr_t end, const mapping *what)) {
     static char text[1 << 20];
     size_t length = 0;
     ssize_t got;
@@ -296,8 +351,8 @@ static int each_mapping(int (*visit)(uintptr_t start, uintptr_t end, int is_priv
         uintptr_t start = strtoull(line, &at, 16);
         uintptr_t end = strtoull(at + 1, &at, 16);
         /* `55d0-55d1 rw-p …` */
-        int is_private = strlen(at) > 4 && at[4] == 'p';
-        if (!(start <= here && here < end) && end < ((uintptr_t)1 << 63) && !visit(start, end, is_private)) return 0;
+        mapping what = read_mapping(at + 1, start);
+        if (!(start <= here && here < end) && end < ((uintptr_t)1 << 63) && !visit(start, end, &what)) return 0;
         if (!next) break;
         line = next + 1;
     }
@@ -308,7 +363,20 @@ static int each_mapping(int (*visit)(uintptr_t start, uintptr_t end, int is_priv
 static regie_span *gathered;
 static size_t gathered_len;
 
-static int gather(uintptr_t start, uintptr_t end, int is_private) {
+static regie_span run;
+static uint64_t run_is;
+
+/* The kernel may make one mapping of two, or two of one. */
+static void end_run(void) { mapped = mix(mix(mix(mapped, run.start), run.end), run_is); }
+
+static int gather(uintptr_t start, uintptr_t end, const mapping *what) {
+    if (run.end == start && run_is == what->is) {
+        run.end = end;
+    } else {
+        end_run();
+        run = (regie_span){start, end};
+        run_is = what->is;
+    }
     if (gathered_len && gathered[gathered_len - 1].end == start) gathered[gathered_len - 1].end = end;
     else if (gathered_len == EXTENTS_MAX) return 0;
     else gathered[gathered_len++] = (regie_span){start, end};
@@ -318,15 +386,23 @@ static int gather(uintptr_t start, uintptr_t end, int is_private) {
 static long read_extents(regie_span into[EXTENTS_MAX]) {
     gathered = into;
     gathered_len = 0;
-    return each_mapping(gather) ? (long)gathered_len : -1;
+    run = (regie_span){0, 0};
+    run_is = mapped = 0;
+    if (!each_mapping(gather)) return -1;
+    end_run();
+    return (long)gathered_len;
 }
 
 /* Whatever is shared is opcache's and its like: the JIT changes the protection of its part. */
-static int seal(uintptr_t start, uintptr_t end, int is_private) {
-    return !is_private || syscall(SYS_MSEAL, start, end - start, 0) == 0;
+static int seal(uintptr_t start, uintptr_t end, const mapping *what) {
+    return !what->is_private || syscall(SYS_MSEAL, start, end - start, 0) == 0;
 }
 
-int regie_kernel_seal(void) { return each_mapping(seal); }
+void regie_kernel_seal(void) {
+    /* For the tests: as on a kernel that cannot. */
+    const char *wanted = getenv("REGIE_MSEAL");
+    sealed = !(wanted && *wanted == '0') && each_mapping(seal);
+}
 
 int regie_kernel_note(const char **why) {
     for (int number = 1; number < SIGNALS; number++) sigaction(number, NULL, &handlers[number]);
@@ -349,11 +425,12 @@ void regie_kernel_arm(void) {
         /* Only now: what the worker itself needs is mapped. */
         long count = read_extents(extents);
         extents_len = count < 0 ? 0 : (size_t)count;
+        mapped_noted = mapped;
         size_noted = size_now();
     }
     unfit = NULL;
     signals_changed = timers_changed = 0;
-    directory_changed = umask_changed = threads_made = 0;
+    directory_changed = umask_changed = threads_made = may_have_unmapped = 0;
     made_len = 0;
     armed = 1;
 }
@@ -434,9 +511,15 @@ static const char *compare(const regie_span *now, size_t count) {
 
 const char *regie_kernel_settle(void) {
     static regie_span now[EXTENTS_MAX];
-    if (size_now() == size_noted) return NULL;
+    int looks = !sealed && (may_have_unmapped || ++unlooked >= LOOK_EVERY);
+    if (size_now() == size_noted && !looks) return NULL;
+    unlooked = 0;
     long count = read_extents(now);
     if (count < 0) return "its mappings cannot be read";
+    if (mapped == mapped_noted) {
+        size_noted = size_now();
+        return NULL;
+    }
     compare(now, (size_t)count);
     /* The process's own stack may have grown; anything else is missing. */
     size_t before = 0, after = 0;
@@ -444,6 +527,7 @@ const char *regie_kernel_settle(void) {
     for (long i = 0; i < count; i++) after += now[i].end - now[i].start;
     for (size_t i = 0; i < extents_len; i++) before += extents[i].end - extents[i].start;
     if (count < 0 || before != after) return "a mapping of the boot is gone";
+    if (!sealed && mapped != mapped_noted) return "a mapping of the boot was replaced";
     size_noted = size_now();
     return NULL;
 }

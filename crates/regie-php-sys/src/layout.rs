@@ -168,6 +168,8 @@ pub struct RewindStats {
     pub last_pages: u64,
     /// Microseconds after the last request.
     pub last_micros: u64,
+    /// Microseconds from the fork until the process took requests.
+    pub ready_micros: u64,
 }
 
 /// How the engine starts. Lives as long as the process.
@@ -239,5 +241,5 @@ const _: () = {
     assert!(offset_of!(Settings, resets) == 80);
     assert!(offset_of!(Settings, worker_mode) == 84);
     assert!(offset_of!(Settings, rewind) == 87);
-    assert!(size_of::<RewindStats>() == 40);
+    assert!(size_of::<RewindStats>() == 48);
 };

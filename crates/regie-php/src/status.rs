@@ -72,6 +72,8 @@ pub(crate) struct Rewind {
     pub(crate) requests: u64,
     pub(crate) pages: u64,
     pub(crate) micros: u64,
+    /// From the fork of the youngest worker until it took requests.
+    pub(crate) ready_micros: u64,
     pub(crate) replaced: u64,
     pub(crate) replaced_why: String,
 }
@@ -79,11 +81,18 @@ pub(crate) struct Rewind {
 impl Rewind {
     fn rows(&self) -> Vec<Row> {
         let row = |name, metric, value| Row { name, metric, is_counter: true, value };
+        let ready = self.ready_micros;
         vec![
             row("rewound requests", "rewound_requests", self.requests),
             row("pages put back", "rewind_pages", self.pages),
             row("put back us", "rewind_microseconds", self.micros),
             row("replaced workers", "rewind_replaced_workers", self.replaced),
+            Row {
+                name: "ready after us",
+                metric: "rewind_ready_microseconds",
+                is_counter: false,
+                value: ready,
+            },
         ]
     }
 }
@@ -503,8 +512,14 @@ mod tests {
 
     #[test]
     fn rewinding_is_shown() {
-        let rewind =
-            Rewind { requests: 3, pages: 300, micros: 90, replaced: 1, replaced_why: "a thread".into() };
+        let rewind = Rewind {
+            requests: 3,
+            pages: 300,
+            micros: 90,
+            ready_micros: 4000,
+            replaced: 1,
+            replaced_why: "a thread".into(),
+        };
         let sample = Snapshot { rewind: Some(rewind), ..sample() };
         let json = sample.render(Form::Json, false);
         assert!(json.contains("\"pages put back\":300,\"put back us\":90,\"replaced workers\":1"), "{json}");

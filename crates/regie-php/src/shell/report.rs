@@ -63,6 +63,8 @@ fn rewind(pool: &Pool) -> Rewind {
         sum.pages += stats.pages;
         sum.micros += stats.micros;
     }
+    let youngest = pool.slots.iter().max_by_key(|slot| slot.born_us.load(Relaxed));
+    sum.ready_micros = youngest.map_or(0, |slot| slot.rewind().ready_micros);
     sum
 }
 

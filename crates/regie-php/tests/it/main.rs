@@ -12,6 +12,7 @@ mod nginx;
 mod pool;
 mod protocol;
 mod rewind;
+mod rewind_odd;
 mod rewind_process;
 mod rewind_services;
 mod runners;

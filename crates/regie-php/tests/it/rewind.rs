@@ -9,7 +9,7 @@ use crate::pool::{Mode, Pool, wait_until};
 const TRACKERS: [(&str, bool); 3] = [("userfaultfd", false), ("scan", false), ("pagemap", true)];
 
 /// A pool of one worker in rewind mode, for each tracker that this kernel has, or for REGIE_TRACKER only.
-pub(crate) fn each(script: &'static str, flags: &'static [&str]) -> impl Iterator<Item = Pool> {
+pub(crate) fn each<'a>(script: &'a str, flags: &'a [&'a str]) -> impl Iterator<Item = Pool> + use<'a> {
     let wanted = std::env::var("REGIE_TRACKER").ok();
     let trackers =
         TRACKERS.into_iter().filter(move |(name, _)| wanted.as_deref().is_none_or(|wanted| wanted == *name));
@@ -224,7 +224,7 @@ impl Dice {
     }
 }
 
-fn number(name: &str, default: u64) -> u64 {
+pub(crate) fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 

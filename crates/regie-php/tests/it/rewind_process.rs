@@ -89,6 +89,125 @@ fn a_mapping_of_equal_size_elsewhere_does_not_go_unnoticed() {
     }
 }
 
+/// Where mappings are not sealed, who calls the kernel by itself is found within some requests, and libc at once.
+#[test]
+fn where_mappings_are_not_sealed_they_are_looked_at() {
+    const LOOK_EVERY: usize = 64;
+    let flags = [&["--workers", "1", "--tracker", "pagemap"], &FFI[..]].concat();
+    let pool = Pool::launch(Mode::Rewind, "rewind-process.php", &flags, &[("REGIE_MSEAL", "0")]);
+    pool.wait_for_notice("READY=1");
+    for (ways, why, within) in [
+        // Where the kernel puts the new one is its own affair.
+        ("elsewhere", "a mapping of the boot ", LOOK_EVERY),
+        ("elsewhere,locale", "a mapping of the boot ", 0),
+        ("instead", "a mapping of the boot was replaced", LOOK_EVERY),
+        ("instead,locale", "a mapping of the boot was replaced", 0),
+    ] {
+        // As somebody new each time: a worker that is replaced between two requests ends its connection.
+        let ask = |ways: &str| ask(&pool, &mut pool.peer(), ways).1;
+        // Nobody is replaced who only asks, or does what libc may unmap something for.
+        let pid = ask("offset");
+        assert_eq!(ask("locale"), pid, "{}", pool.log());
+        let said = pool.log().matches(why).count();
+        assert_eq!(ask(ways), pid, "{}", pool.log());
+        let mut rest = within;
+        while rest > 0 && ask("offset") == pid {
+            rest -= 1;
+        }
+        crate::pool::wait_until(ways, || pool.log().matches(why).count() > said, || pool.log());
+        assert_ne!(ask("offset"), pid, "{}", pool.log());
+    }
+}
+
+/// A worker's own memory is what its requests write, however many there were; the snapshot exists once.
+#[test]
+fn a_worker_holds_what_its_requests_write() {
+    // What it writes to begin, and the pages of the program and of its own stack.
+    const BESIDE: u64 = 512;
+    const WRITTEN: u64 = 900;
+    for pool in each("rewind-pages.php", &["--status-path", "/status"]) {
+        let held = |requests: usize| {
+            for _ in 0..requests {
+                let text = pool.ask(&pool.get(&format!("/?pages={WRITTEN}"))).text();
+                assert_eq!(text, "written");
+            }
+            let page = pool.ask(&pool.get("/status?json").with("SCRIPT_NAME", "/status"));
+            assert_eq!(page.status, 200);
+            Held::by(pool.workers()[0])
+        };
+        let (early, late) = (held(20), held(300));
+        let template = Held::by(template(&pool));
+        assert!(late.own < WRITTEN + BESIDE, "{late:?}, and the template {template:?}");
+        assert!(late.own < early.own + 64, "grew from {early:?} to {late:?}");
+        assert!(template.snapshot > 0, "{template:?}");
+        assert!(late.snapshot_own < BESIDE, "the snapshot is everybody's: {late:?}");
+    }
+}
+
+/// Pages of a process.
+#[derive(Debug, Default)]
+struct Held {
+    /// In no other process.
+    own: u64,
+    /// Of the snapshot's mapping.
+    snapshot: u64,
+    /// Of those, in no other process.
+    snapshot_own: u64,
+}
+
+impl Held {
+    fn by(pid: i32) -> Self {
+        let smaps = std::fs::read_to_string(format!("/proc/{pid}/smaps")).unwrap();
+        let (mut held, mut is_snapshot) = (Self::default(), false);
+        for line in smaps.lines() {
+            let mut words = line.split_whitespace();
+            let name = words.next().unwrap_or_default();
+            if !name.ends_with(':') {
+                is_snapshot = line.contains("regie-snapshot") && line.contains("r--s");
+                continue;
+            }
+            let pages = words.next().and_then(|size| size.parse::<u64>().ok()).unwrap_or(0) / 4;
+            let private = matches!(name, "Private_Dirty:" | "Private_Clean:");
+            held.own += if private { pages } else { 0 };
+            held.snapshot += if is_snapshot && name == "Rss:" { pages } else { 0 };
+            held.snapshot_own += if is_snapshot && private { pages } else { 0 };
+        }
+        held
+    }
+}
+
+fn template(pool: &Pool) -> i32 {
+    let is_template = |pid: &i32| {
+        let title = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&title).contains("template")
+    };
+    crate::pool::children(pool.pid()).into_iter().find(is_template).expect("there is a template")
+}
+
+/// From the fork to the first request that could be taken. `make bench-rewind` says how long it takes.
+#[test]
+fn how_soon_a_replacement_is_ready_is_told() {
+    let rounds = std::env::var("REGIE_BENCH").map_or(5, |text| text.parse::<usize>().unwrap() / 20);
+    let pool = Pool::start(Mode::Rewind, "rewind-pages.php", &["--workers", "1", "--status-path", "/status"]);
+    let mut micros = Vec::new();
+    for _ in 0..rounds {
+        let worker = pool.workers()[0];
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(worker), nix::sys::signal::Signal::SIGKILL)
+            .unwrap();
+        crate::pool::wait_until(
+            "a replacement",
+            || pool.workers().first().is_some_and(|pid| *pid != worker),
+            || pool.log(),
+        );
+        let page = pool.ask(&pool.get("/status?json").with("SCRIPT_NAME", "/status")).text();
+        let (_, rest) = page.split_once("\"ready after us\":").unwrap_or_else(|| panic!("{page}"));
+        micros.push(rest.split([',', '}']).next().unwrap().parse::<u64>().unwrap());
+    }
+    micros.sort_unstable();
+    eprintln!("a replacement is ready after {} us at best, median {} us", micros[0], micros[rounds / 2]);
+    assert!(micros[0] > 0);
+}
+
 /// Two workers have the boot's file open at once: neither the offset nor a lock of one is the other's.
 #[test]
 fn a_file_of_the_boot_is_each_workers_own() {
