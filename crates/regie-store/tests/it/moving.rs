@@ -282,6 +282,31 @@ fn everything_goes_over_the_wire_in_both_directions() {
     }
 }
 
+/// Fields that end go to who knows of such; to an older Redis the hash does not go at all, and is named.
+#[test]
+fn fields_that_end_are_not_made_to_stay() {
+    let store = Store::start(None, &[]);
+    let mut client = store.client();
+    client.line("HSET h stays 1 ends 2 too 3");
+    client.line("HPEXPIREAT h 4000000000000 FIELDS 2 ends too");
+    client.line("HSET plain f v");
+    for by_type in [false, true] {
+        let options = TransferOptions { by_type, ..TransferOptions::default() };
+        let other = Store::start(None, &[]);
+        let done =
+            tools::transfer(&address(store.address), &address(other.address), &options, &mut |_| {}).unwrap();
+        assert_eq!((done.keys, done.failures), (2, 0), "{:?}", done.failed);
+        let ends = other.client().line("HPEXPIRETIME h FIELDS 3 stays ends too");
+        assert_eq!(ends, "[:-1 :4000000000000 :4000000000000]", "by type: {by_type}");
+        let peer = Peer::start();
+        let done =
+            tools::transfer(&address(store.address), &address(peer.address), &options, &mut |_| {}).unwrap();
+        assert_eq!((done.keys, done.failures), (1, 1), "{:?}", done.failed);
+        assert!(done.failed[0].1.contains("Redis from 7.4 on"), "{:?}", done.failed);
+        assert_eq!(Client::connect(peer.address).line("KEYS *"), "[plain]");
+    }
+}
+
 #[test]
 fn wrong_ways_are_refused() {
     let store = Store::start(None, &[("requirepass", "secret")]);

@@ -278,7 +278,18 @@ impl Work<'_> {
             }
             b"hash" => {
                 let items = texts(self.from.ask(&[b"HGETALL", name])?);
-                spread(&mut commands, b"HSET", name, &items, 2)
+                let ends = self.field_ends(name, &items)?;
+                // Whoever does not know of ends would keep for ever what is to go.
+                if !ends.is_empty() && !self.target_ends_fields(name)? {
+                    self.failed(
+                        name,
+                        b"some of its fields end by themselves, which takes a Redis from 7.4 on",
+                    );
+                    return Ok(());
+                }
+                let found = spread(&mut commands, b"HSET", name, &items, 2);
+                commands.extend(ends);
+                found
             }
             b"zset" => {
                 let mut items = texts(self.from.ask(&[b"ZRANGE", name, b"0", b"-1", b"WITHSCORES"])?);
@@ -300,6 +311,34 @@ impl Work<'_> {
             commands.push(vec![b"PEXPIRE".to_vec(), name.to_vec(), ttl.to_vec()]);
         }
         self.transaction(name, &commands)
+    }
+
+    /// The commands that let the fields of a hash end that do. A server that knows no such command has no such fields.
+    fn field_ends(&mut self, name: &[u8], items: &[Vec<u8>]) -> Result<Vec<Vec<Vec<u8>>>, ToolError> {
+        let mut commands = Vec::new();
+        for some in items.chunks(ELEMENTS * 2) {
+            let count = (some.len() / 2).to_string();
+            let mut words = vec![&b"HPEXPIRETIME"[..], name, b"FIELDS", count.as_bytes()];
+            words.extend(some.iter().step_by(2).map(Vec::as_slice));
+            self.from.send(&words);
+            self.from.flush()?;
+            let Frame::Array(ends) = self.from.receive()? else { return Ok(Vec::new()) };
+            for (field, end) in some.iter().step_by(2).zip(ends) {
+                if let Frame::Integer(at @ 0..) = end {
+                    let at = at.to_string();
+                    let words: [&[u8]; 6] = [b"HPEXPIREAT", name, at.as_bytes(), b"FIELDS", b"1", field];
+                    commands.push(words.iter().map(|word| word.to_vec()).collect());
+                }
+            }
+        }
+        Ok(commands)
+    }
+
+    /// Whether the target knows of fields that end.
+    fn target_ends_fields(&mut self, name: &[u8]) -> Result<bool, ToolError> {
+        self.to.send(&[b"HTTL", name, b"FIELDS", b"1", b"f"]);
+        self.to.flush()?;
+        Ok(!matches!(self.to.receive()?, Frame::Error(why) if why.starts_with(b"ERR unknown command")))
     }
 
     fn transaction(&mut self, name: &[u8], commands: &[Vec<Vec<u8>>]) -> Result<(), ToolError> {
