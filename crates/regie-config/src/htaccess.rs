@@ -32,6 +32,8 @@ pub struct Htaccess {
     pub deny: Vec<String>,
     /// Redirects and headers of answers.
     pub rules: Rules,
+    /// Where the document root's file sends all that is no file to its `index.php`: the place of that line.
+    pub front_controller: Option<String>,
     /// What a person should know.
     pub findings: Vec<Finding>,
 }

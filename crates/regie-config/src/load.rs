@@ -8,7 +8,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::addresses::{self, Addresses, Available, Decision, Network, StoreAddress};
-use crate::application::{Application, Runner};
+use crate::application::{Application, Runner, below};
 use crate::check::{Finding, Severity};
 use crate::document::{self, Table, Value};
 use crate::dotenv::{DotEnv, Variables};
@@ -335,6 +335,7 @@ fn assemble(
         found.fill("app", "public", format!("{:?}", application.public), "the folder's files");
         config.app.public = Some(PathBuf::from(&application.public));
     }
+    let has_controller = config.gateway.front_controller.is_some();
     fill_gateway(&mut config, &application, &mut found);
     let base = world.folder().join(&folder);
     let web_mode_is_detected = config.pools.get("web").is_none_or(|web| web.mode.is_none());
@@ -347,6 +348,14 @@ fn assemble(
     let mut htaccess = Htaccess::read(&*app_files, &application.public);
     warnings.append(&mut htaccess.findings);
     config.gateway.deny.extend(htaccess.deny.iter().cloned());
+    // A folder of PHP files may have a front controller all the same, which only its .htaccess tells of.
+    if let Some(place) = htaccess.front_controller.as_ref().filter(|_| !has_controller)
+        && config.gateway.front_controller.is_none()
+        && app_files.is_file(&below(&application.public, "index.php"))
+    {
+        config.gateway.front_controller = Some("index.php".to_owned());
+        found.fill("gateway", "front_controller", "\"index.php\"".to_owned(), place);
+    }
     let (available, lost) = with_own_parts(&options.available, &config, world);
     warnings.extend(lost);
     let addresses =

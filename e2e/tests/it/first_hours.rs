@@ -110,6 +110,33 @@ fn a_wordpress_like_site_has_its_permalinks_and_calls_itself() {
     });
 }
 
+/// As many small applications come: no framework that anybody knows, and an `.htaccess` file.
+#[test]
+fn an_htaccess_file_names_the_front_controller() {
+    let app = App::empty();
+    app.write("index.php", "<?php echo 'front ', $_SERVER['REQUEST_URI'], ' ', $_SERVER['SCRIPT_NAME'];");
+    app.write("info.php", "<?php echo 'info';");
+    app.write("style.css", "p {}");
+    app.write(
+        ".htaccess",
+        "RewriteEngine on\nRewriteBase /\nRewriteRule ^data/.*$ - [R=404,L]\n\
+         RewriteCond %{REQUEST_FILENAME} !-f\nRewriteCond %{REQUEST_FILENAME} !-d\nRewriteRule ^(.*) index.php [PT,L]\n",
+    );
+    app.write("data/users.php", "<?php echo 'secret';");
+    let site = Site::up(app.path(), "");
+    for (path, text) in [
+        ("/", "front / /index.php"),
+        ("/admin/login?a=b", "front /admin/login?a=b /index.php"),
+        ("/info.php", "info"),
+        ("/style.css", "p {}"),
+        ("/data/users.php", "front /data/users.php /index.php"),
+    ] {
+        assert_eq!(site.get(path).text(), text, "{path}");
+    }
+    let shown = run(&app, &["check", "--show"]);
+    assert!(shown.contains(".htaccess:6"), "{shown}");
+}
+
 #[test]
 fn a_plain_folder_is_served_and_keeps_its_secrets() {
     let app = App::named("plain");

@@ -1,5 +1,6 @@
 //! `RewriteRule` and the `RewriteCond`s before it: denies become patterns, redirects become rules, and a rewrite to the
-//! front controller says what the gateway does anyway.
+//! front controller says what the gateway does anyway for a framework. For a folder of PHP files the one in the document root
+//! says that there is a front controller at all ([`super::Htaccess::front_controller`]).
 //!
 //! What comes behind such a rewrite is not reached by Apache either, for paths that are no file. What Laravel's,
 //! Symfony's and WordPress's own files redirect (a slash at the end, `/index.php/…`) they route without it.
@@ -82,7 +83,13 @@ impl File<'_> {
         if let Some(status) = status {
             return self.redirecting_rewrite(line, (pattern, target, status), &flags, &conditions, so_far);
         }
-        let script = target.rsplit('/').next().unwrap_or(target).split('?').next().unwrap_or_default();
+        // `index.php/$1` hands the path on behind the script.
+        let path = target.trim_start_matches(['.', '/']).split('?').next().unwrap_or_default();
+        let script = if path.starts_with("index.php/") {
+            "index.php"
+        } else {
+            path.rsplit('/').next().unwrap_or(path)
+        };
         if *target != "-" && script != "index.php" {
             return self.name(
                 line,
@@ -90,16 +97,50 @@ impl File<'_> {
                 "route it in the application",
             );
         }
-        if script == "index.php"
-            && (*pattern == "." || path_patterns(pattern).is_some_and(|all| all == ["**"]))
-        {
+        if script == "index.php" && is_for_all(pattern) {
             so_far.is_behind_all = true;
+            self.front_controller(line, target, &conditions, so_far.on);
         } else if flags.has(&["L", "LAST", "END"]) {
             match understood(self.folder, pattern, &flags, &conditions, Then::Stop) {
                 Some(stop) => self.out.rules.rewrites.push(stop),
                 None => so_far.is_behind_all = true,
             }
         }
+    }
+
+    /// All that is no file goes to `index.php`.
+    fn front_controller(&mut self, line: usize, target: &str, conditions: &[Vec<String>], is_on: bool) {
+        let Some((before, handed_on)) = target.split_once("index.php") else { return };
+        let is_here = matches!(before, "" | "/" | "./") || before.starts_with("%{ENV:");
+        if !self.folder.is_empty() || !is_here || !is_on {
+            return;
+        }
+        let asks_for_files =
+            |words: &Vec<String>| words.first().is_some_and(|word| word.contains("_FILENAME}"));
+        let is_exception = |words: &Vec<String>| words.get(1).is_some_and(|word| word.starts_with('!'));
+        if !conditions.iter().all(|words| asks_for_files(words) || is_exception(words)) {
+            return self.name(
+                line,
+                "a rewrite to the front controller under conditions of its own is not applied",
+                "[gateway] front_controller, where it is meant for all paths",
+            );
+        }
+        if !conditions.iter().any(asks_for_files) {
+            self.note(
+                line,
+                "the rewrite sends existing files to index.php too; they are served as they are",
+                "[gateway] deny, for what is not to be seen",
+            );
+        }
+        if !matches!(handed_on, "" | "?%{QUERY_STRING}") {
+            self.note(
+                line,
+                "index.php finds the path in REQUEST_URI; as the rewrite hands it on it is not there",
+                "read REQUEST_URI in the application",
+            );
+        }
+        let place = self.place(line);
+        self.out.front_controller.get_or_insert(place);
     }
 
     fn redirecting_rewrite(
@@ -188,6 +229,12 @@ impl File<'_> {
             None => self.refuse(line, "the rewrite that forbids is not understood"),
         }
     }
+}
+
+/// Whether a pattern matches every path, or every one but the root's, for which `index.php` answers anyway.
+fn is_for_all(pattern: &str) -> bool {
+    let inner = pattern.trim_start_matches('^').trim_end_matches('$').trim_matches(['(', ')']);
+    pattern != "^$" && matches!(inner, "" | "." | ".*" | ".+" | "[^?]*" | "[^?]+")
 }
 
 fn understood(

@@ -78,6 +78,41 @@ fn the_usual_files_of_frameworks_say_nothing_new() {
     }
 }
 
+#[test]
+fn a_front_controller_is_found() {
+    const FILES: &str = "RewriteCond %{REQUEST_FILENAME} !-f\nRewriteCond %{REQUEST_FILENAME} !-d\n";
+    for (rule, line, notes) in [
+        ("RewriteRule ^(.*) index.php [PT,L]", Some(4), 0),
+        ("RewriteRule ^ index.php [QSA,L]", Some(4), 0),
+        ("RewriteRule . /index.php [L]", Some(4), 0),
+        ("RewriteCond %{REQUEST_URI} !^/css/\nRewriteRule ^.*$ ./index.php", Some(5), 0),
+        ("RewriteRule ^(.*)$ index.php/$1 [L]", Some(4), 1),
+        ("RewriteRule ^([^?]*) index.php?_route_=$1 [L,QSA]", Some(4), 1),
+        ("RewriteCond %{HTTP_HOST} ^api\\.\nRewriteRule ^ index.php [L]", None, 1),
+        ("RewriteRule ^$ index.php [L]", None, 0),
+        ("RewriteRule ^shop/ index.php [L]", None, 0),
+        ("RewriteRule ^ blog/index.php [L]", None, 0),
+    ] {
+        let text = format!("RewriteEngine On\n{FILES}{rule}\n");
+        let at = |folder: &str| {
+            let file = format!("{folder}.htaccess");
+            Htaccess::read(&MemoryFiles::new([(file.as_str(), text.as_str()), ("index.php", "")]), "")
+        };
+        let out = at("");
+        let place = line.map(|line| format!(".htaccess:{line}"));
+        assert_eq!((out.front_controller, out.findings.len()), (place, notes), "{rule}: {:?}", out.findings);
+        assert_eq!(at("blog/").front_controller, None, "{rule}: a folder's own is none of the site");
+    }
+    for (text, found, notes) in [
+        ("RewriteRule . index.php", false, 0),
+        ("RewriteEngine On\nRewriteRule . index.php", true, 1),
+        ("RewriteEngine Off\nRewriteRule . index.php", false, 0),
+    ] {
+        let out = Htaccess::read(&MemoryFiles::new([(".htaccess", text)]), "");
+        assert_eq!((out.front_controller.is_some(), out.findings.len()), (found, notes), "{text}");
+    }
+}
+
 /// Where `text` at the document root sends `path`, as `301 /there`.
 fn sent(text: &str, path: &str) -> String {
     let out = Htaccess::read(&MemoryFiles::new([(".htaccess", text), ("index.php", "")]), "");

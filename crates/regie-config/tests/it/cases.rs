@@ -157,6 +157,20 @@ fn a_front_controller_can_be_taken_away() {
 }
 
 #[test]
+fn a_folder_of_php_files_may_have_a_front_controller() {
+    const REWRITE: &str =
+        "RewriteEngine On\nRewriteCond %{REQUEST_FILENAME} !-f\nRewriteRule ^ index.php [L]\n";
+    let with = |toml: &str, script: &str| {
+        let files = [(script, "<?php"), (".htaccess", REWRITE), ("regie.toml", toml)];
+        Folder::new(&files).load(&[]).unwrap().config.gateway.front_controller
+    };
+    assert_eq!(with("", "index.php").as_deref(), Some("index.php"));
+    assert_eq!(with("[gateway]\nfront_controller = \"app.php\"\n", "index.php").as_deref(), Some("app.php"));
+    assert_eq!(with("[gateway]\nfront_controller = \"\"\n", "index.php"), None);
+    assert_eq!(with("", "other.php"), None, "there is no such script");
+}
+
+#[test]
 fn a_wordpress_is_known_by_its_files() {
     let loaded = Folder::new(&[
         ("wp-load.php", "<?php"),
