@@ -42,8 +42,9 @@ $session->save();
 $reader = app('session')->driver('redis')->getHandler()->read($session->getId());
 $out['session'] = unserialize($reader)['name'];
 
-Queue::push(new Greet('first'));
-Queue::later(3600, new Greet('tomorrow'));
-$out['queued'] = Queue::size();
+// Nobody else takes from this queue.
+Queue::push(new Greet('first'), '', 'own');
+Queue::later(3600, new Greet('tomorrow'), '', 'own');
+$out['queued'] = Queue::size('own');
 
 echo json_encode($out);

@@ -52,7 +52,7 @@ fn laravel_finds(app: &App, client: &str) {
             "queued": 2,
         })
     );
-    run(app, &["artisan", "queue:work", "redis", "--once", "--quiet"]);
+    run(app, &["artisan", "queue:work", "redis", "--queue=own", "--once", "--quiet"]);
     assert_eq!(app.read("greeted"), "first 1\n");
 }
 
