@@ -271,6 +271,21 @@ fn workers_run_as_the_user_and_secrets_leave_the_title() {
 }
 
 #[test]
+fn workers_run_in_the_group_that_is_named() {
+    assert!(nix::unistd::Uid::effective().is_root(), "this test changes the group and needs root");
+    let gid = |name| nix::unistd::Group::from_name(name).unwrap().expect("Debian has it").gid;
+    for (flags, expected) in [
+        (&["--user", "www-data"][..], gid("www-data")),
+        (&["--user", "www-data", "--group", "games"], gid("games")),
+    ] {
+        let pool = Pool::start(Mode::Classic, "hello.php", flags);
+        let status = std::fs::read_to_string(format!("/proc/{}/status", pool.workers()[0])).unwrap();
+        let row = format!("Gid:\t{expected}\t{expected}\t{expected}");
+        assert!(status.lines().any(|line| line.starts_with(&row)), "{flags:?}: {status}");
+    }
+}
+
+#[test]
 fn the_socket_belongs_to_whom_the_options_name() {
     assert!(nix::unistd::Uid::effective().is_root(), "this test changes owners and needs root");
     let uid = |name| nix::unistd::User::from_name(name).unwrap().expect("Debian has it").uid.as_raw();
