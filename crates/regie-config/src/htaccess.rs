@@ -1,19 +1,22 @@
 //! `.htaccess` files: what of them is honoured, what is only named, and which folders are refused.
 //!
-//! Applications protect folders with them, so silence is dangerous: a folder whose deny is not understood is refused
-//! whole. Denies become patterns for the gateway, redirects and headers its [`Rules`]. A rewrite to a front controller
-//! says what the gateway does anyway. What is none of these, or has conditions beyond the simple ones, is named with
-//! its line. `<IfModule>` is taken as present, `<IfModule !…>` as absent, except that a deny counts in both.
+//! Applications protect folders with them, so silence is dangerous: a folder whose protection is not understood is
+//! refused whole. Denies, rewrites, redirects and headers become the gateway's [`Rules`]. What a framework's own file
+//! says of its front controller says what the gateway does anyway, and costs its requests nothing. What is none of
+//! these is named with its line. `<IfModule>` is taken as present, `<IfModule !…>` as absent, except that a deny counts
+//! in both.
 
 mod answers;
 mod rewrites;
 mod text;
 
-use regie_core::Rules;
-use regie_core::rules::Then;
+use std::collections::BTreeMap;
 
-use self::rewrites::Rewriting;
-use self::text::{logical_lines, name_patterns, words};
+use regie_core::Rules;
+use regie_core::rules::{Access, AccessRule, Pattern, Scope};
+
+use self::rewrites::Read;
+use self::text::{logical_lines, words};
 use crate::application::below;
 use crate::check::{Finding, Severity};
 use crate::files::Files;
@@ -22,15 +25,35 @@ use crate::files::Files;
 pub const FOLDERS_MAX: usize = 4096;
 
 /// At most so many redirects are taken from all files together: each costs every request a comparison.
-pub const REDIRECTS_MAX: usize = 1024;
+pub const REDIRECTS_MAX: usize = 4096;
+
+/// What only the server may tell a script.
+const SERVERS_OWN: [&str; 16] = [
+    "AUTH_TYPE",
+    "CONTENT_LENGTH",
+    "CONTENT_TYPE",
+    "DOCUMENT_ROOT",
+    "GATEWAY_INTERFACE",
+    "HTTPS",
+    "PATH_INFO",
+    "PATH_TRANSLATED",
+    "PHP_ADMIN_VALUE",
+    "PHP_VALUE",
+    "QUERY_STRING",
+    "REMOTE_ADDR",
+    "REQUEST_METHOD",
+    "REQUEST_URI",
+    "SCRIPT_FILENAME",
+    "SCRIPT_NAME",
+];
 
 /// What the `.htaccess` files of a document root ask for. Paths are relative to it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Htaccess {
-    /// Patterns that are never served, as `[gateway] deny` has them.
+    /// Folders that are refused, as `[gateway] deny` has them.
     pub deny: Vec<String>,
-    /// Redirects and headers of answers.
+    /// All else that is applied.
     pub rules: Rules,
     /// Where the document root's file sends all that is no file to its `index.php`: the place of that line.
     pub front_controller: Option<String>,
@@ -39,10 +62,13 @@ pub struct Htaccess {
 }
 
 impl Htaccess {
-    /// Reads every `.htaccess` of the document root `public`.
+    /// Reads every `.htaccess` of the document root `public`. With a front controller that is known, what the file of
+    /// the document root says of it is not said again.
     #[must_use]
-    pub fn read(files: &dyn Files, public: &str) -> Self {
+    pub fn read(files: &dyn Files, public: &str, has_front_controller: bool) -> Self {
         let mut out = Self::default();
+        let mut access = Vec::new();
+        let mut rewriting = BTreeMap::new();
         let mut folders = vec![String::new()];
         let mut looked = 0;
         while let Some(folder) = folders.pop() {
@@ -56,10 +82,17 @@ impl Htaccess {
             let path = below(public, &folder);
             let path = path.trim_end_matches('/');
             let htaccess = below(path, ".htaccess");
+            let mut file = File {
+                folder: &folder,
+                path: &htaccess,
+                knows_front: has_front_controller && folder.is_empty(),
+                out: &mut out,
+                access: &mut access,
+                rewriting: &mut rewriting,
+            };
             if let Some(text) = files.read(&htaccess) {
-                File { folder: &folder, path: &htaccess, out: &mut out }.read(&text);
+                file.read(&text);
             } else if files.is_file(&htaccess) {
-                let mut file = File { folder: &folder, path: &htaccess, out: &mut out };
                 file.refuse(0, "the file cannot be read");
             }
             // These are never served, whatever lies in them.
@@ -69,9 +102,7 @@ impl Htaccess {
         }
         out.deny.sort();
         out.deny.dedup();
-        if out.rules.rewrites.is_empty() {
-            out.rules.rewriting.clear();
-        }
+        out.rules.access = Access::new(access);
         out
     }
 }
@@ -80,7 +111,12 @@ impl Htaccess {
 struct File<'a> {
     folder: &'a str,
     path: &'a str,
+    /// Whether the front controller of this folder is known.
+    knows_front: bool,
     out: &'a mut Htaccess,
+    access: &'a mut Vec<AccessRule>,
+    /// Which folders have rewriting switched on or off.
+    rewriting: &'a mut BTreeMap<String, bool>,
 }
 
 /// A `<…>` that is open.
@@ -88,8 +124,8 @@ struct File<'a> {
 enum Block {
     /// `<IfModule>`, `<IfDefine>` and alike; whether its content counts.
     Condition(bool),
-    /// `<Files>` or `<FilesMatch>`, with the patterns it stands for, when they are understood.
-    Names(Option<Vec<String>>),
+    /// `<Files>` or `<FilesMatch>`, with its pattern, when that is understood.
+    Names(Option<Pattern>),
     /// `<LimitExcept>`: about methods, not about files.
     Methods,
     /// `<Limit>`, `<RequireAll>` … : anything that changes what an inner line means.
@@ -98,16 +134,16 @@ enum Block {
 
 /// What the lines of a block are about.
 #[derive(Debug, Clone, Copy)]
-enum Scope<'a> {
+enum About<'a> {
     /// The whole folder.
     Folder,
     /// Files with such names.
-    Names(&'a [String]),
+    Names(&'a Pattern),
     /// Something else.
     Unknown,
 }
 
-impl<'a> Scope<'a> {
+impl<'a> About<'a> {
     fn of(blocks: &[&'a Block]) -> Self {
         let mut narrowing = blocks.iter().filter(|block| !matches!(block, Block::Condition(_)));
         match (narrowing.next(), narrowing.next()) {
@@ -120,63 +156,59 @@ impl<'a> Scope<'a> {
 
 /// What access lines said, for the folder or for a block of names.
 #[derive(Default)]
-struct Access {
-    deny: bool,
+struct Said {
+    denies: bool,
+    allows: bool,
+    /// `Order allow,deny`: who is not let in stays out.
+    allow_first: bool,
     line: usize,
     partial: Option<String>,
 }
 
 impl File<'_> {
     fn read(&mut self, text: &str) {
-        let mut blocks: Vec<(Block, Access)> = Vec::new();
-        let mut folder = Access::default();
-        let mut rewriting = Rewriting::default();
-        let before = (self.out.rules.rewrites.len(), self.out.rules.redirects.len());
+        let mut blocks: Vec<(Block, Said)> = Vec::new();
+        let mut folder = Said::default();
+        let mut rewrites = Read::default();
+        let before = self.out.rules.redirects.len();
         for (line, directive) in logical_lines(text) {
             let words = words(&directive);
             let Some(first) = words.first() else { continue };
             let name = first.to_ascii_lowercase();
             if name.starts_with("</") {
-                if let Some((block, access)) = blocks.pop() {
-                    self.close(&block, &access);
+                if let Some((block, said)) = blocks.pop() {
+                    self.close(&block, &said);
                 }
                 continue;
             }
             if name.starts_with('<') {
-                blocks.push((open_block(&name, &words, blocks.len()), Access::default()));
+                blocks.push((open_block(&name, &words, blocks.len()), Said::default()));
                 continue;
             }
             let arguments: Vec<&str> = words[1..].iter().map(String::as_str).collect();
             let target = blocks.iter_mut().rev().find(|(block, _)| !matches!(block, Block::Condition(_)));
-            let access = target.map_or(&mut folder, |(_, access)| access);
-            if access_line(&name, &arguments, line, access) {
+            let said = target.map_or(&mut folder, |(_, said)| said);
+            if access_line(&name, &arguments, line, said) {
                 continue;
             }
             if blocks.iter().any(|(block, _)| *block == Block::Condition(false)) {
                 continue;
             }
             let around: Vec<&Block> = blocks.iter().map(|(block, _)| block).collect();
-            self.directive(line, &name, &arguments, &mut rewriting, Scope::of(&around));
+            self.directive(line, &name, &arguments, &mut rewrites, About::of(&around));
         }
         self.close(&Block::Other, &folder);
-        self.settle_rules(&rewriting, before);
+        self.settle_rewrites(rewrites);
+        self.settle_redirects(before);
     }
 
-    /// The rules of this file find their place among those of the others, which lie in folders above it or beside it.
-    fn settle_rules(&mut self, rewriting: &Rewriting, (rewrites, redirects): (usize, usize)) {
+    /// The redirects of this file come before those of the folders above it.
+    fn settle_redirects(&mut self, before: usize) {
         let rules = &mut self.out.rules;
-        // Nothing comes behind the last ones that they would stop.
-        let last =
-            rules.rewrites.iter().rposition(|rewrite| rewrite.then != Then::Stop).map_or(0, |at| at + 1);
-        rules.rewrites.truncate(last.max(rewrites));
-        if rewriting.on {
-            rules.rewriting.push(self.folder.to_owned());
-        }
-        let own = rules.redirects.split_off(redirects);
+        let own = rules.redirects.split_off(before);
         rules.redirects.splice(0..0, own);
-        if rules.redirects.len() + rules.rewrites.len() > REDIRECTS_MAX {
-            rules.rewrites.truncate(rewrites);
-            rules.redirects.drain(..rules.redirects.len() - redirects);
+        if rules.redirects.len() > REDIRECTS_MAX {
+            rules.redirects.drain(..rules.redirects.len() - before);
             let what =
                 format!("its redirects are not applied: all files together have more than {REDIRECTS_MAX}");
             self.name(0, &what, "redirect in the application");
@@ -184,37 +216,52 @@ impl File<'_> {
     }
 
     /// Carries out what the access lines of a block said.
-    fn close(&mut self, block: &Block, access: &Access) {
-        if !access.deny && access.partial.is_none() {
-            return;
-        }
+    fn close(&mut self, block: &Block, said: &Said) {
+        let whole = |denies| AccessRule { on: Scope::folder(self.folder.to_owned()), denies };
         match block {
-            Block::Names(Some(patterns)) => {
-                for pattern in patterns {
-                    self.out.deny.push(below(self.folder, &format!("**/{pattern}")));
+            Block::Condition(_) => {}
+            _ if !said.is_about_access() => {}
+            Block::Methods => self.name(
+                said.line,
+                "a limit of methods is not applied",
+                "refuse the methods in the application",
+            ),
+            Block::Names(None) if said.verdict() == Some(false) => {}
+            Block::Names(None) => self.refuse(said.line, "the names that it denies are not understood"),
+            Block::Names(Some(names)) => match &said.partial {
+                Some(partial) if !said.denies => self.refuse(said.line, partial),
+                _ => {
+                    let on = Scope { folder: self.folder.to_owned(), names: Some(names.clone()) };
+                    self.access.extend(said.verdict().map(|denies| AccessRule { on, denies }));
                 }
-            }
-            Block::Names(None) => self.refuse(access.line, "the names that it denies are not understood"),
-            Block::Other => match &access.partial {
-                Some(partial) if !access.deny => self.refuse(access.line, partial),
+            },
+            Block::Other => match &said.partial {
+                Some(partial) if !said.denies => self.refuse(said.line, partial),
                 partial => {
-                    self.out.deny.push(below(self.folder, "**"));
+                    self.access.extend(said.verdict().map(whole));
                     if partial.is_some() {
                         self.name(
-                            access.line,
+                            said.line,
                             "its exceptions are not honoured: the folder is denied to all",
                             "list what may be served elsewhere",
                         );
                     }
                 }
             },
-            Block::Methods => self.name(
-                access.line,
-                "a limit of methods is not applied",
-                "refuse the methods in the application",
-            ),
-            Block::Condition(_) => {}
         }
+    }
+
+    /// `SetEnv NAME value`
+    fn variable(&mut self, line: usize, arguments: &[&str], about: About<'_>) {
+        let name = arguments.first().copied().unwrap_or_default();
+        let is_own = SERVERS_OWN.contains(&name) || name.starts_with("SERVER_") || name.starts_with("REGIE_");
+        if is_own || name.is_empty() || !matches!(about, About::Folder) {
+            let what =
+                format!("the variable {name} is not set: it is the server's own, or for some files only");
+            return self.name(line, &what, "set it in the application");
+        }
+        let value = arguments.get(1).copied().unwrap_or_default();
+        self.out.rules.variables.push((self.folder.to_owned(), name.to_owned(), value.to_owned()));
     }
 
     /// Refuses the folder because of `line`.
@@ -243,19 +290,22 @@ impl File<'_> {
         line: usize,
         name: &str,
         arguments: &[&str],
-        rewriting: &mut Rewriting,
-        scope: Scope<'_>,
+        rewrites: &mut Read,
+        about: About<'_>,
     ) {
         match name {
-            "rewriteengine" => rewriting.on = arguments.iter().any(|word| word.eq_ignore_ascii_case("on")),
-            "rewritebase" => rewriting.base = arguments.first().map(|&base| base.to_owned()),
+            "rewriteengine" => {
+                rewrites.on = arguments.first().map(|word| word.eq_ignore_ascii_case("on"));
+            }
+            "rewritebase" => rewrites.base = arguments.first().map(|&base| base.to_owned()),
             "rewriteoptions" => {}
             "rewritecond" => {
-                rewriting.conditions.push(arguments.iter().map(|&word| word.to_owned()).collect());
+                rewrites.conditions.push(arguments.iter().map(|&word| word.to_owned()).collect());
             }
-            "rewriterule" => self.rewrite(line, arguments, rewriting),
+            "rewriterule" => self.rewrite(line, arguments, rewrites),
+            "setenv" => self.variable(line, arguments, about),
             "redirect" | "redirectpermanent" | "redirecttemp" | "redirectmatch"
-                if !matches!(scope, Scope::Folder) =>
+                if !matches!(about, About::Folder) =>
             {
                 self.name(
                     line,
@@ -267,10 +317,10 @@ impl File<'_> {
                 let redirect = self.redirect(line, name, arguments);
                 self.out.rules.redirects.extend(redirect);
             }
-            "header" => match scope {
-                Scope::Folder => self.header(line, arguments, None),
-                Scope::Names(names) => self.header(line, arguments, Some(names)),
-                Scope::Unknown => {
+            "header" => match about {
+                About::Folder => self.header(line, arguments, None),
+                About::Names(names) => self.header(line, arguments, Some(names)),
+                About::Unknown => {
                     self.name(
                         line,
                         "a header for some files or requests only is not applied",
@@ -328,7 +378,6 @@ impl File<'_> {
             | "addlanguage"
             | "defaultlanguage"
             | "serversignature"
-            | "setenv"
             | "unsetenv"
             | "acceptpathinfo"
             | "deflatecompressionlevel"
@@ -353,22 +402,37 @@ impl File<'_> {
     }
 }
 
-/// Whether the line is about who may come in; then `access` has noted it.
-fn access_line(name: &str, arguments: &[&str], line: usize, access: &mut Access) -> bool {
-    let said = arguments.join(" ").to_ascii_lowercase();
-    match (name, said.as_str()) {
-        ("deny", "from all") | ("require", "all denied") => {
-            access.deny = true;
-            access.line = line;
+impl Said {
+    const fn is_about_access(&self) -> bool {
+        self.denies || self.allows || self.allow_first || self.partial.is_some()
+    }
+
+    /// Whether all are denied, or all let in; none when nothing was said of all.
+    const fn verdict(&self) -> Option<bool> {
+        match (self.denies, self.allows) {
+            // Who is both denied and let in is denied where the denies come last.
+            (true, true) => Some(self.allow_first),
+            (true, false) => Some(true),
+            (false, true) => Some(false),
+            (false, false) if self.allow_first && self.partial.is_none() => Some(true),
+            (false, false) => None,
         }
-        ("allow", "from all") | ("require", "all granted") => {}
-        ("order", _) => {}
+    }
+}
+
+/// Whether the line is about who may come in; then `access` has noted it.
+fn access_line(name: &str, arguments: &[&str], line: usize, said: &mut Said) -> bool {
+    let words = arguments.join(" ").to_ascii_lowercase();
+    match (name, words.as_str()) {
+        ("deny", "from all") | ("require", "all denied") => said.denies = true,
+        ("allow", "from all") | ("require", "all granted") => said.allows = true,
+        ("order", order) => said.allow_first = order.replace(' ', "") == "allow,deny",
         ("deny" | "allow" | "require", _) => {
-            access.partial.get_or_insert_with(|| format!("\"{name} {said}\" cannot be honoured"));
-            access.line = line;
+            said.partial.get_or_insert_with(|| format!("\"{name} {words}\" cannot be honoured"));
         }
         _ => return false,
     }
+    said.line = line;
     true
 }
 
@@ -379,11 +443,11 @@ fn open_block(name: &str, words: &[String], depth: usize) -> Block {
         _ if depth >= DEPTH_MAX => Block::Other,
         "<ifmodule" | "<ifdefine" | "<ifversion" => Block::Condition(!argument.starts_with('!')),
         "<files" if argument == "~" => {
-            Block::Names(words.get(2).and_then(|word| name_patterns(word.trim_end_matches('>'))))
+            Block::Names(words.get(2).and_then(|word| Pattern::new(word.trim_end_matches('>'), false)))
         }
-        "<files" => Block::Names(Some(vec![argument.to_owned()]).filter(|_| !argument.contains(['?', '[']))),
+        "<files" => Block::Names(Pattern::glob(argument)),
         "<limitexcept" => Block::Methods,
-        "<filesmatch" => Block::Names(name_patterns(argument)),
+        "<filesmatch" => Block::Names(Pattern::new(argument, false)),
         _ => Block::Other,
     }
 }

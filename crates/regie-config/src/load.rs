@@ -345,7 +345,8 @@ fn assemble(
 
     let app_files = world.application(&folder);
     let first_steps = FirstSteps::look(&*app_files, &application, &dotenv);
-    let mut htaccess = Htaccess::read(&*app_files, &application.public);
+    let mut htaccess =
+        Htaccess::read(&*app_files, &application.public, application.front_controller.is_some());
     warnings.append(&mut htaccess.findings);
     config.gateway.deny.extend(htaccess.deny.iter().cloned());
     // A folder of PHP files may have a front controller all the same, which only its .htaccess tells of.

@@ -3,7 +3,7 @@
 //! In reading order: how sizes and times are written ([`units`]), values that must not be shown
 //! ([`secret`]), how a process says how it ended ([`exit`]), how what must outlive a process is
 //! handed to it ([`handoff`]), how things stop ([`phase`]), which paths and addresses are meant
-//! ([`patterns`], [`network`]), where requests are sent elsewhere ([`rules`]), when something is due ([`cron`]), and what was probably meant ([`nearest`]).
+//! ([`patterns`], [`network`]), what `.htaccess` files say ([`rules`]), when something is due ([`cron`]), and what was probably meant ([`nearest`]).
 #![forbid(unsafe_code)]
 
 pub mod cron;

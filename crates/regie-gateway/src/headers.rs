@@ -1,8 +1,7 @@
 //! Headers of answers that the site's rules ask for (`Header` in `.htaccess` files).
 
 use http::header::{Entry, HeaderMap, HeaderName, HeaderValue};
-use regie_core::Patterns;
-use regie_core::rules::{HeaderAction, HeaderRule};
+use regie_core::rules::{HeaderAction, HeaderRule, Scope};
 
 /// The rules, ready to be applied.
 #[derive(Debug, Default)]
@@ -10,7 +9,7 @@ pub struct Headers(Vec<Rule>);
 
 #[derive(Debug)]
 struct Rule {
-    on: Patterns,
+    on: Scope,
     name: HeaderName,
     action: Action,
 }
@@ -33,7 +32,7 @@ impl Headers {
 
     /// Applies them to the answer for what is served at `path`: a file, a script, or what was asked for.
     pub fn apply(&self, path: &str, headers: &mut HeaderMap) {
-        for rule in self.0.iter().filter(|rule| rule.on.matches(path)) {
+        for rule in self.0.iter().filter(|rule| rule.on.covers(path)) {
             rule.apply(headers);
         }
     }
@@ -97,7 +96,7 @@ mod tests {
         ] {
             let mut headers = HeaderMap::new();
             headers.insert("x-one", HeaderValue::from_static("a"));
-            let rule = HeaderRule { on: Patterns::new(["shop/**"]), name: "X-One".into(), action };
+            let rule = HeaderRule { on: Scope::folder("shop".into()), name: "X-One".into(), action };
             let rules = Headers::new(&[rule]);
             rules.apply("/elsewhere/a.css", &mut headers);
             assert_eq!(headers["x-one"], "a", "other folders are left alone");

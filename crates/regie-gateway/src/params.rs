@@ -98,7 +98,8 @@ pub fn fill(head: &mut Head, request: &Request<'_>, script: &Script<'_>) {
     }
 }
 
-const fn protocol(version: Version) -> &'static str {
+/// How a protocol's version is written.
+pub(crate) const fn protocol(version: Version) -> &'static str {
     match version {
         Version::HTTP_10 => "HTTP/1.0",
         Version::HTTP_2 => "HTTP/2.0",

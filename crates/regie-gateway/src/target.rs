@@ -26,6 +26,8 @@ pub struct Target<'a> {
     query_at: Option<usize>,
     /// Whether a name contains an escaped slash or backslash.
     pub has_escaped_separator: bool,
+    /// The query that the site's rules have given it.
+    rewritten_query: Option<Box<str>>,
 }
 
 /// Why a target is refused.
@@ -52,7 +54,7 @@ impl<'a> Target<'a> {
     /// See [`BadTarget`]; each is answered with 400.
     pub fn parse(raw: &'a str) -> Result<Self, BadTarget> {
         if raw == "*" {
-            return Ok(Self { raw, path: (&b"/"[..]).into(), query_at: None, has_escaped_separator: false });
+            return Ok(Self { raw, path: (&b"/"[..]).into(), query_at: None, ..Self::default() });
         }
         let without_fragment = memchr(b'#', raw.as_bytes()).map_or(raw, |at| &raw[..at]);
         let question = memchr(b'?', without_fragment.as_bytes());
@@ -61,7 +63,13 @@ impl<'a> Target<'a> {
             return Err(BadTarget::Form);
         }
         let (path, has_escaped_separator) = normalise(raw_path)?;
-        Ok(Self { raw, path, query_at: question.map(|at| at + 1), has_escaped_separator })
+        Ok(Self {
+            raw,
+            path,
+            query_at: question.map(|at| at + 1),
+            has_escaped_separator,
+            rewritten_query: None,
+        })
     }
 
     /// The path for what compares or shows text: what is no UTF-8 stands as U+FFFD.
@@ -72,8 +80,23 @@ impl<'a> Target<'a> {
 
     /// The query without its question mark; empty when there is none.
     #[must_use]
-    pub fn query(&self) -> &'a str {
-        self.query_at.map_or("", |at| &self.raw[at..])
+    pub fn query(&self) -> &str {
+        match &self.rewritten_query {
+            Some(query) => query,
+            None => self.query_at.map_or("", |at| &self.raw[at..]),
+        }
+    }
+
+    /// Leads it to another place of the site: what the client has asked for stays known as [`Target::raw`].
+    pub fn rewrite(&mut self, path: String, query: String) {
+        self.path = path.into_bytes().into();
+        self.rewritten_query = Some(query.into());
+    }
+
+    /// Whether the site's rules have led it elsewhere.
+    #[must_use]
+    pub const fn is_rewritten(&self) -> bool {
+        self.rewritten_query.is_some()
     }
 }
 

@@ -1,10 +1,8 @@
 //! `Redirect`, `RedirectMatch` and `Header`.
 
-use regie_core::Patterns;
-use regie_core::rules::{From, HeaderAction, HeaderRule, Pattern, Redirect, Template};
+use regie_core::rules::{From, HeaderAction, HeaderRule, Pattern, Redirect, Scope, Template};
 
 use super::File;
-use crate::application::below;
 
 /// Headers that say how an answer is carried. A file that set them would break it.
 const CARRYING: [&str; 8] = [
@@ -64,7 +62,7 @@ impl File<'_> {
     }
 
     /// `Header always set NAME VALUE`, for the files of `names` only, or for all.
-    pub(super) fn header(&mut self, line: usize, arguments: &[&str], names: Option<&[String]>) {
+    pub(super) fn header(&mut self, line: usize, arguments: &[&str], names: Option<&Pattern>) {
         let arguments = match arguments.first() {
             Some(first) if matches!(first.to_ascii_lowercase().as_str(), "always" | "onsuccess") => {
                 &arguments[1..]
@@ -82,10 +80,7 @@ impl File<'_> {
             let what = format!("the header {name} is not applied: it is the server's own");
             return self.name(line, &what, "remove the line");
         }
-        let on = match names {
-            None => Patterns::new([below(self.folder, "**")]),
-            Some(names) => Patterns::new(names.iter().map(|name| below(self.folder, &format!("**/{name}")))),
-        };
+        let on = Scope { folder: self.folder.to_owned(), names: names.cloned() };
         self.out.rules.headers.push(HeaderRule { on, name, action });
     }
 }

@@ -1,5 +1,6 @@
-use regie_core::Patterns;
-use regie_core::rules::{Asked, HeaderAction, HeaderRule};
+use std::net::IpAddr;
+
+use regie_core::rules::{Asked, HeaderAction, HeaderRule, Lies, Look};
 
 use super::*;
 use crate::files::MemoryFiles;
@@ -8,34 +9,98 @@ fn read(text: &str) -> Htaccess {
     Htaccess::read(
         &MemoryFiles::new([("public/private/.htaccess", text), ("public/index.php", "")]),
         "public",
+        false,
     )
 }
 
+/// The files that lie in a document root.
+struct Site<'a>(&'a [&'a str]);
+
+impl Look for Site<'_> {
+    fn lies_at(&self, path: &str) -> Lies {
+        let folder = format!("{}/", path.trim_end_matches('/'));
+        if self.0.contains(&path) {
+            Lies::File
+        } else if self.0.iter().any(|file| file.starts_with(&folder)) {
+            Lies::Folder
+        } else {
+            Lies::Nothing
+        }
+    }
+
+    fn header(&self, name: &str) -> &str {
+        if name == "accept-encoding" { "gzip, br" } else { "" }
+    }
+}
+
+fn asked(address: &str) -> Asked<'_> {
+    let (path, query) = address.split_once('?').unwrap_or((address, ""));
+    Asked {
+        path,
+        query,
+        target: address,
+        host: "www.example.org",
+        method: "GET",
+        protocol: "HTTP/1.1",
+        https: Some(false),
+        address: IpAddr::from([192, 0, 2, 7]),
+        port: 80,
+        root: "/srv/site",
+    }
+}
+
+/// What becomes of a request: `301 /there`, `/there?query`, `-` when it goes through as it came; `denied` where it
+/// leads to a file that nobody may see.
+fn led(rules: &Rules, files: &[&str], address: &str) -> String {
+    let outcome = rules.apply(&asked(address), &Site(files)).expect("easy patterns");
+    let path = outcome.rewritten.as_ref().map_or(asked(address).path, |to| &to.path);
+    match (&outcome.answer, &outcome.rewritten) {
+        (Some(answer), _) => format!("{} {}", answer.status, answer.location.as_deref().unwrap_or_default()),
+        _ if files.contains(&path) && rules.access.denies(path) => "denied".into(),
+        (None, Some(to)) => format!("{}?{}", to.path, to.query).trim_end_matches('?').to_owned(),
+        (None, None) => "-".into(),
+    }
+}
+
 #[test]
-fn denies_become_patterns() {
-    for (text, expected) in [
-        ("Require all denied", &["private/**"][..]),
-        ("Order deny,allow\nDeny from all", &["private/**"]),
-        ("<IfModule !mod_authz_core.c>\nDeny from all\n</IfModule>", &["private/**"]),
-        ("<Files \"*.sql\">\nRequire all denied\n</Files>", &["private/**/*.sql"]),
+fn denies_are_about_folders_or_names() {
+    for (text, denied, open) in [
+        ("Require all denied", &["/private/a", "/private/b/c.css"][..], &["/privately", "/a"][..]),
+        ("Order deny,allow\nDeny from all", &["/private/a"], &["/a"]),
+        ("Order allow,deny", &["/private/a"], &["/a"]),
+        ("Order allow,deny\nAllow from all", &[], &["/private/a"]),
+        ("<IfModule !mod_authz_core.c>\nDeny from all\n</IfModule>", &["/private/a"], &[]),
+        (
+            "<Files \"*.sql\">\nRequire all denied\n</Files>",
+            &["/private/x/a.sql"],
+            &["/private/a.txt", "/a.sql"],
+        ),
         (
             "<FilesMatch \"\\.(sql|log)$\">\nDeny from all\n</FilesMatch>",
-            &["private/**/*.log", "private/**/*.sql"],
+            &["/private/a.log", "/private/a.sql"],
+            &["/private/a.txt"],
         ),
-        ("<FilesMatch \"^\\.\">\nDeny from all\n</FilesMatch>", &["private/**/.*"]),
         (
-            "RewriteEngine On\nRewriteRule ^(vendor|storage)/ - [F,L]",
-            &["private/storage/**", "private/vendor/**"],
+            "<Files ~ \"^\\.\">\nDeny from all\n</Files>\n<FilesMatch \"^[a-z]+$\">\nDeny from all\n</FilesMatch>",
+            &["/private/.x", "/private/readme"],
+            &["/private/x.txt"],
         ),
-        ("RewriteRule ^config\\.php$ - [F]", &["private/config.php"]),
-        ("RewriteRule (^|/)\\. - [F]", &["private/**/.*"]),
-        ("Allow from all", &[]),
-        ("Require all granted", &[]),
-        ("# Deny from all", &[]),
+        (
+            "Deny from all\n<FilesMatch \"\\.(css|js)$\">\nAllow from all\n</FilesMatch>",
+            &["/private/a.php"],
+            &["/private/a.css", "/private/deep/a.js"],
+        ),
+        ("Allow from all", &[], &["/private/a"]),
+        ("# Deny from all", &[], &["/private/a"]),
     ] {
         let out = read(text);
-        assert_eq!(out.deny, expected, "{text}");
-        assert_eq!(out.findings, [], "{text}");
+        assert_eq!((&out.findings, &out.deny), (&vec![], &vec![]), "{text}");
+        for path in denied {
+            assert!(out.rules.access.denies(path), "{path}: {text}");
+        }
+        for path in open {
+            assert!(!out.rules.access.denies(path), "{path}: {text}");
+        }
     }
 }
 
@@ -48,10 +113,11 @@ fn what_is_not_understood_is_refused() {
         ),
         ("Require ip 10.0.0.0/8", "\"require ip 10.0.0.0/8\" cannot be honoured, so private is refused"),
         (
-            "<FilesMatch \"^[a-z]+$\">\nDeny from all\n</FilesMatch>",
+            "<FilesMatch \"(\">\nDeny from all\n</FilesMatch>",
             "the names that it denies are not understood, so private is refused",
         ),
-        ("RewriteRule ^[a-z]+$ - [F]", "the rewrite that forbids is not understood, so private is refused"),
+        ("RewriteRule ( - [F]", "the pattern of a rewrite is not understood, so private is refused"),
+        ("RewriteRule ( index.php [L]", "the pattern of a rewrite is not understood, so private is refused"),
     ] {
         let out = read(text);
         assert_eq!(out.deny, ["private/**"], "{text}");
@@ -62,10 +128,7 @@ fn what_is_not_understood_is_refused() {
         );
     }
     let out = read("Order deny,allow\nDeny from all\nAllow from 127.0.0.1");
-    assert_eq!(
-        (out.deny.as_slice(), out.findings[0].severity),
-        (&["private/**".to_owned()][..], Severity::Warning)
-    );
+    assert!(out.rules.access.denies("/private/a") && out.findings[0].severity == Severity::Warning);
 }
 
 #[test]
@@ -74,53 +137,22 @@ fn the_usual_files_of_frameworks_say_nothing_new() {
     let wordpress = "# BEGIN WordPress\n<IfModule mod_rewrite.c>\nRewriteEngine On\nRewriteRule .* - [E=HTTP_AUTHORIZATION:%{HTTP:Authorization}]\nRewriteBase /\nRewriteRule ^index\\.php$ - [L]\nRewriteCond %{REQUEST_FILENAME} !-f\nRewriteCond %{REQUEST_FILENAME} !-d\nRewriteRule . /index.php [L]\n</IfModule>\n# END WordPress\n";
     let symfony = "DirectoryIndex index.php\n<IfModule mod_rewrite.c>\n    RewriteEngine On\n    RewriteCond %{REQUEST_URI}::$0 ^(/.+)/(.*)::\\2$\n    RewriteRule .* - [E=BASE:%1]\n    RewriteCond %{HTTP:Authorization} .+\n    RewriteRule ^ - [E=HTTP_AUTHORIZATION:%0]\n    RewriteCond %{ENV:REDIRECT_STATUS} =\"\"\n    RewriteRule ^index\\.php(?:/(.*)|$) %{ENV:BASE}/$1 [R=301,L]\n    RewriteCond %{REQUEST_FILENAME} !-f\n    RewriteRule ^ %{ENV:BASE}/index.php [L]\n</IfModule>\n<IfModule !mod_rewrite.c>\n    <IfModule mod_alias.c>\n        RedirectMatch 307 ^/$ /index.php/\n    </IfModule>\n</IfModule>\n";
     for text in [laravel, wordpress, symfony] {
-        assert_eq!(read(text), Htaccess::default(), "{text}");
+        let files = MemoryFiles::new([("public/.htaccess", text), ("public/index.php", "")]);
+        assert_eq!(Htaccess::read(&files, "public", true), Htaccess::default(), "{text}");
+        // Where the front controller is not known, the same files lead there.
+        let out = Htaccess::read(&files, "public", false);
+        assert_eq!(out.findings, [], "{text}");
+        assert!(out.front_controller.is_some(), "{text}");
+        assert_eq!(led(&out.rules, &["/index.php", "/a.css"], "/users/1?a=b"), "/index.php?a=b", "{text}");
+        assert_eq!(led(&out.rules, &["/index.php", "/a.css"], "/a.css"), "-", "{text}");
     }
 }
 
-#[test]
-fn a_front_controller_is_found() {
-    const FILES: &str = "RewriteCond %{REQUEST_FILENAME} !-f\nRewriteCond %{REQUEST_FILENAME} !-d\n";
-    for (rule, line, notes) in [
-        ("RewriteRule ^(.*) index.php [PT,L]", Some(4), 0),
-        ("RewriteRule ^ index.php [QSA,L]", Some(4), 0),
-        ("RewriteRule . /index.php [L]", Some(4), 0),
-        ("RewriteCond %{REQUEST_URI} !^/css/\nRewriteRule ^.*$ ./index.php", Some(5), 0),
-        ("RewriteRule ^(.*)$ index.php/$1 [L]", Some(4), 1),
-        ("RewriteRule ^([^?]*) index.php?_route_=$1 [L,QSA]", Some(4), 1),
-        ("RewriteCond %{HTTP_HOST} ^api\\.\nRewriteRule ^ index.php [L]", None, 1),
-        ("RewriteRule ^$ index.php [L]", None, 0),
-        ("RewriteRule ^shop/ index.php [L]", None, 0),
-        ("RewriteRule ^ blog/index.php [L]", None, 0),
-    ] {
-        let text = format!("RewriteEngine On\n{FILES}{rule}\n");
-        let at = |folder: &str| {
-            let file = format!("{folder}.htaccess");
-            Htaccess::read(&MemoryFiles::new([(file.as_str(), text.as_str()), ("index.php", "")]), "")
-        };
-        let out = at("");
-        let place = line.map(|line| format!(".htaccess:{line}"));
-        assert_eq!((out.front_controller, out.findings.len()), (place, notes), "{rule}: {:?}", out.findings);
-        assert_eq!(at("blog/").front_controller, None, "{rule}: a folder's own is none of the site");
-    }
-    for (text, found, notes) in [
-        ("RewriteRule . index.php", false, 0),
-        ("RewriteEngine On\nRewriteRule . index.php", true, 1),
-        ("RewriteEngine Off\nRewriteRule . index.php", false, 0),
-    ] {
-        let out = Htaccess::read(&MemoryFiles::new([(".htaccess", text)]), "");
-        assert_eq!((out.front_controller.is_some(), out.findings.len()), (found, notes), "{text}");
-    }
-}
-
-/// Where `text` at the document root sends `path`, as `301 /there`.
-fn sent(text: &str, path: &str) -> String {
-    let out = Htaccess::read(&MemoryFiles::new([(".htaccess", text), ("index.php", "")]), "");
+/// Where `text` at the document root sends `address`.
+fn sent(text: &str, address: &str) -> String {
+    let out = Htaccess::read(&MemoryFiles::new([(".htaccess", text), ("index.php", "")]), "", false);
     assert_eq!(out.findings, [], "{text}");
-    let (path, query) = path.split_once('?').unwrap_or((path, ""));
-    let asked = Asked { path, query, host: "www.example.org", method: "GET", https: Some(false) };
-    let answer = out.rules.answer(&asked, |_| path == "/there.txt");
-    answer.map_or("-".to_owned(), |to| format!("{} {}", to.status, to.location.unwrap_or_default()))
+    led(&out.rules, &["/index.php", "/there.txt"], address)
 }
 
 #[test]
@@ -159,9 +191,13 @@ fn redirects_are_applied() {
             &[("/?p=7", "301 /post/7"), ("/?q=7", "-")],
         ),
         (
+            "RewriteRule ^(vendor|storage)/ - [F,L]\nRewriteRule ^config\\.php$ - [F]",
+            &[("/vendor/a", "403 "), ("/config.php", "403 "), ("/configs", "-")],
+        ),
+        (
             "RewriteEngine On\nRewriteRule ^keep/ - [L]\nRewriteRule ^(.*)/$ /$1 [R=301,L]\n\
              RewriteCond %{REQUEST_FILENAME} !-f\nRewriteRule . index.php [L]",
-            &[("/keep/", "-"), ("/x/", "301 /x")],
+            &[("/keep/", "-"), ("/x/", "301 /x"), ("/y", "/index.php")],
         ),
     ] {
         for (path, expected) in cases {
@@ -179,18 +215,11 @@ fn files_of_folders_come_before_those_above_them() {
         ),
         ("public/shop/.htaccess", "RewriteEngine On\nRedirect /shop/a /shop\nHeader set X shop"),
     ]);
-    let out = Htaccess::read(&files, "public");
-    let to = |path| {
-        let asked = Asked { path, query: "", host: "a", method: "GET", https: None };
-        out.rules.answer(&asked, |_| false).and_then(|answer| answer.location)
-    };
-    assert_eq!(to("/x").as_deref(), Some("/root"));
-    assert_eq!(
-        to("/shop/a").as_deref(),
-        Some("/shop"),
-        "a folder's own rewriting ends that of the folders above it"
-    );
-    assert_eq!(to("/shop/b"), None);
+    let out = Htaccess::read(&files, "public", false);
+    let to = |path| led(&out.rules, &[], path);
+    assert_eq!(to("/x"), "302 /root");
+    assert_eq!(to("/shop/a"), "302 /shop", "a folder's own rewriting ends that of the folders above it");
+    assert_eq!(to("/shop/b"), "-");
     let values: Vec<&HeaderAction> = out.rules.headers.iter().map(|header| &header.action).collect();
     assert_eq!(
         values,
@@ -206,24 +235,191 @@ fn headers_are_applied() {
          <FilesMatch \"\\.(css|js)$\">\nHeader append Vary Accept\n</FilesMatch>\n</IfModule>\n",
     );
     assert_eq!(out.findings, []);
-    let rule =
-        |on: &[&str], name: &str, action| HeaderRule { on: Patterns::new(on), name: name.into(), action };
+    let files = || Pattern::new("\\.(css|js)$", false);
+    let rule = |names: Option<Pattern>, name: &str, action| HeaderRule {
+        on: Scope { folder: "private".into(), names },
+        name: name.into(),
+        action,
+    };
     assert_eq!(
         out.rules.headers,
         [
-            rule(&["private/**"], "X-Frame-Options", HeaderAction::Set("DENY".into())),
-            rule(&["private/**"], "ETag", HeaderAction::Unset),
-            rule(&["private/**/*.css", "private/**/*.js"], "Vary", HeaderAction::Append("Accept".into())),
+            rule(None, "X-Frame-Options", HeaderAction::Set("DENY".into())),
+            rule(None, "ETag", HeaderAction::Unset),
+            rule(files(), "Vary", HeaderAction::Append("Accept".into())),
         ]
     );
-    assert!(out.rules.headers[2].on.matches("private/deep/site.css"));
-    assert!(!out.rules.headers[2].on.matches("private/site.html"));
+    assert!(out.rules.headers[2].on.covers("/private/deep/site.css"));
+    assert!(!out.rules.headers[2].on.covers("/private/site.html"));
+}
+
+#[test]
+fn the_files_of_well_known_applications_do_what_they_do_under_apache() {
+    let drupal = "<FilesMatch \"\\.(engine|inc|module|sh|.*sql|twig|yml)(~|\\.bak)?$|^(\\.(?!well-known).*|Entries.*|composer\\.(json|lock))$|^#.*#$\">\n  <IfModule mod_authz_core.c>\n    Require all denied\n  </IfModule>\n</FilesMatch>\nOptions -Indexes\n<IfModule mod_rewrite.c>\n  RewriteEngine on\n  RewriteRule \"/\\.|^\\.(?!well-known/)\" - [F]\n  RewriteCond %{REQUEST_URI} ^(.*)?/(install\\.php) [OR]\n  RewriteCond %{REQUEST_URI} ^(.*)?/(rebuild\\.php)\n  RewriteCond %{REQUEST_URI} !core\n  RewriteRule ^ %1/core/%2 [L,QSA,R=301]\n  RewriteRule ^core/install\\.php core/install.php?rewrite=ok [QSA,L]\n  RewriteCond %{REQUEST_FILENAME} !-f\n  RewriteCond %{REQUEST_FILENAME} !-d\n  RewriteCond %{REQUEST_URI} !=/favicon.ico\n  RewriteRule ^ index.php [L]\n  RewriteCond %{REQUEST_URI} !/core/[^/]*\\.php$\n  RewriteCond %{REQUEST_URI} !/core/modules/statistics/statistics\\.php$\n  RewriteRule \"^(.+/.*|autoload)\\.php($|/)\" - [F]\n</IfModule>\n";
+    let kirby = "RewriteEngine on\nRewriteRule (^|/)\\.(?!well-known\\/) index.php [L]\nRewriteRule ^content/(.*) index.php [L]\nRewriteRule ^site/(.*) index.php [L]\nRewriteCond %{REQUEST_FILENAME} !-f\nRewriteCond %{REQUEST_FILENAME} !-d\nRewriteRule ^(.*) index.php [L]\n";
+    let grav = "RewriteEngine On\nRewriteCond %{REQUEST_URI} ({{|}}|{%|%}) [OR]\nRewriteCond %{QUERY_STRING} ({{|}}|{%25|%25}) [OR]\nRewriteCond %{QUERY_STRING} (<|%3C)([^s]*s)+cript.*(>|%3E) [NC,OR]\nRewriteCond %{QUERY_STRING} GLOBALS(=|\\[|\\%[0-9A-Z]{0,2})\nRewriteRule .* index.php [F]\nRewriteCond %{REQUEST_URI} !^/index\\.php\nRewriteCond %{REQUEST_FILENAME} !-f\nRewriteCond %{REQUEST_FILENAME} !-d\nRewriteRule .* index.php [L]\nRewriteRule ^(user)/(.*)\\.(txt|md|yaml)$ error [F]\n";
+    let joomla = "RewriteEngine On\nRewriteRule .* - [E=HTTP_AUTHORIZATION:%{HTTP:Authorization}]\nRewriteCond %{REQUEST_URI} ^/api/\nRewriteCond %{REQUEST_URI} !^/api/index\\.php\nRewriteCond %{REQUEST_FILENAME} !-f\nRewriteCond %{REQUEST_FILENAME} !-d\nRewriteRule .* api/index.php [L]\nRewriteCond %{REQUEST_URI} !^/index\\.php\nRewriteCond %{REQUEST_FILENAME} !-f\nRewriteCond %{REQUEST_FILENAME} !-d\nRewriteRule .* index.php [L]\nRewriteCond \"%{HTTP:Accept-encoding}\" \"gzip\"\nRewriteCond \"%{REQUEST_FILENAME}\\.gz\" -s\nRewriteRule \"^(.*)\\.css\" \"$1\\.css\\.gz\" [QSA]\nRewriteRule \"\\.css\\.gz$\" \"-\" [T=text/css,E=no-gzip:1]\n";
+    let freshrss = "<FilesMatch \"^\\.|^(?!oidc)[^.]+$|\\.(?!css|html|php|png)[^.]*$\">\nRequire all denied\n</FilesMatch>\nRewriteEngine on\nRewriteRule .* - [E=CONN_REMOTE_ADDR:%{REMOTE_ADDR}]\n";
+    let codeigniter = "RewriteEngine On\nRewriteCond $1 !^(index\\.php|images|robots\\.txt)\nRewriteRule ^(.*)$ /index.php/$1 [L]\n";
+    let files = [
+        "/index.php",
+        "/core/install.php",
+        "/core/modules/x/x.module",
+        "/sites/default/x.php",
+        "/composer.json",
+        "/content/site.txt",
+        "/site/config.php",
+        "/a.css",
+        "/b.css",
+        "/b.css.gz",
+        "/user/a.yaml",
+        "/api/index.php",
+        "/images/a.png",
+        "/secret.ini",
+        "/README",
+        "/oidc",
+    ];
+    for (text, cases) in [
+        (
+            drupal,
+            &[
+                ("/node/1?a=b", "/index.php?a=b"),
+                ("/core/modules/x/x.module", "denied"),
+                ("/composer.json", "denied"),
+                ("/.git/config", "403 "),
+                ("/.well-known/acme", "/index.php"),
+                ("/sites/default/x.php", "403 "),
+                ("/install.php", "301 /core/install.php"),
+                ("/core/install.php", "/core/install.php?rewrite=ok"),
+                ("/a.css", "-"),
+                ("/favicon.ico", "-"),
+            ][..],
+        ),
+        (
+            kirby,
+            &[
+                ("/content/site.txt", "/index.php"),
+                ("/site/config.php", "/index.php"),
+                ("/panel/login", "/index.php"),
+                ("/.git/x", "/index.php"),
+                ("/a.css", "-"),
+            ],
+        ),
+        (
+            grav,
+            &[
+                ("/{{x}}", "403 "),
+                ("/?x=<script>", "403 "),
+                ("/?GLOBALS[a]=1", "403 "),
+                ("/blog", "/index.php"),
+                ("/user/a.yaml", "403 "),
+                ("/a.css", "-"),
+            ],
+        ),
+        (
+            joomla,
+            &[
+                ("/api/index.php/v1/x", "-"),
+                ("/api/v1/x", "/api/index.php"),
+                ("/news", "/index.php"),
+                ("/index.php/news", "-"),
+                ("/a.css", "-"),
+                ("/b.css", "/b.css.gz"),
+            ],
+        ),
+        (
+            freshrss,
+            &[
+                ("/index.php", "-"),
+                ("/secret.ini", "denied"),
+                ("/README", "denied"),
+                ("/oidc", "-"),
+                ("/a.css", "-"),
+            ],
+        ),
+        (
+            codeigniter,
+            &[("/users/1", "/index.php/users/1"), ("/images/a.png", "-"), ("/index.php/users", "-")],
+        ),
+    ] {
+        let out = Htaccess::read(&MemoryFiles::new([(".htaccess", text), ("index.php", "")]), "", false);
+        assert_eq!((&out.findings, &out.deny), (&vec![], &vec![]), "{text}");
+        for (address, expected) in cases {
+            assert_eq!(led(&out.rules, &files, address), *expected, "{address}\n{text}");
+        }
+    }
+}
+
+#[test]
+fn a_front_controller_is_found() {
+    const FILES: &str = "RewriteCond %{REQUEST_FILENAME} !-f\nRewriteCond %{REQUEST_FILENAME} !-d\n";
+    for (rule, line, to) in [
+        ("RewriteRule ^(.*) index.php [PT,L]", Some(4), "/index.php"),
+        ("RewriteRule ^ index.php [QSA,L]", Some(4), "/index.php"),
+        ("RewriteRule . /index.php [L]", Some(4), "/index.php"),
+        ("RewriteRule ^.*$ ./index.php", Some(4), "/index.php"),
+        ("RewriteRule ^(.*)$ index.php/$1 [L]", Some(4), "/index.php/x/y"),
+        ("RewriteRule ^([^?]*) index.php?_route_=$1 [L,QSA]", None, "/index.php?_route_=x/y"),
+        ("RewriteCond %{HTTP_HOST} ^api\\.\nRewriteRule ^ index.php [L]", None, "-"),
+        ("RewriteRule ^$ index.php [L]", None, "-"),
+        ("RewriteRule ^x/ index.php [L]", None, "/index.php"),
+        ("RewriteRule ^ blog/index.php [L]", None, "/blog/index.php"),
+    ] {
+        let text = format!("RewriteEngine On\n{FILES}{rule}\n");
+        let at = |folder: &str| {
+            let file = format!("{folder}.htaccess");
+            Htaccess::read(&MemoryFiles::new([(file.as_str(), text.as_str()), ("index.php", "")]), "", false)
+        };
+        let out = at("");
+        let place = line.map(|line| format!(".htaccess:{line}"));
+        assert_eq!((&out.front_controller, out.findings.len()), (&place, 0), "{rule}: {:?}", out.findings);
+        assert_eq!(led(&out.rules, &["/index.php", "/blog/index.php"], "/x/y"), to, "{rule}");
+        assert_eq!(at("blog/").front_controller, None, "{rule}: a folder's own is none of the site");
+    }
+    for (text, found) in [
+        ("RewriteRule . index.php", false),
+        ("RewriteEngine On\nRewriteRule . index.php", true),
+        ("RewriteEngine Off\nRewriteRule . index.php", false),
+    ] {
+        let out = Htaccess::read(&MemoryFiles::new([(".htaccess", text)]), "", false);
+        assert_eq!(out.front_controller.is_some(), found, "{text}");
+    }
+}
+
+#[test]
+fn variables_reach_scripts() {
+    let text = "SetEnv HTTP_MOD_REWRITE On\nSetEnv PHP_VALUE x\nRewriteEngine On\n\
+                RewriteRule ^(.*)$ - [E=ID:$1,E=HTTP_AUTHORIZATION:%{HTTP:Authorization}]";
+    let out = Htaccess::read(&MemoryFiles::new([(".htaccess", text)]), "", true);
+    let outcome = out.rules.apply(&asked("/a"), &Site(&[])).expect("easy patterns");
+    let told: Vec<String> = outcome.variables.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    assert_eq!(told, ["HTTP_MOD_REWRITE=On", "ID=a"]);
+    assert!(out.findings[0].what.contains("PHP_VALUE is not set"), "{:?}", out.findings);
+}
+
+#[test]
+fn rewriting_is_in_force_where_it_is_switched_on() {
+    const RULE: &str = "RewriteRule ^a$ /b [L]\n";
+    for (above, own, expected, findings) in [
+        ("", "RewriteEngine On\nRewriteRule ^a$ /b [L]", "/b", 0),
+        ("RewriteEngine On\n", RULE, "/b", 0),
+        ("", RULE, "-", 1),
+        ("RewriteEngine On\nRewriteRule ^shop/a$ /c [L]\n", "", "/c", 0),
+        ("RewriteEngine On\nRewriteRule ^shop/a$ /c [L]\n", "RewriteEngine Off\n", "-", 0),
+        ("RewriteEngine On\n", "RewriteEngine Off\nRewriteRule ^a$ - [F]\n", "-", 0),
+        ("", "RewriteRule ^a$ - [F]\n", "403 ", 0),
+    ] {
+        let files = MemoryFiles::new([(".htaccess", above), ("shop/.htaccess", own)]);
+        let out = Htaccess::read(&files, "", false);
+        assert_eq!(out.findings.len(), findings, "{above}{own}{:?}", out.findings);
+        assert_eq!(led(&out.rules, &["/shop/index.php"], "/shop/a"), expected, "{above}{own}");
+    }
 }
 
 #[test]
 fn what_is_not_applied_is_named() {
     for (text, what) in [
-        ("RedirectMatch ^(?!/a) /b", "the redirect is not understood and not applied"),
+        ("RedirectMatch ( /b", "the redirect is not understood and not applied"),
         ("Redirect 301 /a", "the redirect is not understood and not applied"),
         ("<Files a>\nRedirect /a /b\n</Files>", "a redirect for some files or requests only is not applied"),
         ("Header set X \"%{A}e\"", "a header with a condition or a variable is not applied"),
@@ -231,21 +427,15 @@ fn what_is_not_applied_is_named() {
         ("Header edit Location http https", "a header with a condition or a variable is not applied"),
         ("Header set Content-Length 0", "the header Content-Length is not applied: it is the server's own"),
         ("<If true>\nHeader set X y\n</If>", "a header for some files or requests only is not applied"),
+        ("RewriteRule ^a$ /b [R]", "a rewrite is not applied: the file does not switch rewriting on"),
+        ("RewriteEngine On\nRewriteRule ^a$ http://b/ [P]", "a rewrite with [P] is not applied"),
         (
-            "RewriteRule ^a$ /b [R]",
-            "a redirecting rewrite is not applied: the file does not switch rewriting on",
+            "RewriteEngine On\nRewriteRule ^a$ %{TIME} [L]",
+            "a rewrite is not applied: its target is not understood",
         ),
         (
-            "RewriteEngine On\nRewriteRule ^a$ /b [R,E=x:y]",
-            "a redirecting rewrite is not understood and not applied",
-        ),
-        (
-            "RewriteEngine On\nRewriteCond %{REMOTE_ADDR} ^10\nRewriteRule ^a$ /b [R]",
-            "a redirecting rewrite is not understood and not applied",
-        ),
-        (
-            "RewriteEngine On\nRewriteRule . /index.php [L]\nRewriteRule ^a$ /b [R]",
-            "a redirecting rewrite behind the one to the front controller is not applied",
+            "RewriteEngine On\nRewriteCond %{TIME_HOUR} >20\nRewriteRule ^a$ /b [R]",
+            "a rewrite is not applied: its condition %{TIME_HOUR} >20 is not understood",
         ),
         (
             "RewriteEngine On\nRewriteCond %{HTTPS} off\nRewriteRule ^ https://%{HTTP_HOST}%{REQUEST_URI} [R=301,L]",
@@ -257,6 +447,6 @@ fn what_is_not_applied_is_named() {
         let said: Vec<String> = read(text).findings.into_iter().map(|finding| finding.what).collect();
         assert_eq!(said, [what], "{text}");
     }
-    let out = read("RedirectMatch 404 ^(?!/a)");
+    let out = read("RedirectMatch 404 (");
     assert_eq!(out.deny, ["private/**"], "what closes paths and is not understood closes the folder");
 }

@@ -1,4 +1,4 @@
-//! The text of an `.htaccess` file: its lines and words, and the expressions that stand for patterns of files.
+//! The text of an `.htaccess` file: its lines and words.
 
 /// Lines with their numbers, joined where a backslash ends them, without comments.
 pub(super) fn logical_lines(text: &str) -> Vec<(usize, String)> {
@@ -39,75 +39,4 @@ pub(super) fn words(line: &str) -> Vec<String> {
         rest = after.trim_start();
     }
     words
-}
-
-/// The file patterns that a regular expression over names stands for, when it is one of the usual shapes:
-/// `\.(sql|log)$`, `^\.`, `^(a|b)\.php$`, `~$`.
-pub(super) fn name_patterns(expression: &str) -> Option<Vec<String>> {
-    let text = expression.trim_start_matches("(?i)");
-    let (anchored, text) = text.strip_prefix('^').map_or((false, text), |rest| (true, rest));
-    let (ended, text) = text.strip_suffix('$').map_or((false, text), |rest| (true, rest));
-    let expanded = alternatives(text)?;
-    let pattern = |name: String| {
-        let (front, back) = (if anchored { "" } else { "*" }, if ended { "" } else { "*" });
-        format!("{front}{name}{back}").replace("**", "*")
-    };
-    Some(expanded.into_iter().map(pattern).collect())
-}
-
-/// The path patterns of a rewrite: `^(vendor|storage)/`, `^config\.php$`, `(^|/)\.`.
-pub(super) fn path_patterns(expression: &str) -> Option<Vec<String>> {
-    if matches!(expression, "^" | ".*" | "^.*$" | "^(.*)$" | "(.*)" | "") {
-        return Some(vec!["**".to_owned()]);
-    }
-    if let Some(rest) = expression.strip_prefix("(^|/)") {
-        return Some(
-            name_patterns(&format!("^{rest}"))?.into_iter().map(|name| format!("**/{name}")).collect(),
-        );
-    }
-    let text = expression.strip_prefix('^')?;
-    let (ended, text) = text.strip_suffix('$').map_or((false, text), |rest| (true, rest));
-    let text = text.trim_end_matches("(.*)").trim_end_matches(".*");
-    let pattern = |path: String| match path.strip_suffix('/') {
-        Some(folder) => format!("{folder}/**"),
-        None if ended => path,
-        None => format!("{path}*"),
-    };
-    Some(
-        alternatives(text)?
-            .into_iter()
-            .flat_map(|path| match ended || path.ends_with('/') {
-                true => vec![pattern(path)],
-                // `^storage` denies the name, all that begin so, and all below them.
-                false => vec![format!("{path}*"), format!("{path}*/**")],
-            })
-            .collect(),
-    )
-}
-
-/// Expands one group of alternatives in otherwise literal text; `None` for any other expression.
-fn alternatives(text: &str) -> Option<Vec<String>> {
-    let Some(open) = text.find('(') else { return Some(vec![literal(text)?]) };
-    let close = open + text[open..].find(')')?;
-    let inner = text[open + 1..close].trim_start_matches("?:");
-    let (before, after) = (literal(&text[..open])?, literal(&text[close + 1..])?);
-    inner.split('|').map(|choice| Some(format!("{before}{}{after}", literal(choice)?))).collect()
-}
-
-/// The text that an expression without operators matches; `.*` and `.+` become `*`.
-fn literal(text: &str) -> Option<String> {
-    let mut out = String::new();
-    let mut chars = text.chars().peekable();
-    while let Some(c) = chars.next() {
-        match c {
-            '\\' => out.push(chars.next().filter(|next| !next.is_ascii_alphanumeric())?),
-            '.' => match chars.next() {
-                Some('*' | '+') => out.push('*'),
-                _ => return None,
-            },
-            '*' | '+' | '?' | '[' | ']' | '{' | '}' | '(' | ')' | '|' | '^' | '$' => return None,
-            c => out.push(c),
-        }
-    }
-    Some(out)
 }

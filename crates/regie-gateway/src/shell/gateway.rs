@@ -1,13 +1,11 @@
 //! From a request to its answer, whichever protocol carries them.
 
-use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
-use regie_core::rules;
 use regie_pool::Pool;
 use regie_pool::call::InformationalSink;
 
@@ -119,13 +117,8 @@ pub(crate) struct Visit<'a> {
     pub(crate) client: Client,
     pub(crate) id: String,
     pub(crate) informational: Option<InformationalSink>,
-}
-
-/// What becomes of a request.
-enum Decision<'a> {
-    Route(Root, Route<'a>),
-    Elsewhere(rules::Answer),
-    Refuse(StatusCode, String),
+    /// What the site's rules tell scripts.
+    pub(crate) variables: Vec<(String, String)>,
 }
 
 impl Gateway {
@@ -217,10 +210,11 @@ impl Gateway {
             Ok(target) => (target, None),
             Err(bad) => (Target::default(), Some(bad)),
         };
-        let visit = Visit { asked, ends, target, client, id, informational };
+        let variables = Vec::new();
+        let mut visit = Visit { asked, ends, target, client, id, informational, variables };
         let mut reply = match bad {
             Some(bad) => self.error(StatusCode::BAD_REQUEST, &visit, &bad.to_string()),
-            None => self.answer_visit(&visit, body, &mut record).await,
+            None => self.answer_visit(&mut visit, body, &mut record).await,
         };
         if let Ok(value) = HeaderValue::from_maybe_shared(Bytes::from(visit.id)) {
             reply.headers.insert(REQUEST_ID, value);
@@ -232,93 +226,59 @@ impl Gateway {
         reply
     }
 
-    async fn answer_visit(&self, visit: &Visit<'_>, body: InBody, record: &mut Record) -> Reply {
-        match self.decide(visit) {
-            Decision::Route(root, Route::Script { script, path_info }) => {
-                let mut reply = self.run(visit, &root, &script, path_info, body, record).await;
-                self.headers.apply(&String::from_utf8_lossy(&script), &mut reply.headers);
-                reply
-            }
-            Decision::Route(root, route) => {
-                let mut reply = self.answer_without_php(visit, &root, &route);
-                let path = if let Route::File(path) = &route { path } else { &visit.target.path };
-                self.headers.apply(&String::from_utf8_lossy(path), &mut reply.headers);
-                reply
-            }
-            Decision::Elsewhere(answer) => {
-                let mut reply = self.elsewhere(visit, answer);
-                self.headers.apply(&visit.target.path_text(), &mut reply.headers);
-                reply
-            }
-            Decision::Refuse(status, detail) => self.error(status, visit, &detail),
+    async fn answer_visit(&self, visit: &mut Visit<'_>, body: InBody, record: &mut Record) -> Reply {
+        if let Some(refusal) = self.refusal(visit) {
+            return refusal;
         }
-    }
-
-    /// What the site's own rules answer.
-    fn elsewhere(&self, visit: &Visit<'_>, answer: rules::Answer) -> Reply {
-        let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::FOUND);
-        match answer.location.map(HeaderValue::try_from) {
-            Some(Ok(location)) => Reply::new(status, OutBody::Empty).with(header::LOCATION, location),
-            // It was escaped; a location that is none all the same leads nowhere.
-            Some(Err(_)) => self.error(StatusCode::NOT_FOUND, visit, "the redirect leads nowhere"),
-            None => self.error(status, visit, "a rule of .htaccess closes this address"),
-        }
-    }
-
-    fn asked_of_rules<'a>(visit: &'a Visit<'_>, path: &'a str) -> rules::Asked<'a> {
-        rules::Asked {
-            path,
-            query: visit.target.query(),
-            host: visit.client.host.as_deref().unwrap_or_else(|| visit.asked.host()),
-            method: visit.asked.method.as_str(),
-            https: visit.client.is_scheme_told.then_some(visit.client.https),
-        }
-    }
-
-    fn decide<'a>(&'a self, visit: &'a Visit<'_>) -> Decision<'a> {
-        if !self.serves_host(visit) {
-            let detail = "the host is none of [gateway] hosts".to_owned();
-            return Decision::Refuse(StatusCode::MISDIRECTED_REQUEST, detail);
-        }
-        if visit.asked.content_length.is_some_and(|length| length > self.settings.limits.body) {
-            let detail = format!("the body is larger than {} bytes", self.settings.limits.body);
-            return Decision::Refuse(StatusCode::PAYLOAD_TOO_LARGE, detail);
-        }
-        match self.files.root() {
-            Ok(root) => {
-                let probe = |path: &[u8]| {
-                    if self.settings.deny.matches(&String::from_utf8_lossy(path)) {
-                        Found::Nothing
-                    } else {
-                        self.files.probe(&root, path)
-                    }
-                };
-                if !self.settings.rules.is_empty() {
-                    let lies_there = |folder| {
-                        let wanted = if folder { Found::Folder } else { Found::File };
-                        probe(&visit.target.path) == wanted
-                    };
-                    let path = visit.target.path_text();
-                    let asked = Self::asked_of_rules(visit, &path);
-                    if let Some(mut answer) = self.settings.rules.answer(&asked, lies_there) {
-                        if matches!(path, Cow::Owned(_))
-                            && answer.location.as_deref().is_some_and(names_unknown)
-                        {
-                            // Where that leads is not what was asked for.
-                            answer = rules::Answer { status: 404, location: None };
-                        }
-                        return Decision::Elsewhere(answer);
-                    }
-                }
-                let route = route::route(&visit.target, &self.site, probe);
-                Decision::Route(root, route)
-            }
+        let root = match self.files.root() {
+            Ok(root) => root,
             Err(fault) => {
                 let detail =
                     format!("the document root {} cannot be read: {fault}", self.settings.root.display());
                 self.logs.error(&detail);
-                Decision::Refuse(StatusCode::INTERNAL_SERVER_ERROR, detail)
+                return self.error(StatusCode::INTERNAL_SERVER_ERROR, visit, &detail);
             }
+        };
+        if let Some(mut reply) = self.apply_rules(visit, &root) {
+            self.headers.apply(&visit.target.path_text(), &mut reply.headers);
+            return reply;
+        }
+        let visit = &*visit;
+        let route = route::route(&visit.target, &self.site, |path| self.probe(&root, path));
+        if let Route::Script { script, path_info } = route {
+            let mut reply = self.run(visit, &root, &script, path_info, body, record).await;
+            self.headers.apply(&String::from_utf8_lossy(&script), &mut reply.headers);
+            return reply;
+        }
+        let mut reply = self.answer_without_php(visit, &root, &route);
+        let path = if let Route::File(path) = &route { path } else { &visit.target.path };
+        self.headers.apply(&String::from_utf8_lossy(path), &mut reply.headers);
+        reply
+    }
+
+    /// The answer to what is refused before anything is looked at.
+    fn refusal(&self, visit: &Visit<'_>) -> Option<Reply> {
+        if !self.serves_host(visit) {
+            let detail = "the host is none of [gateway] hosts";
+            return Some(self.error(StatusCode::MISDIRECTED_REQUEST, visit, detail));
+        }
+        visit.asked.content_length.filter(|length| *length > self.settings.limits.body).map(|_| {
+            let detail = format!("the body is larger than {} bytes", self.settings.limits.body);
+            self.error(StatusCode::PAYLOAD_TOO_LARGE, visit, &detail)
+        })
+    }
+
+    /// What lies at `path`, as far as a client may know.
+    pub(crate) fn probe(&self, root: &Root, path: &[u8]) -> Found {
+        let text = String::from_utf8_lossy(path);
+        if self.settings.deny.matches(&text) {
+            return Found::Nothing;
+        }
+        let access = &self.settings.rules.access;
+        match self.files.probe(root, path) {
+            Found::File if !access.is_empty() && access.denies(&text) => Found::Nothing,
+            Found::Folder if !access.is_empty() && access.denies_folder(&text) => Found::Nothing,
+            found => found,
         }
     }
 
@@ -379,11 +339,6 @@ fn is_plain_id(id: &str) -> bool {
         && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
 }
 
-/// Whether a redirect holds a byte of the path that the rules have not seen, as it is no UTF-8.
-fn names_unknown(location: &str) -> bool {
-    location.contains("%EF%BF%BD") || location.contains('\u{fffd}')
-}
-
 /// A redirect to the same address with a slash. Only path and query, so that a proxy's scheme and port stay.
 fn add_slash(visit: &Visit<'_>) -> Reply {
     let raw = visit.target.raw;
@@ -391,9 +346,10 @@ fn add_slash(visit: &Visit<'_>) -> Reply {
     // `//host` would lead to another site.
     let location = format!("/{}/{query}", path.trim_start_matches('/'));
     let reply = Reply::new(StatusCode::MOVED_PERMANENTLY, OutBody::Empty);
-    match HeaderValue::from_str(&location) {
-        Ok(value) => reply.with(header::LOCATION, value),
-        Err(_) => Reply::new(StatusCode::NOT_FOUND, OutBody::Empty),
+    // A rule has led to the folder: with a slash the address would be another one to the rule.
+    match HeaderValue::from_str(&location).ok().filter(|_| !visit.target.is_rewritten()) {
+        Some(value) => reply.with(header::LOCATION, value),
+        None => Reply::new(StatusCode::NOT_FOUND, OutBody::Empty),
     }
 }
 

@@ -14,6 +14,7 @@ mod overflow;
 mod php;
 mod record;
 mod reply;
+mod rules;
 mod send;
 mod server;
 mod spool;

@@ -96,6 +96,9 @@ impl Gateway {
         };
         let mut head = Head::new();
         params::fill(&mut head, &request, script);
+        for (name, value) in &visit.variables {
+            head.push(name, value);
+        }
         for (name, value) in &self.settings.params {
             head.push(name, value);
         }

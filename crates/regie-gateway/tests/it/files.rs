@@ -2,10 +2,11 @@
 
 use std::os::unix::fs::symlink;
 
+use regie_core::Rules;
 use regie_core::rules::{
-    Condition, From, HeaderAction, HeaderRule, Pattern, Query, Redirect, Rewrite, Template, Test, Then,
+    Access, AccessRule, Condition, From, HeaderAction, HeaderRule, Pattern, Query, Redirect, Rewrite,
+    Rewriting, Scope, Template, Test, Then,
 };
-use regie_core::{Patterns, Rules};
 use regie_gateway::TrustedProxies;
 
 use crate::client::{Connection, get};
@@ -174,19 +175,49 @@ fn what_is_denied_does_not_exist() {
     assert_eq!(get(running.address, "/b.txt", "").text(), "B");
 }
 
+/// `RewriteRule expression to`
+fn rewrite(expression: &str, to: &str, conditions: Vec<Condition>, then: Then) -> Rewrite {
+    Rewrite {
+        pattern: Pattern::new(expression, false).unwrap(),
+        negated: false,
+        conditions,
+        to: Some(Template::parse(to, true).unwrap().relative_to("")),
+        to_query: None,
+        query: Query::Keep,
+        variables: Vec::new(),
+        then,
+        is_chained: false,
+    }
+}
+
 #[test]
 fn rules_of_the_site_come_before_its_files() {
-    let files = [("a.css", "body{}"), ("old.txt", "old"), ("new.txt", "new")];
+    let files = [
+        ("a.css", "body{}"),
+        ("old.txt", "old"),
+        ("new.txt", "new"),
+        ("secret.inc", "secret"),
+        ("shown.txt", "shown"),
+        ("closed/a.txt", "a"),
+    ];
     let running = gateway(&files, |settings| {
-        let pattern = Pattern::new("^(.*)$", false).unwrap();
-        let to = Template::parse("https://%{HTTP_HOST}%{REQUEST_URI}", true).unwrap();
-        let then = Then::Redirect { to, status: 301, query: Query::Keep };
+        let to_https = "https://%{HTTP_HOST}%{REQUEST_URI}";
         let plain = Condition { test: Test::Https(false), negated: false, or_next: false };
-        let folder = String::new();
+        let names =
+            |expression: &str| Scope { folder: String::new(), names: Pattern::new(expression, false) };
         settings.trusted_proxies = TrustedProxies(vec!["127.0.0.1".parse().unwrap()]);
         settings.rules = Rules {
-            rewrites: vec![Rewrite { folder, pattern, negated: false, conditions: vec![plain], then }],
-            rewriting: vec![String::new()],
+            access: Access::new(vec![
+                AccessRule { on: names("\\.inc$"), denies: true },
+                AccessRule { on: Scope::folder("closed".into()), denies: true },
+            ]),
+            rewriting: vec![Rewriting {
+                folder: String::new(),
+                rewrites: vec![
+                    rewrite("^hidden\\.txt$", "shown.txt", Vec::new(), Then::End),
+                    rewrite("^(.*)$", to_https, vec![plain], Then::Redirect(301)),
+                ],
+            }],
             redirects: vec![
                 Redirect {
                     from: From::Prefix("/old.txt".into()),
@@ -196,12 +227,17 @@ fn rules_of_the_site_come_before_its_files() {
                 Redirect { from: From::Prefix("/dead".into()), to: None, status: 410 },
             ],
             headers: vec![HeaderRule {
-                on: Patterns::new(["**/*.css"]),
+                on: names("\\.css$"),
                 name: "Cache-Control".into(),
                 action: HeaderAction::Set("max-age=60".into()),
             }],
+            variables: Vec::new(),
         };
     });
+    assert_eq!(get(running.address, "/hidden.txt", "").text(), "shown");
+    assert_eq!(get(running.address, "/secret.inc", "").status, 404);
+    assert_eq!(get(running.address, "/closed/a.txt", "").status, 404);
+    assert_eq!(get(running.address, "/closed", "").status, 404);
     let moved = get(running.address, "/old.txt?a=b", "");
     assert_eq!((moved.status, moved.header("location")), (308, Some("/new.txt?a=b")));
     assert_eq!(get(running.address, "/dead/x", "").status, 410);
