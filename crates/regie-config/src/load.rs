@@ -87,7 +87,8 @@ pub struct Loaded {
     pub env_origin: Origin,
     /// `.env` and the environment, as the application sees them.
     pub dotenv: DotEnv,
-    /// What the `.htaccess` files of the document root ask for. Its denies are in `config.gateway.deny` already.
+    /// What the `.htaccess` files of the document root ask for. Folders that it refuses are in `config.gateway.deny`
+    /// already.
     pub htaccess: Htaccess,
     /// What a freshly cloned application still lacks.
     pub first_steps: FirstSteps,
@@ -345,8 +346,8 @@ fn assemble(
 
     let app_files = world.application(&folder);
     let first_steps = FirstSteps::look(&*app_files, &application, &dotenv);
-    let mut htaccess =
-        Htaccess::read(&*app_files, &application.public, application.front_controller.is_some());
+    let has_front_controller = config.gateway.front_controller.is_some();
+    let mut htaccess = Htaccess::read(&*app_files, &application.public, has_front_controller);
     warnings.append(&mut htaccess.findings);
     config.gateway.deny.extend(htaccess.deny.iter().cloned());
     // A folder of PHP files may have a front controller all the same, which only its .htaccess tells of.
