@@ -281,12 +281,11 @@ impl Words<'_> {
 
     /// `RewriteRule ^ index.php [L]` for all that is no file.
     fn leads_to_the_front_controller(&self) -> bool {
-        let is_for_all = matches!(
-            self.pattern,
-            "" | "." | "^" | ".*" | "(.*)" | "^.*$" | "^(.*)$" | ".?" | "^.*" | "^(.*)"
-        );
+        let inner = self.pattern.trim_start_matches('^').trim_end_matches('$').trim_matches(['(', ')']);
+        let is_for_all =
+            self.pattern != "^$" && matches!(inner, "" | "." | ".?" | ".*" | ".+" | "[^?]*" | "[^?]+");
         let target = self.target.strip_prefix("%{ENV:BASE}").unwrap_or(self.target);
-        let is_front = matches!(target.trim_start_matches('/'), "index.php" | "index.php/$1");
+        let is_front = matches!(target.trim_start_matches(['.', '/']), "index.php" | "index.php/$1");
         let mut conditions = self.conditions.iter().map(|words| (words.first(), words.get(1)));
         let about_files = conditions.all(|words| match words {
             (Some(subject), Some(test)) => {
