@@ -129,10 +129,10 @@ fn an_htaccess_file_names_the_front_controller() {
         ("/admin/login?a=b", "front /admin/login?a=b /index.php"),
         ("/info.php", "info"),
         ("/style.css", "p {}"),
-        ("/data/users.php", "front /data/users.php /index.php"),
     ] {
         assert_eq!(site.get(path).text(), text, "{path}");
     }
+    assert_eq!(site.get("/data/users.php").status, 404);
     let shown = run(&app, &["check", "--show"]);
     assert!(shown.contains(".htaccess:6"), "{shown}");
 }
