@@ -209,7 +209,12 @@ void regie_engine_end_request(void) {
     if (ZEND_OBSERVER_ENABLED) zend_observer_fcall_end_all();
 #endif
     STEP(php_call_shutdown_functions());
-    STEP(call_destructors());
+    zend_try { call_destructors(); }
+    zend_catch {
+        /* exit() in one: the others do not run any more, whoever frees their objects. */
+        zend_objects_store_mark_destructed(&EG(objects_store));
+    }
+    zend_end_try();
     STEP(php_output_end_all());
     STEP(zend_unset_timeout());
     zend_deactivate_modules();
