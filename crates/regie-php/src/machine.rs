@@ -11,6 +11,8 @@
 //! - A worker that dies is replaced at once. Only one that fails to boot waits: failures² × 100 ms, at most 1 s.
 //! - A rolling replacement forks the new worker first, into one of the spare seats, and asks an old one to leave when
 //!   the new one is ready.
+//! - A single worker that is to be renewed leaves when its request is over, and the next one takes its seat, so that the
+//!   name of a worker stays with its seat.
 //! - How many workers there shall be is the [`Crew`]'s to say. One too many is asked to leave when it is idle.
 //! - Time limit of a request, which it brings along or has of the pool: at T the signal that raises a fatal error; at T + grace the one that answers in PHP's
 //!   place; [`LAST_WORD_US`] later the kill.
@@ -110,6 +112,8 @@ struct Seat {
     ready: bool,
     leaving: bool,
     told_us: u64,
+    /// The next worker is to sit here: the one that leaves, or has left, was to be renewed.
+    again: bool,
     /// Forked before the rolling replacement began.
     old: bool,
     limit: Limit,
@@ -126,6 +130,7 @@ const EMPTY: Seat = Seat {
     ready: false,
     leaving: false,
     told_us: 0,
+    again: false,
     old: false,
     limit: Limit::None,
     show: None,
@@ -200,6 +205,7 @@ impl Machine {
     /// A worker has ended. Returns the request whose stack is still to be written down.
     pub(crate) fn exited(&mut self, now_us: u64, seat: usize, ending: Ending) -> Option<u32> {
         let was = std::mem::replace(&mut self.seats[seat], EMPTY);
+        self.seats[seat].again = was.again;
         match ending {
             Ending::BootFailed => self.back_off(now_us),
             Ending::BootFailedAndWaited => self.failures = self.failures.saturating_add(1),
@@ -250,12 +256,24 @@ impl Machine {
     /// Replaces all workers, one after the other.
     pub(crate) fn replace_all(&mut self) {
         for seat in self.seats.iter_mut().filter(|seat| seat.alive) {
-            seat.old = true;
+            (seat.old, seat.again) = (true, false);
         }
         self.replacing = true;
         if self.source != Source::Master {
             self.source = Source::NoTemplate;
         }
+    }
+
+    /// This worker is to leave when its request is over, and a new one to take its seat. Whether there is one that stays.
+    pub(crate) fn renew(&mut self, seat: usize) -> bool {
+        let stopping = self.is_stopping();
+        let Some(seat) = self.seats.get_mut(seat).filter(|seat| seat.alive && !stopping) else {
+            return false;
+        };
+        if !seat.leaving {
+            (seat.leaving, seat.told_us, seat.again) = (true, 0, true);
+        }
+        true
     }
 
     /// A template was forked.
@@ -414,9 +432,9 @@ impl Machine {
         let count = |seats: &[Seat], of: fn(&Seat) -> bool| {
             seats.iter().filter(|seat| seat.alive && of(seat)).count()
         };
-        let staying = count(&self.seats, |seat| !seat.leaving);
+        let staying = count(&self.seats, |seat| !seat.leaving || seat.again);
         let old = count(&self.seats, |seat| seat.old);
-        let young = count(&self.seats, |seat| !seat.leaving && !seat.old);
+        let young = count(&self.seats, |seat| (!seat.leaving || seat.again) && !seat.old);
         let missing = if self.replacing && old > 0 {
             (wanted + spare_seats(wanted)).saturating_sub(staying).min(wanted.saturating_sub(young))
         } else {
@@ -424,8 +442,10 @@ impl Machine {
         };
         let can_fork = matches!(self.source, Source::Master | Source::Template);
         if missing > 0 && can_fork && next.is_due(self.no_fork_before_us) {
-            let empty = (0..self.seats.len()).filter(|index| !self.seats[*index].alive);
-            effects.extend(empty.take(missing).map(Effect::Fork));
+            let mut empty: Vec<usize> =
+                (0..self.seats.len()).filter(|index| !self.seats[*index].alive).collect();
+            empty.sort_by_key(|index| !self.seats[*index].again);
+            effects.extend(empty.into_iter().take(missing).map(Effect::Fork));
         }
         let mut ready = count(&self.seats, |seat| seat.ready && !seat.leaving);
         // Those that came last go first, and none that is in a request.
@@ -608,6 +628,28 @@ mod tests {
             assert_eq!(rig.look(), expected, "after {after_us} µs");
         }
         assert_eq!(rig.machine.wanted(), 1, "the one in a request is the one that stays");
+    }
+
+    #[test]
+    fn a_worker_that_is_renewed_leaves_its_seat_to_the_next() {
+        let mut rig = rig(3);
+        rig.look();
+        rig.look();
+        rig.exit(0, Ending::Crashed);
+        rig.views[1] = running(7, rig.now_us);
+        rig.views[1].due_us = 0;
+        assert!(rig.machine.renew(1) && rig.machine.renew(1), "twice is once");
+        assert_eq!(rig.look(), [Effect::AskToLeave(1), Effect::Fork(0)]);
+        assert_eq!(rig.look(), [], "its request goes on, and nobody comes before it has left");
+        rig.now_us += REPEAT_US;
+        assert_eq!(rig.look(), [Effect::AskToLeave(1)]);
+        rig.exit(1, Ending::Clean);
+        assert_eq!(rig.look(), [Effect::Fork(1)], "not into the spare seat");
+        assert_eq!(rig.look(), []);
+        rig.exit(2, Ending::Clean);
+        assert!(!rig.machine.renew(2), "nobody sits there");
+        rig.machine.stop(rig.now_us);
+        assert!(!rig.machine.renew(0), "all leave");
     }
 
     #[test]

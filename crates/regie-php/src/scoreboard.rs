@@ -101,8 +101,8 @@ pub(crate) struct Board {
 pub(crate) struct Slot {
     /// Written by the master.
     pub(crate) pid: AtomicI32,
-    /// Keeps what follows aligned.
-    pub(crate) reserved: u32,
+    /// Somebody wishes a new process in its place. Written by who answers about the pool, taken by the master.
+    pub(crate) renewal_wanted: AtomicU32,
     state: AtomicU32,
     /// Counts requests; a time limit names the one it is for.
     pub(crate) sequence: AtomicU32,

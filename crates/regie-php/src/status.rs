@@ -100,6 +100,8 @@ impl Rewind {
 /// A worker at that moment.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Process {
+    /// The seat that it has in the pool, by which it is named.
+    pub(crate) seat: usize,
     pub(crate) pid: i32,
     pub(crate) state: &'static str,
     pub(crate) busy: bool,
@@ -414,7 +416,7 @@ impl Process {
     fn json(&self) -> String {
         let fields: Vec<String> =
             self.fields().iter().map(|(name, value)| format!("\"{name}\":{}", value.json())).collect();
-        format!("{{{}}}", fields.join(","))
+        format!("{{{},\"seat\":{}}}", fields.join(","), self.seat)
     }
 }
 

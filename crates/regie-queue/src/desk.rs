@@ -104,6 +104,17 @@ pub struct Lease {
     state: State,
 }
 
+impl Lease {
+    /// What a worker is doing with it, or is about to do.
+    #[must_use]
+    pub const fn at_worker(&self) -> Option<Kind> {
+        match self.state {
+            State::Handed(kind) => Some(kind),
+            State::Ready(_) | State::Due(_) | State::Settling(_) => None,
+        }
+    }
+}
+
 /// A job for a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Handing {

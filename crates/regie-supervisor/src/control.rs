@@ -100,7 +100,7 @@ pub enum Request {
     },
     /// Recent lines, oldest first, as [`Reply::Line`]s; then [`Reply::End`], or with `follow` every new line.
     Logs {
-        /// Names, `group:*`, globs; empty: all.
+        /// Names, `group:*`, globs, workers of a pool (`workers:default_00`); empty: all.
         #[serde(default)]
         names: Vec<String>,
         /// At most so many of the recent lines; `None`: all that are kept.

@@ -40,7 +40,7 @@ pub(crate) enum Command {
     Start(Names),
     /// Stop programs
     Stop(Names),
-    /// Restart programs
+    /// Restart programs, or single workers of a pool ("workers:default_00")
     Restart(Names),
     /// Change the number of processes of a program or pool
     Scale(Scale),
@@ -106,7 +106,7 @@ impl Names {
 
 #[derive(Debug, Args)]
 pub(crate) struct Status {
-    /// Programs, groups ("php:*") or "all"
+    /// Programs, groups ("php:*"), workers of a pool ("workers:default_00") or "all"
     #[arg(value_name = "NAME")]
     pub(crate) names: Vec<String>,
     /// For machines
@@ -123,7 +123,7 @@ pub(crate) struct Scale {
 
 #[derive(Debug, Args)]
 pub(crate) struct Logs {
-    /// Programs, groups ("php:*") or "all"
+    /// Programs, groups ("php:*"), workers of a pool ("workers:default_00") or "all"
     #[arg(value_name = "NAME")]
     pub(crate) names: Vec<String>,
     /// Go on as lines come

@@ -59,15 +59,9 @@ fn run(cli: Cli) -> Exit {
             control::act(&place.run_dir(), &Request::Reload { names: names.names, wait: true })
         }
         Command::Status(status) => control::status(&place.run_dir(), &status),
-        Command::Start(names) => {
-            control::act(&place.run_dir(), &Request::Start { names: names.all(), wait: true })
-        }
-        Command::Stop(names) => {
-            control::act(&place.run_dir(), &Request::Stop { names: names.all(), wait: true })
-        }
-        Command::Restart(names) => {
-            control::act(&place.run_dir(), &Request::Restart { names: names.all(), wait: true })
-        }
+        Command::Start(names) => control::start_or_stop(&place.run_dir(), "start", names.all()),
+        Command::Stop(names) => control::start_or_stop(&place.run_dir(), "stop", names.all()),
+        Command::Restart(names) => control::restart(&place.run_dir(), &names.all()),
         Command::Scale(scale) => control::scale(&place.run_dir(), &scale.targets),
         Command::Logs(logs) => control::logs(&place.run_dir(), &logs, time::now_ms()),
         Command::Run(run) => commands::run::run(&place, &run.pool, &run.command),

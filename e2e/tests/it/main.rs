@@ -30,6 +30,7 @@ mod moving_symfony;
 mod queue_app;
 mod queue_commands;
 mod queue_faults;
+mod queue_workers;
 mod queues;
 mod reload;
 mod rewinding;

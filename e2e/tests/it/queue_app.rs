@@ -50,6 +50,8 @@ class Count implements ShouldQueue
             'leak' => $this->leak(),
             'sleep' => sleep(600),
             'print' => print(str_repeat('x', 5 << 20)),
+            'gate' => $this->wait(),
+            'say' => error_log("job {$this->number} speaks"),
             'throw', 'throw twice' => throw new \RuntimeException('thrown'),
         };
         $this->note('done');
@@ -68,6 +70,14 @@ class Count implements ShouldQueue
         // Of itself, PHP's command line has no limit.
         ini_set('memory_limit', '64M');
         for ($all = ''; ; $all .= str_repeat('x', 1 << 20)) {
+        }
+    }
+
+    private function wait(): void
+    {
+        while (!file_exists(base_path('gate'))) {
+            usleep(10000);
+            clearstatcache();
         }
     }
 

@@ -1,8 +1,8 @@
 //! Log lines, on standard error: one write each, without allocation, so that a worker may call it at any time.
 //!
 //! ```text
-//! [21-Nov-2026 07:26:11] WARNING: [pool web] worker 4711 was killed by signal 11 (SIGSEGV) …
-//! [21-Nov-2026 07:26:12] ERROR: [pool web pid 4712] PHP Fatal error:  Uncaught …
+//! [21-Nov-2026 07:26:11] WARNING: [pool web] worker 4711 (web_00) was killed by signal 11 (SIGSEGV) …
+//! [21-Nov-2026 07:26:12] ERROR: [pool web_01 pid 4712] PHP Fatal error:  Uncaught …
 //! ```
 
 use std::fmt::{self, Write as _};
@@ -10,6 +10,7 @@ use std::fs::OpenOptions;
 use std::io::{IoSlice, Write as _};
 use std::path::Path;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use super::clock;
 
@@ -35,9 +36,31 @@ impl Level {
 
 static POOL: OnceLock<String> = OnceLock::new();
 
+/// The seat of this process; [`NO_SEAT`] in those that are no worker.
+static SEAT: AtomicUsize = AtomicUsize::new(NO_SEAT);
+const NO_SEAT: usize = usize::MAX;
+
 /// Names the pool in all lines to come.
 pub(crate) fn name_pool(pool: &str) {
     let _ = POOL.set(pool.to_owned());
+}
+
+/// Names the worker that this process is.
+pub(crate) fn name_seat(seat: usize) {
+    SEAT.store(seat, Relaxed);
+}
+
+/// The pool, or the worker in one of its seats: `web`, `web_00`.
+pub(crate) struct Name(pub(crate) Option<usize>);
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let pool = POOL.get().map_or("?", String::as_str);
+        match self.0 {
+            Some(seat) => write!(f, "{pool}_{seat:02}"),
+            None => f.write_str(pool),
+        }
+    }
 }
 
 /// Makes standard error (and output) go to the file at `path`, opened anew.
@@ -68,10 +91,11 @@ pub(crate) fn worker(level: Level, message: &[u8]) {
 fn write(level: Level, pid: Option<u32>, message: &[u8]) {
     let mut prefix = Line::<192>::default();
     let now = clock::since_epoch().as_secs();
-    let pool = POOL.get().map_or("?", String::as_str);
+    let seat = SEAT.load(Relaxed);
+    let name = Name((seat != NO_SEAT).then_some(seat));
     let _ = match pid {
-        Some(pid) => write!(prefix, "[{}] {}: [pool {pool} pid {pid}] ", Stamp(now), level.as_str()),
-        None => write!(prefix, "[{}] {}: [pool {pool}] ", Stamp(now), level.as_str()),
+        Some(pid) => write!(prefix, "[{}] {}: [pool {name} pid {pid}] ", Stamp(now), level.as_str()),
+        None => write!(prefix, "[{}] {}: [pool {name}] ", Stamp(now), level.as_str()),
     };
     let message = message.strip_suffix(b"\n").unwrap_or(message);
     // A log that cannot be written (disk full, reader gone) must not stop the service.

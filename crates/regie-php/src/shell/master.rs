@@ -200,6 +200,7 @@ impl Master {
         }
         while !self.stopped {
             let now_us = clock::monotonic_us();
+            self.look_for_renewals();
             let views: Vec<View> = self.pool.slots.iter().map(view).collect();
             let waiting = if self.pool.is_dynamic { self.pool.waiting() } else { 0 };
             let (effects, next_us) = self.machine.look(now_us, &views, waiting);
@@ -210,6 +211,18 @@ impl Master {
             }
             if !acted {
                 self.wait(&views, next_us);
+            }
+        }
+    }
+
+    fn look_for_renewals(&mut self) {
+        for (seat, slot) in self.pool.slots.iter().enumerate() {
+            if slot.renewal_wanted.swap(0, Relaxed) == 1 && self.machine.renew(seat) {
+                let pid = slot.pid.load(Relaxed);
+                log::master(
+                    Level::Notice,
+                    format_args!("worker {pid} ({}) is renewed", log::Name(Some(seat))),
+                );
             }
         }
     }
@@ -282,8 +295,9 @@ impl Master {
         log::master(
             Level::Warning,
             format_args!(
-                "worker {}: {} {} ({}) has run longer than {}, ending it",
+                "worker {} ({}): {} {} ({}) has run longer than {}, ending it",
                 slot.pid.load(Relaxed),
+                log::Name(Some(seat)),
                 slot.method.get(),
                 slot.uri.get(),
                 slot.script.get(),
@@ -304,7 +318,10 @@ impl Master {
     fn kill(&self, seat: usize, why: &str) {
         self.with_pid(seat, |pid| {
             if !why.is_empty() {
-                log::master(Level::Warning, format_args!("worker {pid} is killed: {why}"));
+                log::master(
+                    Level::Warning,
+                    format_args!("worker {pid} ({}) is killed: {why}", log::Name(Some(seat))),
+                );
             }
             let _ = kill(pid, Signal::SIGKILL);
         });
@@ -567,7 +584,8 @@ impl Master {
     fn be_worker(&self, seat: usize) -> i32 {
         let slot = &self.pool.slots[seat];
         slot.pid.store(std::process::id().cast_signed(), Relaxed);
-        title(&format!("regie-php: pool {} worker", self.pool.options.pool));
+        log::name_seat(seat);
+        title(&format!("regie-php: pool {} worker {seat:02}", self.pool.options.pool));
         if let Err(error) = self.settle() {
             log::master(Level::Error, format_args!("cannot become the pool's user: {}", error.desc()));
             return EXIT_BOOT_FAILED;
@@ -721,7 +739,8 @@ impl Master {
     fn be_rewound_worker(&self, seat: usize) -> i32 {
         let slot = &self.pool.slots[seat];
         slot.pid.store(std::process::id().cast_signed(), Relaxed);
-        title(&format!("regie-php: pool {} worker", self.pool.options.pool));
+        log::name_seat(seat);
+        title(&format!("regie-php: pool {} worker {seat:02}", self.pool.options.pool));
         let (mut why, stats) = (Why::new(), slot.rewind_stats());
         let (room, size) = why.room();
         if let Err(error) = self.settle().and_then(|()| worker::install(self.pool, slot, self.pool.lane)) {

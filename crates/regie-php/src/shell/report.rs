@@ -45,8 +45,9 @@ pub(crate) fn snapshot(pool: &Pool) -> Snapshot {
         processes: pool
             .slots
             .iter()
-            .filter(|slot| slot.state() != State::Empty)
-            .map(|slot| process(slot, now_us, wall))
+            .enumerate()
+            .filter(|(_, slot)| slot.state() != State::Empty)
+            .map(|(seat, slot)| process(seat, slot, now_us, wall))
             .collect(),
     }
 }
@@ -68,7 +69,7 @@ fn rewind(pool: &Pool) -> Rewind {
     sum
 }
 
-fn process(slot: &Slot, now_us: u64, wall: u64) -> Process {
+fn process(seat: usize, slot: &Slot, now_us: u64, wall: u64) -> Process {
     let began_us = slot.began_us.load(Relaxed);
     let took_us = slot.took_us.load(Relaxed);
     let start_since = now_us.saturating_sub(slot.born_us.load(Relaxed)) / 1_000_000;
@@ -76,6 +77,7 @@ fn process(slot: &Slot, now_us: u64, wall: u64) -> Process {
     let cpu_percent =
         if took_us == 0 { 0.0 } else { slot.cpu_us.load(Relaxed) as f64 * 100.0 / took_us as f64 };
     Process {
+        seat,
         pid: slot.pid.load(Relaxed),
         state: slot.state().as_str(),
         busy: slot.state().is_busy(),
@@ -91,6 +93,18 @@ fn process(slot: &Slot, now_us: u64, wall: u64) -> Process {
         cpu_percent,
         memory: slot.memory.load(Relaxed),
     }
+}
+
+/// Asks the master to renew the worker in this seat; the process that is there, if there is one.
+pub(crate) fn renew(pool: &Pool, seat: &str) -> Option<i32> {
+    let slot = pool.slots.get(seat.parse::<usize>().ok()?)?;
+    let pid = slot.pid.load(Relaxed);
+    if slot.state() == State::Empty || pid == 0 {
+        return None;
+    }
+    slot.renewal_wanted.store(1, Relaxed);
+    pool.tell_master();
+    Some(pid)
 }
 
 /// Answers on the status listener until told to leave, or one connection only. `slot` is nobody else's.

@@ -409,12 +409,26 @@ impl Worker {
 
     /// In the status process. `REGIE_INSPECT` is `pool` for the status page as JSON, which needs no `--status-path`, and
     /// `workers` for the same with each worker; `opcache` for what opcache holds, or `scripts` for every script as well.
+    /// `renew` with `REGIE_SEAT` has a new worker take the place of that one, where the listener is the supervisor's.
     fn answer_inspection(&mut self) -> bool {
         let Some(what) = self.store.get(b"REGIE_INSPECT") else { return false };
         if what == b"pool" || what == b"workers" {
             let page = report::snapshot(self.pool).render(Form::Json, what == b"workers");
             let content_type = Form::Json.content_type();
             self.answer(&Plain { status: "200 OK", content_type, extra: "", body: page.as_bytes() });
+            return true;
+        }
+        if what == b"renew" {
+            let seat = self.store.get(b"REGIE_SEAT").and_then(|seat| std::str::from_utf8(seat).ok());
+            let is_ours = self.pool.options.status_fd.is_some();
+            let renewed = seat.filter(|_| is_ours).and_then(|seat| report::renew(self.pool, seat));
+            let mut body = Line::<64>::default();
+            let _ = match renewed {
+                Some(pid) => write!(body, "{{\"pid\":{pid}}}"),
+                None => write!(body, "there is no such worker"),
+            };
+            let status = if renewed.is_some() { "200 OK" } else { "404 Not Found" };
+            self.answer(&Plain { status, content_type: "application/json", extra: "", body: body.bytes() });
             return true;
         }
         let with_scripts = i32::from(what == b"scripts");

@@ -151,7 +151,7 @@ fn the_log_is_opened_anew() {
     pool.ask(&pool.get("/?i=5"));
     let text = || std::fs::read_to_string(&log).unwrap();
     wait_until("the line of the worker", || text().contains("from error_log 5"), text);
-    assert!(text().contains("WARNING: [pool web pid "), "{}", text());
+    assert!(text().contains("WARNING: [pool web_00 pid "), "{}", text());
     assert!(text().contains("from frankenphp_log order=7 who=5"), "{}", text());
 }
 

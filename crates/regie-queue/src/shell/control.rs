@@ -42,6 +42,8 @@ pub enum Question {
     Stats,
     /// The same as OpenMetrics text.
     Metrics,
+    /// The jobs that lie at workers.
+    Work,
     /// The jobs of a queue.
     List {
         /// Which queue.
@@ -195,6 +197,13 @@ impl Desk {
     async fn answer(&self, question: Question) -> Result<Value, String> {
         match question {
             Question::Stats => Ok(self.stats().await),
+            Question::Work => {
+                let mut jobs = Vec::new();
+                for runner in &self.runners {
+                    jobs.extend(runner.at_work().await);
+                }
+                Ok(json!({ "jobs": jobs }))
+            }
             Question::Metrics => Ok(json!({ "page": metrics::page(&self.groups().await) })),
             Question::List { queue, state, limit, sought, from } => {
                 self.list(&queue, &state, limit.min(LIST_MAX), &sought, from).await

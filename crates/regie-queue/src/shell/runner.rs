@@ -37,7 +37,9 @@ mod state;
 mod steps;
 
 use self::handle::Command;
-pub use self::handle::{Cancelled, GroupStats, Handle, Left, LimitStats, Queue, QueueStats, Settings};
+pub use self::handle::{
+    AtWork, Cancelled, GroupStats, Handle, Left, LimitStats, Queue, QueueStats, Settings,
+};
 use self::state::{Connection, QueueState};
 use super::clock::{now, unix};
 use super::deaths::Deaths;

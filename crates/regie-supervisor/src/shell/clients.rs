@@ -11,20 +11,32 @@ use crate::control::{
     ErrorKind, IDLE_LIMIT, LogLine, MAX_CLIENTS, MAX_REQUEST, MAX_UNSENT, Reply, Request, Stream,
 };
 use crate::machine::Now;
+use crate::pattern::mentions;
 
 /// Which lines a follower wants.
 #[derive(Debug, Clone)]
 pub(crate) struct Filter {
-    pub(crate) names: Vec<String>,
+    pub(crate) names: Vec<Named>,
     pub(crate) since_ms: Option<u64>,
     pub(crate) grep: Option<String>,
+}
+
+/// Whose lines.
+#[derive(Debug, Clone)]
+pub(crate) struct Named {
+    pub(crate) pattern: String,
+    /// Only those that speak of this worker of it.
+    pub(crate) worker: Option<String>,
 }
 
 impl Filter {
     /// `means` says whether a pattern means an instance.
     pub(crate) fn wants(&self, line: &LogLine, means: impl Fn(&str, &str) -> bool) -> bool {
         (self.names.is_empty()
-            || self.names.iter().any(|pattern| *pattern == line.name || means(pattern, &line.name)))
+            || self.names.iter().any(|named| {
+                (named.pattern == line.name || means(&named.pattern, &line.name))
+                    && named.worker.as_ref().is_none_or(|worker| mentions(&line.text, worker))
+            }))
             && self.since_ms.is_none_or(|since| line.time_ms >= since)
             && self.grep.as_ref().is_none_or(|text| line.text.contains(text.as_str()))
     }

@@ -9,6 +9,7 @@ use regie_supervisor::{
 };
 
 use crate::cli::{Logs, Status};
+use crate::commands::pool_workers::{self, Worker};
 use crate::commands::rewind;
 use crate::output::{self, Paint, Table, Tone};
 use crate::time;
@@ -18,19 +19,25 @@ const DOWN_LIMIT: Duration = Duration::from_secs(300);
 
 /// `regie status`.
 pub(crate) fn status(run_dir: &Path, asked: &Status) -> Exit {
-    let reply = match ask(run_dir, &Request::Status { names: asked.names.clone() }) {
+    let (programs, single) = split(run_dir, &asked.names);
+    let names = programs.iter().chain(single.iter().map(|(program, _)| program)).cloned().collect();
+    let reply = match ask(run_dir, &Request::Status { names }) {
         Ok(reply) => reply,
         Err(exit) => return exit,
     };
     let Reply::Status(overview) = reply else { return refused(reply) };
-    let rewound = rewind::ask_pools(run_dir, &overview);
+    let pools = pool_workers::ask_pools(run_dir, &overview);
+    let rewound = rewind::read_pools(&pools);
+    let workers = pool_workers::workers(run_dir, &pools);
     if asked.json {
         let mut value = serde_json::to_value(&overview).expect("plain data");
         rewind::add_to(&mut value, &rewound);
+        pool_workers::add_to(&mut value, &workers);
         output::line(serde_json::to_string_pretty(&value).expect("plain data"));
     } else {
         let paint = Paint::stdout();
-        for line in status_lines(&overview, paint) {
+        let shown = Shown { names: &asked.names, programs: &programs };
+        for line in status_lines(&overview, &workers, &shown, paint) {
             output::line(line);
         }
         for pool in &rewound {
@@ -41,11 +48,56 @@ pub(crate) fn status(run_dir: &Path, asked: &Status) -> Exit {
     if failed { Exit::Failed } else { Exit::Done }
 }
 
-fn status_lines(overview: &Overview, paint: Paint) -> Vec<String> {
+/// The programs among the names, and the workers of pools, by program and seat.
+fn split(run_dir: &Path, names: &[String]) -> (Vec<String>, Vec<(String, usize)>) {
+    let (mut programs, mut workers) = (Vec::new(), Vec::new());
+    for name in names {
+        match pool_workers::parse(run_dir, name) {
+            Some(worker) => workers.push(worker),
+            None => programs.push(name.clone()),
+        }
+    }
+    (programs, workers)
+}
+
+/// Which rows are wished for.
+struct Shown<'a> {
+    /// All that was named.
+    names: &'a [String],
+    /// The programs among them.
+    programs: &'a [String],
+}
+
+impl Shown<'_> {
+    /// Nobody who names one worker wants to see its program.
+    fn row(&self) -> bool {
+        self.names.is_empty() || !self.programs.is_empty()
+    }
+
+    /// Workers of a group always, those of other pools when they are asked for: there may be many.
+    fn worker(&self, program: &str, worker: &Worker) -> bool {
+        let of_group = self.names.is_empty() && program.starts_with("workers:");
+        of_group || !self.programs.is_empty() || self.names.contains(&worker.name)
+    }
+}
+
+fn status_lines(
+    overview: &Overview,
+    workers: &[(String, Vec<Worker>)],
+    shown: &Shown<'_>,
+    paint: Paint,
+) -> Vec<String> {
     let mut table =
         Table::new(&["NAME", "STATE", "PID", "UPTIME", "RESTARTS", "MEMORY", "CPU", ""], &[2, 3, 4, 5, 6]);
     for row in &overview.rows {
-        table.row(status_cells(row));
+        if shown.row() {
+            table.row(status_cells(row));
+        }
+        let of_program = workers.iter().find(|(program, _)| *program == row.program);
+        let workers = of_program.into_iter().flat_map(|(_, workers)| workers);
+        for worker in workers.filter(|worker| shown.worker(&row.program, worker)) {
+            table.row(worker_cells(worker));
+        }
     }
     let mut lines = table.render(paint);
     let supervisor = format!(
@@ -80,6 +132,25 @@ fn status_cells(row: &StatusRow) -> Vec<(Tone, String)> {
     ]
 }
 
+fn worker_cells(worker: &Worker) -> Vec<(Tone, String)> {
+    let tone = match worker.state.as_str() {
+        "FAILED" => Tone::Bad,
+        "IDLE" => Tone::Quiet,
+        _ => Tone::Plain,
+    };
+    let nothing = || (Tone::Quiet, "–".to_owned());
+    vec![
+        (Tone::Plain, format!("  {}", worker.name)),
+        (tone, worker.state.clone()),
+        (Tone::Plain, worker.pid.to_string()),
+        (Tone::Plain, uptime(worker.uptime_ms)),
+        nothing(),
+        nothing(),
+        nothing(),
+        (Tone::Quiet, worker.description(uptime)),
+    ]
+}
+
 /// What the program says of itself, and whether older generations still drain.
 fn description(row: &StatusRow) -> String {
     if row.draining.is_empty() {
@@ -95,6 +166,31 @@ fn description(row: &StatusRow) -> String {
 fn uptime(ms: u64) -> String {
     let whole_seconds = Span::secs(ms / 1000).to_string();
     whole_seconds.split(' ').take(2).collect::<Vec<_>>().join(" ")
+}
+
+/// `regie start` and `regie stop`, which are for programs as a whole.
+pub(crate) fn start_or_stop(run_dir: &Path, what: &str, names: Vec<String>) -> Exit {
+    if let Some(exit) = pool_workers::refuse(run_dir, what, &names) {
+        return exit;
+    }
+    let wait = true;
+    act(
+        run_dir,
+        &if what == "start" { Request::Start { names, wait } } else { Request::Stop { names, wait } },
+    )
+}
+
+/// `regie restart` of programs, and of single workers of a pool.
+pub(crate) fn restart(run_dir: &Path, names: &[String]) -> Exit {
+    let (names, workers) = split(run_dir, names);
+    let done = if workers.is_empty() { Exit::Done } else { pool_workers::restart(run_dir, &workers) };
+    if names.is_empty() {
+        return done;
+    }
+    match act(run_dir, &Request::Restart { names, wait: true }) {
+        Exit::Done => done,
+        exit => exit,
+    }
 }
 
 /// `start`, `stop`, `restart`, `reload` and `scale`: one line for each program, and whether all is as was asked.

@@ -6,6 +6,7 @@ pub(crate) mod init;
 pub(crate) mod moving;
 pub(crate) mod opcache;
 pub(crate) mod php;
+pub(crate) mod pool_workers;
 pub(crate) mod queue;
 pub(crate) mod rewind;
 pub(crate) mod run;

@@ -119,11 +119,16 @@ fn explain(fault: &io::Error) -> String {
 
 /// Asks the pool whose status socket this is.
 pub(super) fn inspect(socket: &Path, what: &str) -> io::Result<Value> {
+    inspect_with(socket, &[("REGIE_INSPECT", what)])
+}
+
+/// The same with more to say than what is asked.
+pub(super) fn inspect_with(socket: &Path, asked: &[(&str, &str)]) -> io::Result<Value> {
     let mut stream = UnixStream::connect(socket)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     let mut pairs = Vec::new();
-    for (name, value) in [("REGIE_INSPECT", what), ("REQUEST_METHOD", "GET"), ("REQUEST_URI", "regie")] {
+    for &(name, value) in [("REQUEST_METHOD", "GET"), ("REQUEST_URI", "regie")].iter().chain(asked) {
         params::put_pair(&mut pairs, name.as_bytes(), value.as_bytes());
     }
     let mut out = BeginRequest { role: Role::Responder, keep_connection: false }.to_record(1).to_vec();

@@ -200,7 +200,13 @@ fn ask(place: &Place, question: &Question) -> Result<Value, Exit> {
     Ok(answer)
 }
 
-fn exchange(path: &std::path::Path, question: &Question) -> std::io::Result<Value> {
+/// Whether a pool shows this lease so.
+pub(crate) fn is_shown_as(lease: &str, uri: &str) -> bool {
+    uri.starts_with(lease.get(..search::SHOWN).unwrap_or(lease))
+}
+
+/// Asks the jobs role at this socket.
+pub(crate) fn exchange(path: &std::path::Path, question: &Question) -> std::io::Result<Value> {
     let mut stream = UnixStream::connect(path)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     let mut line = serde_json::to_vec(question)?;

@@ -2,14 +2,13 @@
 //! (`regie status`).
 
 use std::fmt;
-use std::path::Path;
 use std::process::Command;
 
 use regie_config::values::Mode;
 use regie_config::{Finding, Severity};
-use regie_supervisor::{Overview, State};
 use serde_json::{Map, Value, json};
 
+use crate::commands::pool_workers::Pool;
 use crate::commands::{opcache, up};
 use crate::site::Site;
 
@@ -81,20 +80,13 @@ pub(crate) struct Rewound {
     replaced_why: String,
 }
 
-/// Asks those pools that run. One that does not answer, or is in another mode, has no line.
-pub(crate) fn ask_pools(run_dir: &Path, overview: &Overview) -> Vec<Rewound> {
-    let running = overview.rows.iter().filter(|row| row.state == State::Running);
-    running
-        .filter_map(|row| {
-            let socket = run_dir.join(socket_of(&row.program)?);
-            let page = socket.exists().then(|| opcache::inspect(&socket, "pool").ok())??;
-            read(&row.program, &page)
-        })
-        .collect()
+/// What these pools tell of it. One in another mode has no line.
+pub(crate) fn read_pools(pools: &[Pool]) -> Vec<Rewound> {
+    pools.iter().filter_map(|pool| read(&pool.program, &pool.page)).collect()
 }
 
 /// The status socket of a pool, `php:web` or `workers:mail`; other programs have none that speaks FastCGI.
-fn socket_of(program: &str) -> Option<String> {
+pub(super) fn socket_of(program: &str) -> Option<String> {
     let (kind, name) = program.split_once(':')?;
     Some(format!("{kind}.{name}.status.sock"))
 }

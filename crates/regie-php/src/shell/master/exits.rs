@@ -62,7 +62,7 @@ impl Master {
         let ending = ending_of(code);
         let by_us = signal == Some(libc::SIGKILL) && self.machine.is_stopping();
         if ending == Ending::Crashed && !by_us {
-            report_crash(slot, pid, code, signal, now_us);
+            report_crash(seat, slot, pid, code, signal, now_us);
             self.crashes += 1;
             self.notify.say(&format!("STATUS={}\n", self.status_line()));
         }
@@ -90,7 +90,7 @@ fn ending_of(code: Option<i32>) -> Ending {
     }
 }
 
-fn report_crash(slot: &Slot, pid: Pid, code: Option<i32>, signal: Option<i32>, now_us: u64) {
+fn report_crash(seat: usize, slot: &Slot, pid: Pid, code: Option<i32>, signal: Option<i32>, now_us: u64) {
     let how = match (code, signal) {
         (_, Some(signal)) => {
             let name = Signal::try_from(signal).map_or("a real-time signal", Signal::as_str);
@@ -104,5 +104,9 @@ fn report_crash(slot: &Slot, pid: Pid, code: Option<i32>, signal: Option<i32>, n
     } else {
         format!("while {}", slot.state().as_str().to_lowercase())
     };
-    log::master(Level::Warning, format_args!("worker {pid} {how} {doing}, {age_ms} ms after its start"));
+    let name = log::Name(Some(seat));
+    log::master(
+        Level::Warning,
+        format_args!("worker {pid} ({name}) {how} {doing}, {age_ms} ms after its start"),
+    );
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::handle::{Cancelled, Command};
+use super::handle::{AtWork, Cancelled, Command};
 use super::{Group, GroupStats, LimitStats, QueueStats};
 use crate::desk::{Ending, Key};
 use crate::message::{Kind, Told, Verdict};
@@ -55,6 +55,7 @@ impl Group {
     pub(super) fn command(&mut self, at: Instant, command: Command) {
         match command {
             Command::Stats(reply) => drop(reply.send(self.stats())),
+            Command::AtWork(reply) => drop(reply.send(self.at_work())),
             Command::Pause(wanted, paused, reply) => {
                 let mut found = Vec::new();
                 for queue in 0..self.queues.len() {
@@ -91,6 +92,18 @@ impl Group {
                 self.gather(at);
             }
         }
+    }
+
+    fn at_work(&self) -> Vec<AtWork> {
+        let at_workers = self.desk.iter().filter_map(|(_, lease)| Some((lease, lease.at_worker()?)));
+        at_workers
+            .map(|(lease, kind)| AtWork {
+                lease: self.lease_id(lease.queue, &lease.job, kind),
+                queue: self.name(lease.queue),
+                id: lease.job.id.clone(),
+                class: lease.job.class.clone(),
+            })
+            .collect()
     }
 
     fn hold(&mut self, at: Instant, held: &[String]) {

@@ -152,10 +152,24 @@ pub struct Cancelled {
     pub queue: String,
 }
 
+/// A job that lies at the workers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct AtWork {
+    /// What its lease is called at the pool.
+    pub lease: String,
+    /// Connection and queue.
+    pub queue: String,
+    /// Its id.
+    pub id: String,
+    /// Its class, when the payload tells it.
+    pub class: Option<String>,
+}
+
 pub(super) type Found = Box<dyn Fn(&Run) -> bool + Send>;
 
 pub(super) enum Command {
     Stats(oneshot::Sender<GroupStats>),
+    AtWork(oneshot::Sender<Vec<AtWork>>),
     Pause(String, bool, oneshot::Sender<Vec<String>>),
     Hold(Vec<String>),
     Cancel(String, oneshot::Sender<Option<Cancelled>>),
@@ -180,6 +194,11 @@ impl Handle {
     /// What it is doing; none when it has left.
     pub async fn stats(&self) -> Option<GroupStats> {
         self.ask(Command::Stats).await
+    }
+
+    /// The jobs that lie at its workers.
+    pub async fn at_work(&self) -> Vec<AtWork> {
+        self.ask(Command::AtWork).await.unwrap_or_default()
     }
 
     /// Stops or lets go on leasing from the queues that `queue` names (`redis:default`, or `default` on any

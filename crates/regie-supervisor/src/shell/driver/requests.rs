@@ -5,7 +5,8 @@ use nix::sys::signal::Signal;
 use super::Driver;
 use crate::control::{ErrorKind, NameResult, Overview, PROTOCOL, Reply, Request};
 use crate::machine::{Command, Event, Ticket};
-use crate::shell::clients::{Filter, Mode};
+use crate::pattern;
+use crate::shell::clients::{Filter, Mode, Named};
 use crate::shell::clock;
 use crate::shell::logs::SELF;
 use crate::shell::proc;
@@ -64,6 +65,7 @@ impl Driver {
                 }
             },
             Request::Logs { names, tail, follow, since_ms, grep } => {
+                let names: Vec<Named> = names.into_iter().map(|name| self.named(name)).collect();
                 self.logs_asked(id, tail, follow, Filter { names, since_ms, grep });
             }
             Request::ReopenLogs {} => {
@@ -149,8 +151,20 @@ impl Driver {
         Some(Reply::Error { kind: ErrorKind::NoSuchName, message })
     }
 
+    /// A name that is no program's may be that of a worker of one.
+    fn named(&self, name: String) -> Named {
+        if !self.machine.knows(&name)
+            && let Some((program, worker)) = pattern::worker(&name)
+            && self.machine.knows(program)
+        {
+            return Named { pattern: program.to_owned(), worker: Some(worker.to_owned()) };
+        }
+        Named { pattern: name, worker: None }
+    }
+
     fn logs_asked(&mut self, id: u64, tail: Option<usize>, follow: bool, filter: Filter) {
-        if let Some(unknown) = self.unknown(&filter.names) {
+        let patterns: Vec<String> = filter.names.iter().map(|named| named.pattern.clone()).collect();
+        if let Some(unknown) = self.unknown(&patterns) {
             return self.answer(id, &unknown);
         }
         let machine = &self.machine;

@@ -16,7 +16,7 @@ use regie_queue::shell::control::Question;
 use regie_queue::shell::driver::Change;
 use serde_json::{Value, json};
 
-use super::ask;
+use super::{ask, is_shown_as};
 use crate::cli::Filter;
 use crate::commands::opcache;
 use crate::site::Place;
@@ -33,7 +33,7 @@ const LOOKS: u32 = 50;
 const LOOK: Duration = Duration::from_millis(20);
 
 /// What the pool shows of a lease's name.
-const SHOWN: usize = 60;
+pub(super) const SHOWN: usize = 60;
 
 pub(super) fn sought(filter: &Filter) -> Sought {
     let Filter { class, tag, text } = filter.clone();
@@ -226,11 +226,10 @@ fn end_worker(socket: &Path, lease: &str) -> Result<bool, Exit> {
 /// The worker that has this lease.
 fn holder(socket: &Path, lease: &str) -> std::io::Result<Option<Pid>> {
     let page = opcache::inspect(socket, "workers")?;
-    let shown = lease.get(..SHOWN).unwrap_or(lease);
     let workers = page["processes"].as_array().into_iter().flatten();
     let mut holders = workers.filter(|worker| {
         worker["state"] == "Running"
-            && worker["request uri"].as_str().is_some_and(|uri| uri.starts_with(shown))
+            && worker["request uri"].as_str().is_some_and(|uri| is_shown_as(lease, uri))
     });
     let pid = holders.next().and_then(|worker| worker["pid"].as_i64());
     Ok(pid.and_then(|pid| pid.try_into().ok()).filter(|pid| *pid > 1).map(Pid::from_raw))
