@@ -26,10 +26,13 @@ section! {
         queues: Vec<String> = "[]", "[\"redis:high\", \"redis:default\"]";
         /// A share for each of the queues, in their order (1 where none is written), in place of the first going first.
         weights: Vec<u32> = "[]", "[3, 1]";
-        /// The fewest workers.
+        /// The fewest workers. With 0, there is none when there is nothing to do; the first job that waits starts one.
         min: u32 = "1", "2";
         /// The most workers.
         max: u32 = "4", "16";
+        /// How long jobs may wait: as many workers are started as do what waits within this time. Without it, another one
+        /// starts as soon as a job waits.
+        wait_target: Option<Span> = (found "none"), "\"10s\"";
         /// How often a job is tried; the job class's own number wins.
         tries: u32 = "3", "5";
         /// How long a job may take; the job class's own time wins.
@@ -75,6 +78,12 @@ pub(crate) fn workers(table: &Table, entry: &Entry, reader: &mut Reader<'_>) -> 
     if workers.min > workers.max {
         let place = table.get("min").or_else(|| table.get("max")).map_or(&entry.place, |e| &e.node.place);
         reader.fault(place, format!("min {} is more than max {}", workers.min, workers.max), None);
+    }
+    if workers.max == 0
+        && let Some(key) = table.get("max")
+    {
+        let fix = Some("to keep its jobs waiting, pause its queue: regie queue pause".to_owned());
+        reader.fault(&key.node.place, "expects at least 1", fix);
     }
     if workers.jitter > 100
         && let Some(key) = table.get("jitter")

@@ -9,7 +9,7 @@ use crate::wake::{Desk, Sleepers, WORKERS_MAX};
 const MAGIC: u64 = u64::from_be_bytes(*b"Regie/ln");
 
 /// Changes with every change of what lies where or of who does what with it.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// See the module.
 #[repr(C)]
@@ -22,6 +22,8 @@ pub struct Header {
     shape: [AtomicU32; 4],
     /// A bit for each gateway's seat that was ever taken.
     pub(crate) open: AtomicU32,
+    /// How many workers a gateway that knows more than it has sent wishes for, and one more; 0 where none says anything.
+    pub(crate) wished: AtomicU32,
     /// Counts requests of all gateways, so that workers see which came first.
     pub(crate) tickets: Line<AtomicU64>,
     pub(crate) sleepers: Sleepers,

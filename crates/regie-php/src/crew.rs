@@ -5,7 +5,10 @@
 //!   not answered with more boots.
 //! - **Fewer** when a whole idle time has passed in which some were idle at every look: those that nobody needed.
 //!
-//! A pool whose minimum is its maximum looks at nothing.
+//! Where somebody says how many there shall be (the runner of jobs, which knows what waits in the queues), so many come at once, those
+//! beyond them leave as above, and what waits at the pool brings none but the first.
+//!
+//! A pool whose minimum is its maximum looks at nothing. One whose minimum is 0 has no worker when nobody needs one.
 
 /// How often a pool that may grow or shrink is looked at.
 pub(crate) const TICK_US: u64 = 250_000;
@@ -21,8 +24,17 @@ pub(crate) struct Load {
     pub(crate) ready: usize,
     /// Those of them that have no request.
     pub(crate) idle: usize,
+    /// What is asked of it.
+    pub(crate) demand: Demand,
+}
+
+/// What is asked of a pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Demand {
     /// Requests that no worker has taken.
     pub(crate) waiting: usize,
+    /// How many workers there shall be, where somebody says so.
+    pub(crate) wished: Option<usize>,
 }
 
 /// See the module.
@@ -57,14 +69,20 @@ impl Crew {
         if self.min == self.max {
             return None;
         }
-        let pressed = load.waiting > 0 && load.idle == 0;
-        self.shrink(now_us, load.idle);
+        let wished = load.demand.wished.map(|count| count.clamp(self.min, self.max));
+        if wished.is_some_and(|count| count > self.wanted) {
+            self.wanted = wished.unwrap_or(self.wanted);
+            self.spare = None;
+        }
+        let most = wished.map_or(self.max, |count| count.max(1));
+        let pressed = load.demand.waiting > 0 && load.idle == 0 && self.wanted < most;
+        self.shrink(now_us, load.idle, wished.unwrap_or(self.min));
         if pressed {
             self.grow(now_us, load);
         } else {
             (self.pressed_since_us, self.step) = (None, 1);
         }
-        Some(now_us + if pressed && self.wanted < self.max { PRESSED_US } else { TICK_US })
+        Some(now_us + if pressed && self.wanted < most { PRESSED_US } else { TICK_US })
     }
 
     fn grow(&mut self, now_us: u64, load: Load) {
@@ -78,8 +96,8 @@ impl Crew {
         self.spare = None;
     }
 
-    fn shrink(&mut self, now_us: u64, idle: usize) {
-        if self.wanted == self.min {
+    fn shrink(&mut self, now_us: u64, idle: usize, fewest: usize) {
+        if self.wanted <= fewest {
             self.spare = None;
             return;
         }
@@ -89,7 +107,7 @@ impl Crew {
             self.spare = Some((since_us, spare));
             return;
         }
-        self.wanted = self.wanted.saturating_sub(spare).max(self.min);
+        self.wanted = self.wanted.saturating_sub(spare).max(fewest);
         self.spare = Some((now_us, idle));
     }
 }
@@ -103,7 +121,8 @@ mod tests {
     /// Looks at `(after ms, ready, idle, waiting)` and says how many are wanted after each.
     fn wanted(crew: &mut Crew, looks: &[(u64, usize, usize, usize)]) -> Vec<usize> {
         let look = |&(at_ms, ready, idle, waiting): &(u64, usize, usize, usize)| {
-            let next = crew.look(at_ms * 1000, Load { ready, idle, waiting });
+            let demand = Demand { waiting, wished: None };
+            let next = crew.look(at_ms * 1000, Load { ready, idle, demand });
             assert!(next.is_none_or(|next| next > at_ms * 1000));
             crew.wanted()
         };
@@ -152,9 +171,39 @@ mod tests {
     }
 
     #[test]
+    fn a_pool_without_workers_gets_the_first_for_whoever_waits() {
+        let mut crew = Crew::new(0, 4, IDLE_US);
+        let looks =
+            [(0, 0, 0, 0), (100, 0, 0, 1), (150, 0, 0, 1), (300, 1, 1, 0), (400, 1, 1, 0), (1500, 1, 1, 0)];
+        assert_eq!(wanted(&mut crew, &looks), [0, 0, 1, 1, 1, 0]);
+    }
+
+    #[test]
+    fn as_many_come_as_somebody_says_and_the_idle_go_later() {
+        let mut crew = Crew::new(0, 4, IDLE_US);
+        let mut look = |at_ms: u64, wished: usize, waiting: usize, idle: usize| {
+            let load = Load { ready: 1, idle, demand: Demand { waiting, wished: Some(wished) } };
+            crew.look(at_ms * 1000, load);
+            crew.wanted()
+        };
+        assert_eq!(look(0, 3, 0, 0), 3, "at once");
+        assert_eq!(look(100, 9, 0, 0), 4, "within the limits");
+        assert_eq!(
+            (look(200, 2, 9, 0), look(900, 2, 9, 0)),
+            (4, 4),
+            "none goes that is busy, none comes for what waits"
+        );
+        assert_eq!((look(1000, 2, 0, 3), look(2100, 2, 0, 3), look(3200, 2, 0, 3)), (4, 4, 2), "the idle go");
+        assert_eq!(look(4300, 0, 0, 2), 0, "all of them");
+        assert_eq!((look(5500, 0, 1, 0), look(5600, 0, 1, 0)), (0, 1), "the first comes for what waits");
+        assert_eq!((look(5700, 0, 5, 0), look(5800, 0, 5, 0)), (1, 1));
+    }
+
+    #[test]
     fn a_fixed_number_stays() {
         let mut crew = Crew::new(3, 3, IDLE_US);
-        assert_eq!(crew.look(0, Load { ready: 3, idle: 0, waiting: 99 }), None);
+        let demand = Demand { waiting: 99, wished: Some(9) };
+        assert_eq!(crew.look(0, Load { ready: 3, idle: 0, demand }), None);
         assert_eq!(crew.wanted(), 3);
     }
 }

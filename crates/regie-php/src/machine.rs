@@ -17,7 +17,7 @@
 //! - Time limit of a request, which it brings along or has of the pool: at T the signal that raises a fatal error; at T + grace the one that answers in PHP's
 //!   place; [`LAST_WORD_US`] later the kill.
 
-use crate::crew::{Crew, Load};
+use crate::crew::{Crew, Demand, Load};
 use crate::scoreboard::State;
 
 /// Between answering in place of a stuck PHP and the kill.
@@ -300,9 +300,8 @@ impl Machine {
         self.crew.wanted()
     }
 
-    /// Looks at all seats; `waiting` is the number of requests that no worker has taken. Returns what to do, and when
-    /// to look again at the latest.
-    pub(crate) fn look(&mut self, now_us: u64, views: &[View], waiting: usize) -> (Vec<Effect>, Option<u64>) {
+    /// Looks at all seats. Returns what to do, and when to look again at the latest.
+    pub(crate) fn look(&mut self, now_us: u64, views: &[View], demand: Demand) -> (Vec<Effect>, Option<u64>) {
         let mut effects = Vec::new();
         let mut next = Next { now_us, at_us: None };
         for (index, view) in views.iter().enumerate() {
@@ -311,7 +310,7 @@ impl Machine {
         match self.stopping_since_us {
             Some(since) => self.look_at_stop(now_us, since, &mut effects, &mut next),
             None => {
-                self.look_at_load(now_us, views, waiting, &mut next);
+                self.look_at_load(now_us, views, demand, &mut next);
                 self.look_at_source(&mut effects, &mut next);
                 self.look_at_numbers(now_us, views, &mut effects, &mut next);
             }
@@ -418,10 +417,10 @@ impl Machine {
         }
     }
 
-    fn look_at_load(&mut self, now_us: u64, views: &[View], waiting: usize, next: &mut Next) {
+    fn look_at_load(&mut self, now_us: u64, views: &[View], demand: Demand, next: &mut Next) {
         let ready = || self.seats.iter().zip(views).filter(|(seat, _)| seat.ready && !seat.leaving);
         let idle = ready().filter(|(_, view)| view.state == State::Idle).count();
-        let load = Load { ready: ready().count(), idle, waiting };
+        let load = Load { ready: ready().count(), idle, demand };
         if let Some(at_us) = self.crew.look(now_us, load) {
             next.is_due(at_us);
         }
@@ -463,7 +462,7 @@ impl Machine {
             self.replacing = false;
             effects.push(Effect::Replaced);
         }
-        let enough = if self.one_is_enough { 1 } else { wanted };
+        let enough = if self.one_is_enough { wanted.min(1) } else { wanted };
         if !self.announced && ready >= enough {
             self.announced = true;
             effects.push(Effect::Ready);
@@ -520,7 +519,8 @@ mod tests {
     impl Rig {
         /// Looks, lets forks succeed at once, and returns what was to be done.
         fn look(&mut self) -> Vec<Effect> {
-            let (effects, next_us) = self.machine.look(self.now_us, &self.views, self.waiting);
+            let demand = Demand { waiting: self.waiting, wished: None };
+            let (effects, next_us) = self.machine.look(self.now_us, &self.views, demand);
             assert!(next_us.is_none_or(|at_us| at_us > self.now_us), "a time to look again lies ahead");
             for effect in &effects {
                 if let Effect::Fork(seat) = effect {
@@ -585,10 +585,10 @@ mod tests {
             assert_eq!(Machine::pause_us(failures), pause_us, "after {failures}");
         }
         let mut rig = rig(1);
-        rig.machine.look(rig.now_us, &rig.views, 0);
+        rig.machine.look(rig.now_us, &rig.views, Demand::default());
         rig.machine.forked(rig.now_us, 0);
         rig.machine.exited(rig.now_us, 0, Ending::BootFailed);
-        let (effects, next_us) = rig.machine.look(rig.now_us, &rig.views, 0);
+        let (effects, next_us) = rig.machine.look(rig.now_us, &rig.views, Demand::default());
         assert_eq!((effects, next_us), (vec![], Some(rig.now_us + 100_000)));
         rig.now_us += 100_000;
         assert_eq!(rig.look(), [Effect::Fork(0)]);
@@ -719,7 +719,7 @@ mod tests {
     #[test]
     fn a_boot_has_its_limit() {
         let mut rig = rig(1);
-        rig.machine.look(rig.now_us, &rig.views, 0);
+        rig.machine.look(rig.now_us, &rig.views, Demand::default());
         rig.machine.forked(rig.now_us, 0);
         rig.views[0].state = State::Starting;
         assert_eq!(rig.look(), []);

@@ -283,12 +283,15 @@ fn parse_listen(text: &str) -> Result<Listen, String> {
 
 fn parse_workers(text: &str) -> Result<Workers, String> {
     let number = |text: &str| text.parse().ok().filter(|count| (1..=WORKERS_MAX).contains(count));
-    let range = || text.split_once('-').and_then(|(min, max)| Some((number(min)?, number(max)?)));
+    let fewest = |text: &str| if text == "0" { Some(0) } else { number(text) };
+    let range = || text.split_once('-').and_then(|(min, max)| Some((fewest(min)?, number(max)?)));
     match (number(text), range()) {
         _ if text == "auto" => Ok(Workers::Auto),
         (Some(count), _) => Ok(Workers::Count(count)),
         (_, Some((min, max))) if min <= max => Ok(Workers::Between(min, max)),
-        _ => Err(format!("auto, a number from 1 to {WORKERS_MAX}, or two such as MIN-MAX")),
+        _ => Err(format!(
+            "auto, a number from 1 to {WORKERS_MAX}, or two such as MIN-MAX, of which MIN may be 0"
+        )),
     }
 }
 

@@ -30,5 +30,6 @@ pub mod parcel;
 pub mod payload;
 pub mod plan;
 pub mod record;
+pub mod scale;
 pub mod search;
 pub mod shell;

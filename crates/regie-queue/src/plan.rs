@@ -86,6 +86,12 @@ impl Pace {
         });
     }
 
+    /// How long a job takes; none before one has ended.
+    #[must_use]
+    pub fn mean(&self) -> Option<Duration> {
+        self.mean_us.map(|us| Duration::from_secs_f64(us / 1e6))
+    }
+
     /// A step that leased jobs took this long.
     pub fn fetched(&mut self, step: Duration) {
         self.fetch_us += (step.as_secs_f64() * 1e6 - self.fetch_us) / 4.0;

@@ -6,7 +6,7 @@ use regie_e2e::site::regie;
 use regie_e2e::{Site, within};
 use serde_json::Value;
 
-use crate::queue_app::{LONG, Ledger, laravel, push, run};
+use crate::queue_app::{LONG, Ledger, laravel, pause, push, run, stats};
 
 const CONFIG: &str =
     "[app]\nenv = \"development\"\n[php.web]\nworkers = 1\n[workers.default]\nmin = 2\nmax = 2\n";
@@ -70,29 +70,27 @@ fn each_worker_has_a_name_by_which_it_is_seen_read_and_replaced() {
     app.write("gate", "");
     let told = replacing.wait_with_output().expect("an end");
     assert!(told.status.success(), "{told:?}");
-    let after = within(LONG, "another process has its name", || {
-        let after = idle(&site);
-        (of_name(&after, &name)["pid"] != busy["pid"]).then_some(after)
+    within(LONG, "another process has its name", || {
+        (of_name(&idle(&site), &name)["pid"] != busy["pid"]).then_some(())
     });
     let ledger = Ledger::read(&app);
     assert_eq!((ledger.times("begun").get(&0), ledger.times("done").get(&0)), (Some(&1), Some(&1)));
     assert_eq!(ledger.pids("done", 0..1), [i32::try_from(busy["pid"].as_u64().unwrap()).unwrap()]);
-    let other = text(after.iter().find(|worker| worker["name"] != name.as_str()).unwrap(), "name");
-    assert_eq!(of_name(&after, &other)["pid"], of_name(&before, &other)["pid"], "the other one stays");
+    let names = ["workers:default_00", "workers:default_01"];
+    let other = names.into_iter().find(|other| *other != name).expect("there are two");
+    assert!(!run(&app, &["logs", other]).contains("is renewed"), "the other one stays");
 
     // What a job says is its worker's line.
     push(&app, 1..2, 1, "say");
-    within(LONG, "it is done", || Ledger::read(&app).times("done").contains_key(&1).then_some(()));
-    let pid = ledger_pid(&Ledger::read(&app));
-    let (speaker, silent): (Vec<_>, Vec<_>) = after.iter().partition(|worker| worker["pid"] == pid);
-    let said = within(LONG, "its line", || {
-        Some(run(&app, &["logs", &text(speaker[0], "name")])).filter(|lines| lines.contains("job 1 speaks"))
+    let (speaker, said) = within(LONG, "its line", || {
+        let speaks = |name: &&str| run(&app, &["logs", name]).contains("job 1 speaks");
+        let speaker = names.into_iter().find(speaks)?;
+        Some((speaker, run(&app, &["logs", speaker])))
     });
-    assert!(
-        said.lines().all(|line| line.contains(text(speaker[0], "name").trim_start_matches("workers:"))),
-        "{said}"
-    );
-    assert!(!run(&app, &["logs", &text(silent[0], "name")]).contains("job 1 speaks"));
+    let word = speaker.trim_start_matches("workers:");
+    assert!(said.lines().all(|line| line.contains(word)), "{said}");
+    let silent = names.into_iter().find(|silent| *silent != speaker).expect("there are two");
+    assert!(!run(&app, &["logs", silent]).contains("job 1 speaks"));
 
     // A group is stopped as a whole; and who is not there is not replaced.
     let refused = site.regie(&["stop", "workers:default_00"]);
@@ -114,6 +112,62 @@ fn each_worker_has_a_name_by_which_it_is_seen_read_and_replaced() {
     assert_eq!(site.get("/").status, 200);
 }
 
-fn ledger_pid(ledger: &Ledger) -> i32 {
-    ledger.pids("done", 1..2)[0]
+const ASLEEP: &str = "[app]\nenv = \"development\"\n[php.web]\nworkers = 1\n[php.jobs]\nidle_timeout = \"1s\"\n\
+                      [workers.default]\nmin = 0\nmax = 2\n";
+
+#[test]
+fn a_group_has_no_workers_while_there_is_nothing_to_do() {
+    let app = laravel();
+    let site = Site::up(app.path(), ASLEEP);
+    let sleeps = || {
+        within(LONG, "no worker is there", || {
+            let row = site.status("workers:default")?;
+            (row["workers"].as_array().is_some_and(Vec::is_empty) && row["state"] == "RUNNING").then_some(())
+        });
+    };
+    let done = |count: usize| {
+        within(LONG, "they are done", || (Ledger::read(&app).times("done").len() == count).then_some(()));
+    };
+    sleeps();
+    push(&app, 0..20, 1, "");
+    done(20);
+    sleeps();
+
+    // Who comes for a job hears first what the application says to its workers.
+    run(&app, &["artisan", "down"]);
+    push(&app, 20..25, 1, "");
+    within(LONG, "the queue is left alone", || (stats(&site)["paused"] == true).then_some(()));
+    assert_eq!(Ledger::read(&app).times("begun").len(), 20);
+    run(&app, &["artisan", "up"]);
+    done(25);
+    assert!(Ledger::read(&app).times("begun").values().all(|times| *times == 1));
+
+    // A delayed job and one that is paused bring nobody before their time.
+    sleeps();
+    pause(&site, "pause", "default");
+    push(&app, 25..26, 1, "");
+    within(LONG, "it waits", || (stats(&site)["waiting"] == 1).then_some(()));
+    sleeps();
+    pause(&site, "resume", "default");
+    done(26);
+}
+
+#[test]
+fn workers_come_as_the_wait_that_jobs_have_asks_for_them() {
+    let group = |target: &str| {
+        format!(
+            "[app]\nenv = \"development\"\n[php.web]\nworkers = 1\n[workers.default]\nmax = 3\nwait_target = \"{target}\"\n"
+        )
+    };
+    let app = laravel();
+    let site = Site::up(app.path(), &group("1h"));
+    push(&app, 0..60, 30_000, "");
+    within(LONG, "they are done", || (Ledger::read(&app).times("done").len() == 60).then_some(()));
+    assert_eq!(Ledger::read(&app).pids("done", 0..60).len(), 1, "one was enough");
+    drop(site);
+
+    let site = Site::up(app.path(), &group("1s"));
+    push(&app, 60..120, 300_000, "");
+    within(LONG, "there are three", || (workers(&site, "workers:default").len() == 3).then_some(()));
+    within(LONG, "they are done", || (Ledger::read(&app).times("done").len() == 120).then_some(()));
 }

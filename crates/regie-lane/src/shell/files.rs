@@ -101,6 +101,13 @@ impl Lane {
         rings.map(|(gateway, priority)| self.memory.ring(gateway, priority).position().1).sum()
     }
 
+    /// How many workers a gateway wishes for; none where it leaves that to those who count what waits.
+    #[must_use]
+    pub fn wished(&self) -> Option<usize> {
+        let wished = self.header().wished.load(std::sync::atomic::Ordering::Relaxed);
+        wished.checked_sub(1).map(|count| count as usize)
+    }
+
     /// How many workers have a seat.
     #[must_use]
     pub fn seated(&self) -> usize {

@@ -305,6 +305,13 @@ impl Gateway {
         self.shared.nap_us.store(us, Ordering::Relaxed);
     }
 
+    /// Says how many workers there shall be, for a gateway that knows of more work than lies here; none for as many as those that
+    /// wait ask for. It outlives the gateway.
+    pub fn wish(&self, count: Option<usize>) {
+        let number = count.map_or(0, |count| u32::try_from(count).unwrap_or(u32::MAX - 1).saturating_add(1));
+        self.shared.lane.header().wished.store(number, Ordering::Relaxed);
+    }
+
     /// The driver; see the module. It ends after [`Self::close`], when no exchange is left.
     ///
     /// # Errors

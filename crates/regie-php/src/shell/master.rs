@@ -29,7 +29,7 @@ use super::pool::Pool;
 use super::setup::{self, Fatal, Identity};
 use super::template::{self, Desk, Template, Turn, Why};
 use super::{callbacks, clock, engine, listen, log, nudge, report, worker};
-use crate::crew::Crew;
+use crate::crew::{Crew, Demand};
 use crate::machine::{Effect, Ending, Machine, Source, View, spare_seats};
 use crate::options::{Mode, Options};
 use crate::scoreboard::{Slot, State};
@@ -126,7 +126,7 @@ pub(crate) fn run(mut options: Options) -> Result<(), Fatal> {
         template_slot,
         generation: Generation::Current,
         janitor,
-        shown: 0,
+        shown: None,
         stopped: false,
     };
     log::master(
@@ -169,7 +169,7 @@ struct Master {
     /// Answers what workers had taken from the lane when they died.
     janitor: Option<Janitor<&'static Lane>>,
     /// The number of workers that was last told of.
-    shown: usize,
+    shown: Option<usize>,
     stopped: bool,
 }
 
@@ -202,8 +202,8 @@ impl Master {
             let now_us = clock::monotonic_us();
             self.look_for_renewals();
             let views: Vec<View> = self.pool.slots.iter().map(view).collect();
-            let waiting = if self.pool.is_dynamic { self.pool.waiting() } else { 0 };
-            let (effects, next_us) = self.machine.look(now_us, &views, waiting);
+            let demand = if self.pool.is_dynamic { self.pool.demand() } else { Demand::default() };
+            let (effects, next_us) = self.machine.look(now_us, &views, demand);
             self.tell_number();
             let acted = !effects.is_empty();
             for effect in effects {
@@ -230,15 +230,18 @@ impl Master {
     /// Says how many workers there shall be, when that has changed.
     fn tell_number(&mut self) {
         let (wanted, before) = (self.machine.wanted(), self.shown);
-        if wanted == before {
+        if before == Some(wanted) {
             return;
         }
-        self.shown = wanted;
+        self.shown = Some(wanted);
         self.pool.board.wanted.store(u32::try_from(wanted).unwrap_or(u32::MAX), Relaxed);
-        if before == 0 || !self.pool.is_dynamic {
-            return;
-        }
-        let why = if wanted > before { "requests wait" } else { "some were idle" };
+        let Some(before) = before.filter(|_| self.pool.is_dynamic) else { return };
+        let is_wished = self.pool.lane.is_some_and(|lane| lane.wished().is_some());
+        let why = match wanted > before {
+            true if is_wished => "so many are wished for",
+            true => "requests wait",
+            false => "some were idle",
+        };
         log::master(Level::Notice, format_args!("{wanted} workers in place of {before}: {why}"));
         self.notify.say(&format!("STATUS={}\n", self.status_line()));
         if wanted == self.pool.workers {

@@ -9,6 +9,7 @@ use regie_lane::Lane;
 use regie_php_sys::Text;
 
 use super::log::{self, Level};
+use crate::crew::Demand;
 use crate::options::Options;
 use crate::scoreboard::{Board, Slot};
 
@@ -54,6 +55,11 @@ impl Pool {
         let waiting = in_lane + usize::from(knocks == Ok(1));
         self.board.max_waiting.fetch_max(waiting as u64, Relaxed);
         waiting
+    }
+
+    /// What is asked of the pool.
+    pub(crate) fn demand(&self) -> Demand {
+        Demand { waiting: self.waiting(), wished: self.lane.and_then(Lane::wished) }
     }
 
     /// Makes the master look at the scoreboard. A full pipe means that it will anyway.

@@ -230,6 +230,11 @@ impl LaneCarrier {
         self.shared.gateway.nap(span);
     }
 
+    /// See [`Gateway::wish`].
+    pub(crate) fn wish(&self, count: Option<usize>) {
+        self.shared.gateway.wish(count);
+    }
+
     /// What the carrier is doing.
     pub(crate) fn counts(&self) -> Counts {
         let shared = &self.shared;

@@ -321,6 +321,14 @@ impl Pool {
         }
     }
 
+    /// Says how many workers there shall be, within the pool's own limits; none for as many as what waits asks for. Means
+    /// nothing over FastCGI.
+    pub fn wish(&self, count: Option<usize>) {
+        if let Some(lane) = &self.lane {
+            lane.wish(count);
+        }
+    }
+
     /// Why a request that came now would not be answered; none when it would. A foreign pool is knocked at for that.
     pub async fn why_out_of_service(&self) -> Option<String> {
         let counts = self.counts();

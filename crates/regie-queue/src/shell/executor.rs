@@ -5,10 +5,12 @@
 //! or died.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use regie_pool::{Delivered, Heirloom, Hold, MessageError, Pool, PoolSettings};
+use tokio::sync::Notify;
 
 use crate::desk::Ending;
 use crate::message::{self, Reason, Told};
@@ -64,6 +66,12 @@ pub trait Executor: Send + Sync {
     /// Workers that are there.
     fn workers(&self) -> usize;
 
+    /// So many workers are wished for; none for as many as lie there ask for.
+    fn wish(&self, _count: Option<usize>) {}
+
+    /// There is work for a group that had no worker: what the application says to its workers has not been heard for a while.
+    fn listen(&self) {}
+
     /// The workers have enough to do for longer than this: what they answer may be noticed so much later.
     fn nap(&self, _span: Duration) {}
 }
@@ -72,6 +80,7 @@ pub trait Executor: Send + Sync {
 #[derive(Debug, Clone)]
 pub struct PoolExecutor {
     pool: Pool,
+    listens: Arc<Notify>,
 }
 
 impl PoolExecutor {
@@ -85,7 +94,12 @@ impl PoolExecutor {
                 .sent
                 .map(|sent| -> Coming<'static> { Box::pin(async move { report(sent.answer().await) }) }),
         };
-        (Self { pool }, heirlooms.into_iter().map(inherited).collect())
+        (Self { pool, listens: Arc::default() }, heirlooms.into_iter().map(inherited).collect())
+    }
+
+    /// Ends when the runner wants to know what the application says to its workers.
+    pub async fn is_to_listen(&self) {
+        self.listens.notified().await;
     }
 
     /// Asks a worker something that is no job and needs no record.
@@ -112,6 +126,14 @@ impl Executor for PoolExecutor {
 
     fn workers(&self) -> usize {
         self.pool.counts().workers
+    }
+
+    fn wish(&self, count: Option<usize>) {
+        self.pool.wish(count);
+    }
+
+    fn listen(&self) {
+        self.listens.notify_one();
     }
 
     fn nap(&self, span: Duration) {

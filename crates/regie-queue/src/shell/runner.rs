@@ -31,11 +31,13 @@ use regie_pool::Hold;
 use tokio::sync::mpsc;
 
 mod account;
+mod crew;
 mod events;
 mod handle;
 mod state;
 mod steps;
 
+use self::crew::Awake;
 use self::handle::Command;
 pub use self::handle::{
     AtWork, Cancelled, GroupStats, Handle, Left, LimitStats, Queue, QueueStats, Settings,
@@ -51,6 +53,7 @@ use crate::limits::Limits;
 use crate::message::Kind;
 use crate::plan::{Pace, Turns};
 use crate::record::History;
+use crate::scale::Scaler;
 
 /// Acknowledgements wait this long for others to go with.
 const GATHER: Duration = Duration::from_millis(1);
@@ -128,6 +131,10 @@ struct Group {
     queues: Vec<QueueState>,
     connections: Vec<Connection>,
     workers: usize,
+    awake: Awake,
+    /// When they are counted again, while one is to come.
+    next_count: Instant,
+    scaler: Option<Scaler>,
     leasing: bool,
     /// When the last step that leases was sent.
     leased_since: Instant,
@@ -174,6 +181,8 @@ impl Group {
         let deaths = Deaths::open(settings.deaths.as_deref());
         let mut desk = Desk::default();
         desk.remember(deaths.counts());
+        let scaler = settings.wait_target.map(Scaler::new);
+        let awake = if settings.workers_min == 0 { Awake::No } else { Awake::Yes };
         let seed = u64::try_from(unix().as_nanos()).unwrap_or(u64::MAX) | 1;
         Self {
             limits,
@@ -193,6 +202,9 @@ impl Group {
             ran: Vec::new(),
             history: History::default(),
             workers: 0,
+            awake,
+            next_count: now(),
+            scaler,
             leasing: false,
             leased_since: now(),
             extending: false,
@@ -213,6 +225,7 @@ impl Group {
         loop {
             let deadline = self.act(now());
             if self.has_left(now()) {
+                self.executor.wish(None);
                 return Left { given_back: self.given_back, cut: self.desk.held() };
             }
             tokio::select! {
@@ -254,10 +267,13 @@ impl Group {
     /// Does what can be done now, and says when to look again.
     fn act(&mut self, at: Instant) -> Instant {
         if at >= self.next_tick {
-            self.workers = self.executor.workers();
+            self.count_workers(at);
             (0..self.queues.len()).for_each(|queue| self.tick(queue));
             let into = Duration::from_nanos(u64::from(unix().subsec_nanos()));
             self.next_tick = at + (Duration::from_secs(1) + TICK_LATE - into);
+        }
+        if self.wakes() && at >= self.next_count {
+            self.count_workers(at);
         }
         self.beat(at);
         self.reclaim(at);
@@ -283,6 +299,7 @@ impl Group {
             .chain(self.stop_at)
             .chain(self.limits.next(at))
             .chain(self.alone.then(|| at + LOOK))
+            .chain(self.wakes().then_some(self.next_count))
             .filter(|deadline| *deadline > at)
             .fold(self.next_tick, Instant::min)
     }

@@ -220,12 +220,12 @@ async fn a_higher_queue_goes_first_and_a_paused_one_not_at_all() {
         "nothing was taken from it"
     );
     // What the application says holds beside it.
-    handle.hold(vec!["redis:paused".to_owned()]);
+    handle.hold(Some(vec!["redis:paused".to_owned()]));
     assert_eq!(handle.pause("redis:paused", false).await, ["redis:paused"]);
     ask(&client, &["RPUSH", "app_database_queues:high", &job(300, "")]).await;
     until("another one is done", async || (workers.done() == 31).then_some(())).await;
     assert!(handle.stats().await.unwrap().queues[0].paused);
-    handle.hold(Vec::new());
+    handle.hold(Some(Vec::new()));
     until("the paused ones too", async || (workers.done() == 41).then_some(())).await;
     handle.stop();
     left.await;

@@ -205,6 +205,8 @@ pub(crate) fn run_limited<D: Driver + 'static>(
         limits,
         jitter,
         options: regie_queue::message::Options::default(),
+        workers_min: 1,
+        wait_target: None,
         workers_max: workers.count,
         timeout: Duration::from_secs(60),
         drain: Duration::from_secs(10),

@@ -162,7 +162,7 @@ async fn work(
         groups: listening,
         fingerprint: application.fingerprint.clone(),
     };
-    let listening = tokio::spawn(signals::listen(any, audience));
+    let listening = tokio::spawn(signals::listen(audience));
     let desk = Arc::new(desk);
     let answering = tokio::spawn(control::serve(listener, desk.clone()));
     stop.await;
@@ -277,15 +277,18 @@ fn start(
         limits: limits(group),
         jitter: group.jitter,
         workers_max: group.max as usize,
+        workers_min: group.min as usize,
+        wait_target: group.wait_target.map(|target| target.0).filter(|target| !target.is_zero()),
         timeout: group.timeout.0,
         drain: programs::drain_limit(group.timeout.0),
         deaths: Some(site.state_dir().join("jobs").join(format!("deaths-{}.json", file_name(name)))),
         archive: started.desk.archive.clone(),
         log: |line| output::note(format_args!("jobs: {line}")),
     };
+    let asked = executor.clone();
     let (handle, left) = runner::start(settings, Arc::new(executor), inherited);
     let runner = handle.clone();
-    started.groups.push(signals::Group { runner, queues: names, maintenance: group.maintenance });
+    started.groups.push(signals::Group { runner, asked, queues: names, maintenance: group.maintenance });
     started.desk.runners.push(handle);
     started.left.push(Box::pin(left));
 }

@@ -1,7 +1,8 @@
 //! What the application says to all of its workers, where the frameworks' own workers look for it: `queue:restart` and
 //! `messenger:stop-workers`, `queue:pause`, and Laravel's maintenance mode.
 //!
-//! The place is a cache of whatever kind, so a worker is asked, each second after its last answer. The question waits
+//! The place is a cache of whatever kind, so a worker is asked, each second after its last answer, and at once when a group has
+//! its first worker again. Of groups without workers nobody is asked: a question would bring one. The question waits
 //! its turn behind the jobs that were handed out before it; when all workers are busy with long ones, the pool may
 //! start another worker for it. While nobody answers, what was said last holds.
 //!
@@ -9,10 +10,11 @@
 //! worker that merely began anew would not do under opcache.
 
 use std::path::PathBuf;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use regie_queue::shell::executor::PoolExecutor;
+use regie_queue::shell::executor::{Executor as _, PoolExecutor};
 use regie_queue::shell::runner::Handle;
 use regie_supervisor::{Client, Reply, Request};
 use serde::Deserialize;
@@ -43,6 +45,8 @@ pub(super) struct Audience {
 /// A runner, with what it works on.
 pub(super) struct Group {
     pub(super) runner: Handle,
+    /// Its workers.
+    pub(super) asked: PoolExecutor,
     /// As `redis:default`.
     pub(super) queues: Vec<String>,
     /// Whether its jobs run in maintenance mode.
@@ -65,14 +69,20 @@ struct Said {
 }
 
 /// Asks for as long as it is polled.
-pub(super) async fn listen(executor: PoolExecutor, audience: Audience) {
+pub(super) async fn listen(audience: Audience) {
     let queues: Vec<&String> = audience.groups.iter().flat_map(|group| &group.queues).collect();
     let question = Bytes::from(serde_json::json!({ "kind": "signals", "queues": queues }).to_string() + "\n");
     let mut known: Option<Said> = None;
     loop {
-        tokio::time::sleep(EACH).await;
+        wait(&audience.groups).await;
+        let Some(executor) =
+            audience.groups.iter().map(|group| &group.asked).find(|asked| asked.workers() > 0)
+        else {
+            continue;
+        };
         let answer = executor.ask(question.clone(), LIMIT).await;
         let Some(said) = answer.ok().and_then(|answer| serde_json::from_slice::<Said>(&answer).ok()) else {
+            audience.groups.iter().for_each(|group| group.runner.hold(None));
             continue;
         };
         if asks_for_restart(known.as_ref(), &said) {
@@ -84,7 +94,7 @@ pub(super) async fn listen(executor: PoolExecutor, audience: Audience) {
         for group in &audience.groups {
             let down = said.down && !group.maintenance;
             let held = group.queues.iter().filter(|queue| down || said.paused.contains(queue));
-            group.runner.hold(held.cloned().collect());
+            group.runner.hold(Some(held.cloned().collect()));
         }
         if is_other(&audience.fingerprint, known.as_ref(), &said) {
             output::note(
@@ -96,6 +106,19 @@ pub(super) async fn listen(executor: PoolExecutor, audience: Audience) {
             return;
         }
         known = Some(said);
+    }
+}
+
+/// Until it is time to ask, or a runner wants to know.
+async fn wait(groups: &[Group]) {
+    let mut woken: Vec<_> = groups.iter().map(|group| Box::pin(group.asked.is_to_listen())).collect();
+    let any = std::future::poll_fn(|context| {
+        let is_woken = woken.iter_mut().any(|group| group.as_mut().poll(context).is_ready());
+        if is_woken { Poll::Ready(()) } else { Poll::Pending }
+    });
+    tokio::select! {
+        () = tokio::time::sleep(EACH) => {}
+        () = any => {}
     }
 }
 

@@ -79,7 +79,12 @@ impl Group {
                 });
                 let _ = reply.send(found);
             }
-            Command::Hold(held) => self.hold(at, &held),
+            Command::Hold(held) => {
+                if let Some(held) = held {
+                    self.hold(at, &held);
+                }
+                self.heard();
+            }
             Command::Find(wanted, most, reply) => {
                 let found = self.history.find(wanted, most).into_iter().cloned().collect();
                 let _ = reply.send(found);

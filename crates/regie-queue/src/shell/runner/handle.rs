@@ -50,6 +50,10 @@ pub struct Settings {
     pub jitter: u32,
     /// As many workers as the pool may grow to: it grows when a message waits for one.
     pub workers_max: usize,
+    /// As many as are always there. Where it is 0, none is when there is nothing to do.
+    pub workers_min: usize,
+    /// How long jobs may wait before there are more workers; without it, one that waits at all brings another.
+    pub wait_target: Option<Duration>,
     /// How long a job may take that does not say so itself; zero for no limit.
     pub timeout: Duration,
     /// How long workers may go on after a stop.
@@ -171,7 +175,7 @@ pub(super) enum Command {
     Stats(oneshot::Sender<GroupStats>),
     AtWork(oneshot::Sender<Vec<AtWork>>),
     Pause(String, bool, oneshot::Sender<Vec<String>>),
-    Hold(Vec<String>),
+    Hold(Option<Vec<String>>),
     Cancel(String, oneshot::Sender<Option<Cancelled>>),
     Find(Found, usize, oneshot::Sender<Vec<Run>>),
     /// At once, with so long for what workers have in hand where that is less than the settings say.
@@ -213,7 +217,8 @@ impl Handle {
     }
 
     /// Leaves these queues alone (`redis:default`), because the application says so, and no others.
-    pub fn hold(&self, queues: Vec<String>) {
+    /// Without any: it was asked and has said nothing, so what it said last holds.
+    pub fn hold(&self, queues: Option<Vec<String>>) {
         // Who has left already does not mind.
         let _ = self.events.send(Event::Command(Command::Hold(queues)));
     }

@@ -68,7 +68,7 @@ impl Group {
     }
 
     pub(super) fn hand(&mut self, at: Instant) {
-        if self.pool_rests.is_some_and(|until| until > at) {
+        if self.is_asleep() || self.pool_rests.is_some_and(|until| until > at) {
             return;
         }
         self.pool_rests = None;
@@ -132,7 +132,12 @@ impl Group {
 
     /// Whether a lease step was sent, which other steps may then go with.
     pub(super) fn lease(&mut self, at: Instant) -> bool {
-        if self.leasing || self.stop_at.is_some() || !self.desk.may_lease() || self.workers == 0 {
+        if self.leasing
+            || self.stop_at.is_some()
+            || !self.desk.may_lease()
+            || self.workers == 0
+            || self.is_asleep()
+        {
             return false;
         }
         let ahead = self.pace.ahead(self.workers) + self.pace.meanwhile(self.workers);
@@ -195,7 +200,8 @@ impl Group {
     }
 
     pub(super) fn wait(&mut self, at: Instant) {
-        if self.stop_at.is_some() || self.workers == 0 {
+        let may_sleep = self.settings.workers_min == 0;
+        if self.stop_at.is_some() || self.workers == 0 && !may_sleep {
             return;
         }
         for connection in 0..self.connections.len() {
