@@ -65,7 +65,16 @@ impl Site {
     /// When it ends instead; the message holds what it printed.
     #[must_use]
     pub fn up(folder: &Path, regie_toml: &str) -> Self {
-        Self::start(folder, regie_toml, |line| line.starts_with("ready"))
+        Self::up_with(folder, regie_toml, &[])
+    }
+
+    /// As [`Site::up`], with these variables in its environment.
+    ///
+    /// # Panics
+    /// When it ends instead.
+    #[must_use]
+    pub fn up_with(folder: &Path, regie_toml: &str, environment: &[(&str, &Path)]) -> Self {
+        Self::start(folder, regie_toml, environment, |line| line.starts_with("ready"))
     }
 
     /// As [`Site::up`], but waits only for the gateway: something else is not expected to get ready.
@@ -74,13 +83,19 @@ impl Site {
     /// When it ends instead.
     #[must_use]
     pub fn up_partly(folder: &Path, regie_toml: &str) -> Self {
-        Self::start(folder, regie_toml, |line| line.starts_with("gateway") && line.ends_with("* ready"))
+        Self::start(folder, regie_toml, &[], |line| line.starts_with("gateway") && line.ends_with("* ready"))
     }
 
-    fn start(folder: &Path, regie_toml: &str, is_up: fn(&str) -> bool) -> Self {
+    fn start(
+        folder: &Path,
+        regie_toml: &str,
+        environment: &[(&str, &Path)],
+        is_up: fn(&str) -> bool,
+    ) -> Self {
         write_config(folder, regie_toml);
         let mut process = regie(folder)
             .arg("up")
+            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

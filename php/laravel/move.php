@@ -8,6 +8,7 @@
  *   php move.php FOLDER sessions FROM TO SINCE       copy sessions between drivers; SINCE is a unix second, 0 for all
  *   php move.php FOLDER look FROM TO                 whether both cache stores are there, and can be moved between
  *   php move.php FOLDER cache FROM TO                copy cached values and locks between stores
+ *   php move.php FOLDER batches COUNT               the last batches, as the application keeps them
  *   php move.php FOLDER probe SECONDS                does the configured Redis, queue and cache work, with a job that runs
  *
  * How it tells what it does: shared/told.php. Laravel 8 and later.
@@ -37,6 +38,7 @@ require "$base/vendor/autoload.php";
 require_once __DIR__ . '/describe.php';
 require_once __DIR__ . '/stored.php';
 require_once __DIR__ . '/probe.php';
+require_once __DIR__ . '/batches.php';
 
 try {
     /** @var \Illuminate\Foundation\Application $app */
@@ -48,6 +50,7 @@ try {
         'sessions' => move_sessions($app, $words[3], $words[4], (int) $words[5]),
         'look' => look_at_caches($app, $words[3], $words[4]),
         'cache' => move_cache($app, $words[3], $words[4]),
+        'batches' => batches($app, (int) $words[3]),
         'probe' => probe($app, (float) $words[3]),
         default => give_up("$action is nothing that this script does"),
     }]);

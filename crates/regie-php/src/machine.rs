@@ -692,7 +692,7 @@ mod tests {
         }
         let began_us = rig.now_us;
         rig.views[0] = View { slow_us: began_us + 300, due_us: 0, ..running(8, began_us) };
-        let (_, next_us) = rig.machine.look(rig.now_us, &rig.views, 0);
+        let (_, next_us) = rig.machine.look(rig.now_us, &rig.views, Demand::default());
         assert_eq!(next_us, Some(began_us + 300), "without a limit it is looked at all the same");
         rig.now_us += 300;
         assert!(rig.look().contains(&Effect::TellSlow(0, 8)));

@@ -453,6 +453,15 @@ pub(crate) enum Queue {
         #[arg(long)]
         json: bool,
     },
+    /// Laravel's batches, the latest first: how many jobs, how many are to come or have failed, progress
+    Batches {
+        /// How many at most
+        #[arg(long, short = 'n', value_name = "N", default_value_t = 50)]
+        limit: usize,
+        /// For machines
+        #[arg(long)]
+        json: bool,
+    },
     /// The failed jobs, as the framework keeps them
     Failed {
         /// For machines: what the runner has seen fail

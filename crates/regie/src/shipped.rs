@@ -22,6 +22,7 @@ macro_rules! files {
 
 /// Path below `run/php`, and content.
 const FILES: &[(&str, &str)] = files![
+    "laravel/batches.php"
     "laravel/boot.php"
     "laravel/describe.php"
     "laravel/doubts.php"

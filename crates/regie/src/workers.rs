@@ -58,7 +58,10 @@ fn names_a_queue(site: &Site) -> bool {
         }
         Framework::Symfony => {
             let transport = value("MESSENGER_TRANSPORT_DSN");
-            !transport.is_empty() && !transport.starts_with("sync:") && !transport.starts_with("in-memory:")
+            let waits = !transport.is_empty() && !transport.starts_with("sync:");
+            // A schedule is a transport of its own, which no variable names.
+            let has_schedules = site.loaded.application.composer.version("symfony/scheduler").is_some();
+            waits && !transport.starts_with("in-memory:") || has_schedules
         }
         _ => false,
     }

@@ -28,6 +28,7 @@ mod load;
 mod moving;
 mod moving_symfony;
 mod queue_app;
+mod queue_clock;
 mod queue_commands;
 mod queue_faults;
 mod queue_workers;

@@ -270,6 +270,84 @@ fn a_job_that_kills_its_workers_is_parked() {
     assert_eq!(Ledger::read(&app).times("failed").len(), 0);
 }
 
+const PART: &str = r"<?php
+
+namespace App\Jobs;
+
+use Illuminate\Bus\Batchable;
+use Illuminate\Bus\Queueable;
+use Illuminate\Contracts\Queue\ShouldQueue;
+use Illuminate\Foundation\Bus\Dispatchable;
+use Illuminate\Queue\InteractsWithQueue;
+
+class Part implements ShouldQueue
+{
+    use Batchable, Dispatchable, InteractsWithQueue, Queueable;
+
+    public $tries = 1;
+
+    public function __construct(public string $does)
+    {
+    }
+
+    public function handle(): void
+    {
+        if ($this->does === 'throw') {
+            throw new \RuntimeException('thrown');
+        }
+        while ($this->does === 'gate' && !file_exists(base_path('gate'))) {
+            usleep(10000);
+            clearstatcache();
+        }
+    }
+}
+";
+
+const BATCH: &str = r"<?php
+require 'vendor/autoload.php';
+$app = require 'bootstrap/app.php';
+$app->make(Illuminate\Contracts\Console\Kernel::class)->bootstrap();
+$app['db']->connection()->getSchemaBuilder()->create('job_batches', function ($table) {
+    $table->string('id')->primary();
+    $table->string('name');
+    foreach (['total_jobs', 'pending_jobs', 'failed_jobs', 'created_at'] as $number) {
+        $table->integer($number);
+    }
+    $table->text('failed_job_ids');
+    $table->text('options')->nullable();
+    $table->integer('cancelled_at')->nullable();
+    $table->integer('finished_at')->nullable();
+});
+$parts = array_map(fn ($does) => new App\Jobs\Part($does), ['', '', 'throw', 'gate']);
+Illuminate\Support\Facades\Bus::batch($parts)->name('letters')->allowFailures()->dispatch();
+";
+
+#[test]
+fn batches_are_told_with_their_progress() {
+    let app = app();
+    app.write("app/Jobs/Part.php", PART);
+    app.write("batch.php", BATCH);
+    let site = Site::up(app.path(), "[app]\nenv = \"development\"\n[workers.default]\nmax = 1\n");
+    run(&app, &["php", "batch.php"]);
+    let told = |progress: u64| {
+        within(LONG, "the batch goes on", || {
+            let told = json(&site, &["batches"])["batches"][0].clone();
+            (told["progress"] == progress && told["failed"] == 1).then_some(told)
+        })
+    };
+    let before = told(50);
+    assert_eq!(
+        (&before["name"], &before["total"], &before["pending"]),
+        (&"letters".into(), &4.into(), &2.into())
+    );
+    let shown = run(&app, &["queue", "batches"]);
+    assert!(shown.contains("letters") && shown.contains("50 %"), "{shown}");
+    app.write("gate", "");
+    let after = told(75);
+    assert_eq!((&after["id"], &after["pending"]), (&before["id"], &1.into()));
+    assert!(run(&app, &["queue", "batches"]).contains("waits for the failed ones"));
+}
+
 const POST: &str = r"<?php
 require 'vendor/autoload.php';
 $app = require 'bootstrap/app.php';

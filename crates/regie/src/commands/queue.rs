@@ -15,6 +15,7 @@ use regie_queue::shell::driver::Change;
 use serde_json::Value;
 
 use crate::cli::Queue;
+use crate::commands::moving::script;
 use crate::commands::run;
 use crate::output::{self, Paint, Table, Tone};
 use crate::roles::jobs::CONTROL;
@@ -55,6 +56,7 @@ fn act(place: &Place, asked: &Queue) -> Result<Exit, Exit> {
             };
             show(&ask(place, &Question::Runs { wanted, limit: *limit })?, *json, run_lines);
         }
+        Queue::Batches { limit, json } => show(&batches(place, *limit)?, *json, batch_lines),
         Queue::Failed { json: true } => {
             let wanted = Wanted { failed: true, ..Wanted::default() };
             let answer = ask(place, &Question::Runs { wanted, limit: 1000 })?;
@@ -130,6 +132,20 @@ fn act(place: &Place, asked: &Queue) -> Result<Exit, Exit> {
         Queue::Monitor { queues, max, age, json } => return monitor(place, queues, *max, *age, *json),
     }
     Ok(Exit::Done)
+}
+
+/// The application is asked itself: where batches are kept is its own affair.
+fn batches(place: &Place, most: usize) -> Result<Value, Exit> {
+    let site = place.load(None)?;
+    if site.loaded.application.framework != Framework::Laravel {
+        output::error("batches are Laravel's, and this is no Laravel application");
+        return Err(Exit::Usage);
+    }
+    let ready = site.make_folders().and_then(|()| run::become_user(&site));
+    ready.map_err(|fault| fault.to_string()).and_then(|()| script::batches(&site, most)).map_err(|fault| {
+        output::error(fault);
+        Exit::Failed
+    })
 }
 
 /// Runs the framework's own command, which keeps the failed jobs.
@@ -343,6 +359,34 @@ fn list_lines(answer: &Value, paint: Paint) -> Vec<String> {
             (Tone::Plain, text(&job["attempts"])),
             (Tone::Plain, text(&job["at"])),
             (Tone::Quiet, reason),
+        ]);
+    }
+    table.render(paint)
+}
+
+fn batch_lines(answer: &Value, paint: Paint) -> Vec<String> {
+    let mut table =
+        Table::new(&["CREATED", "ID", "NAME", "JOBS", "TO COME", "FAILED", "PROGRESS", ""], &[3, 4, 5, 6]);
+    for batch in items(answer, "batches") {
+        let count = |name: &str| batch[name].as_u64().unwrap_or_default();
+        // Laravel counts the failed ones among those that are to come, as they may be retried.
+        let to_come = count("pending").saturating_sub(count("failed"));
+        let (tone, what) = match (&batch["cancelled"], &batch["finished"]) {
+            (Value::Number(_), _) => (Tone::Warning, "cancelled"),
+            (_, Value::Number(_)) => (Tone::Good, "finished"),
+            _ if to_come == 0 && count("failed") > 0 => (Tone::Bad, "waits for the failed ones"),
+            _ => (Tone::Plain, ""),
+        };
+        let failed = if count("failed") > 0 { Tone::Bad } else { Tone::Plain };
+        table.row(vec![
+            (Tone::Quiet, time::local_day(count("created") * 1000)),
+            (Tone::Strong, text(&batch["id"])),
+            (Tone::Plain, text(&batch["name"])),
+            (Tone::Plain, text(&batch["total"])),
+            (Tone::Plain, to_come.to_string()),
+            (failed, text(&batch["failed"])),
+            (Tone::Plain, format!("{} %", count("progress"))),
+            (tone, what.to_owned()),
         ]);
     }
     table.render(paint)

@@ -83,6 +83,11 @@ pub(super) fn look(site: &Site, record: &Record) -> Result<(), Fault> {
     ask(site, &["look", &record.from, &record.to], |_, _| {}).map(drop)
 }
 
+/// Laravel's batches, as it keeps them.
+pub(crate) fn batches(site: &Site, most: usize) -> Result<Value, String> {
+    ask(site, &["batches", &most.to_string()], |_, _| {}).map_err(|fault| fault.what)
+}
+
 /// The lines of `regie check --probe`.
 pub(crate) fn probe(site: &Site, patience_s: u64) -> Result<Value, String> {
     ask(site, &["probe", &patience_s.to_string()], |_, _| {}).map_err(|fault| fault.what)
