@@ -37,7 +37,7 @@ fn text(bytes: &[u8]) -> String {
 
 #[test]
 fn a_bare_machine_is_told_what_is_missing() {
-    const NEEDED: [&str; 7] = [
+    const NEEDED: [&str; 8] = [
         "cc|gcc",
         "libc6-dev",
         "pkg-config|pkgconf",
@@ -45,6 +45,7 @@ fn a_bare_machine_is_told_what_is_missing() {
         "php8.2-dev",
         "libphp8.2-embed",
         "php8.2-opcache",
+        "php8.2-redis",
     ];
     let list = setup("", &["--list", "run"]);
     assert_eq!(text(&list.stdout).lines().collect::<Vec<_>>(), NEEDED, "{}", text(&list.stderr));
@@ -53,9 +54,9 @@ fn a_bare_machine_is_told_what_is_missing() {
     assert_eq!(text(&check.stderr), format!("setup: missing: {}\n", NEEDED.join(" ")));
 
     // One of two is enough, and what is there is not named.
-    let rest = setup("gcc libc6-dev pkgconf php8.2-cli php8.2-opcache", &["--check", "run"]);
+    let rest = setup("gcc libc6-dev pkgconf php8.2-cli php8.2-opcache php8.2-redis", &["--check", "run"]);
     assert_eq!(text(&rest.stderr), "setup: missing: php8.2-dev libphp8.2-embed\n");
-    let all = setup("gcc libc6-dev pkgconf php8.2-cli php8.2-dev libphp8.2-embed php8.2-opcache", &["run"]);
+    let all = setup("gcc libc6-dev pkgconf php8.2-cli php8.2-dev libphp8.2-embed php8.2-opcache php8.2-redis", &["run"]);
     assert_eq!((all.status.code(), text(&all.stderr)), (Some(0), String::new()), "it installs nothing");
 
     let test = text(&setup("", &["--list", "test"]).stdout);
