@@ -98,7 +98,9 @@ fn each_odd_way_is_answered_as_in_classic_mode() {
         // All with the first tracker, some with each of the others.
         let ways = classic.ways.iter().chain(&classic.ends).chain(&classic.slow[..1]);
         let ways = ways.skip(turn).step_by(if turn == 0 { 1 } else { 4 });
-        let wrong: Vec<String> = ways.filter_map(|way| classic.compare(&rewind, &[way])).collect();
+        let mut wrong: Vec<String> = ways.filter_map(|way| classic.compare(&rewind, &[way])).collect();
+        // What ends in a destructor ends before those of the others.
+        wrong.extend(classic.compare(&rewind, &["generator", "filter", "destructor-exit"]));
         assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
         assert!(!rewind.log().contains("not put back"), "{}", rewind.log());
     }
