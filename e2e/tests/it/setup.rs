@@ -56,7 +56,10 @@ fn a_bare_machine_is_told_what_is_missing() {
     // One of two is enough, and what is there is not named.
     let rest = setup("gcc libc6-dev pkgconf php8.2-cli php8.2-opcache php8.2-redis", &["--check", "run"]);
     assert_eq!(text(&rest.stderr), "setup: missing: php8.2-dev libphp8.2-embed\n");
-    let all = setup("gcc libc6-dev pkgconf php8.2-cli php8.2-dev libphp8.2-embed php8.2-opcache php8.2-redis", &["run"]);
+    let all = setup(
+        "gcc libc6-dev pkgconf php8.2-cli php8.2-dev libphp8.2-embed php8.2-opcache php8.2-redis",
+        &["run"],
+    );
     assert_eq!((all.status.code(), text(&all.stderr)), (Some(0), String::new()), "it installs nothing");
 
     let test = text(&setup("", &["--list", "test"]).stdout);

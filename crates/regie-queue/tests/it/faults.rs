@@ -5,7 +5,7 @@ use std::time::Duration;
 use regie_queue::desk::Ending;
 use regie_queue::message::{Reason, Verdict};
 
-use crate::server::{Server, ask, count, push, until};
+use crate::server::{Server, ask, count, push, until, until_within};
 use crate::workers::{Workers, run};
 
 const RESERVED: &str = "app_database_queues:default:reserved";
@@ -124,6 +124,73 @@ async fn a_server_that_is_away_is_not_run_down() {
     assert_eq!(left.await.cut, 0);
     assert_eq!(workers.begun.lock().unwrap().len(), JOBS, "none ran twice");
     assert_eq!(count(&server.client(), &["EXISTS", RESERVED, "app_database_queues:default"]).await, 0);
+}
+
+/// The network to the server is cut for a whole minute: what was on its way is lost, and nobody says so.
+#[tokio::test]
+async fn a_minute_without_the_network_costs_no_job() {
+    const JOBS: usize = 3_000;
+    let server = Server::start();
+    let client = server.client();
+    ask(&client, &["PING"]).await;
+    push(&client, 0..JOBS).await;
+    let folder = tempfile::tempdir().unwrap();
+    let door = folder.path().join("network.sock");
+    let (cut, is_cut) = tokio::sync::watch::channel(false);
+    let network =
+        tokio::spawn(carry(tokio::net::UnixListener::bind(&door).unwrap(), server.socket(), is_cut));
+    let settings = regie_queue::shell::laravel_redis::Settings {
+        endpoint: regie_queue::shell::redis::Endpoint {
+            address: regie_queue::shell::redis::Address::Unix(door),
+            ..server.endpoint()
+        },
+        prefix: "app_database_".to_owned(),
+        // Leases end by the clock while nobody can extend them.
+        retry_after: Some(Duration::from_secs(10)),
+        mark: regie_queue::mark::Mark::from_seed(4),
+    };
+    let workers = Workers::new(4, |_| (Duration::from_millis(4), Ending::Said(Verdict::Ack)));
+    let (handle, left) = run(regie_queue::shell::laravel_redis::LaravelRedis::new(settings), &workers);
+    until("some are done", async || (workers.done() >= 100).then_some(())).await;
+    cut.send(true).unwrap();
+    // Not to wait for something, but to be away for so long.
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert!(workers.done() < JOBS, "it was cut in the middle");
+    cut.send(false).unwrap();
+    // A machine under load has the workers' share of work to catch up with, too.
+    let all = async || (workers.done() == JOBS).then_some(());
+    until_within(Duration::from_secs(240), "all are done", all).await;
+    handle.stop();
+    assert_eq!(left.await.cut, 0);
+    network.abort();
+    assert_eq!(workers.begun.lock().unwrap().len(), JOBS, "none ran twice");
+    for key in [RESERVED, "app_database_queues:default", "app_database_queues:default:delayed"] {
+        assert_eq!(count(&client, &["EXISTS", key]).await, 0, "{key}");
+    }
+}
+
+/// Carries bytes between whoever comes and the server. While it is cut, connections stay open and nothing is carried; those of
+/// that time end with it.
+async fn carry(
+    door: tokio::net::UnixListener,
+    server: std::path::PathBuf,
+    is_cut: tokio::sync::watch::Receiver<bool>,
+) {
+    loop {
+        let Ok((mut here, _)) = door.accept().await else { continue };
+        let (server, mut is_cut) = (server.clone(), is_cut.clone());
+        tokio::spawn(async move {
+            if !*is_cut.borrow() {
+                let Ok(mut there) = tokio::net::UnixStream::connect(server).await else { return };
+                tokio::select! {
+                    biased;
+                    _ = is_cut.wait_for(|cut| *cut) => {}
+                    _ = tokio::io::copy_bidirectional(&mut here, &mut there) => return,
+                }
+            }
+            let _ = is_cut.wait_for(|cut| !*cut).await;
+        });
+    }
 }
 
 static COUNTED: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);

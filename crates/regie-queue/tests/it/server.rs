@@ -93,7 +93,12 @@ pub(crate) async fn count(client: &Client, words: &[&str]) -> i64 {
 
 /// What `probe` gives as soon as it gives something.
 pub(crate) async fn until<T>(what: &str, probe: impl AsyncFn() -> Option<T>) -> T {
-    let found = tokio::time::timeout(PATIENCE, async {
+    until_within(PATIENCE, what, probe).await
+}
+
+/// The same, with a patience of its own.
+pub(crate) async fn until_within<T>(patience: Duration, what: &str, probe: impl AsyncFn() -> Option<T>) -> T {
+    let found = tokio::time::timeout(patience, async {
         loop {
             if let Some(found) = probe().await {
                 return found;
@@ -101,7 +106,7 @@ pub(crate) async fn until<T>(what: &str, probe: impl AsyncFn() -> Option<T>) -> 
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     });
-    found.await.unwrap_or_else(|_| panic!("not within {PATIENCE:?}: {what}"))
+    found.await.unwrap_or_else(|_| panic!("not within {patience:?}: {what}"))
 }
 
 /// A job as the framework pushes it.
