@@ -426,6 +426,7 @@ fn access_line(name: &str, arguments: &[&str], line: usize, said: &mut Said) -> 
     match (name, words.as_str()) {
         ("deny", "from all") | ("require", "all denied") => said.denies = true,
         ("allow", "from all") | ("require", "all granted") => said.allows = true,
+        ("deny" | "allow", "from none") => {}
         ("order", order) => said.allow_first = order.replace(' ', "") == "allow,deny",
         ("deny" | "allow" | "require", _) => {
             said.partial.get_or_insert_with(|| format!("\"{name} {words}\" cannot be honoured"));

@@ -98,6 +98,8 @@ pub struct Asked<'a> {
 pub trait Look {
     /// What lies at a path below the document root.
     fn lies_at(&self, path: &str) -> Lies;
+    /// The file or script that answers for a folder, whose path ends with a slash.
+    fn index_of(&self, folder: &str) -> Option<String>;
     /// The request's header of this name, which is in lower case; empty when there is none.
     fn header(&self, name: &str) -> &str;
 }

@@ -28,6 +28,10 @@ impl Look for Site<'_> {
         }
     }
 
+    fn index_of(&self, folder: &str) -> Option<String> {
+        Some(format!("{folder}index.php")).filter(|index| self.0.contains(&index.as_str()))
+    }
+
     fn header(&self, name: &str) -> &str {
         if name == "accept-encoding" { "gzip, br" } else { "" }
     }
@@ -290,6 +294,7 @@ fn the_files_of_well_known_applications_do_what_they_do_under_apache() {
                 ("/.git/config", "403 "),
                 ("/.well-known/acme", "/index.php"),
                 ("/sites/default/x.php", "403 "),
+                ("/api/", "403 "),
                 ("/install.php", "301 /core/install.php"),
                 ("/core/install.php", "/core/install.php?rewrite=ok"),
                 ("/a.css", "-"),

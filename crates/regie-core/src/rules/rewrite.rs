@@ -121,6 +121,12 @@ enum Round {
     Answer(Answer),
 }
 
+/// Where all rounds have led.
+enum End {
+    Answer(Answer),
+    At { path: String, query: String },
+}
+
 /// What the rounds have in common.
 struct Walk<'a> {
     asked: &'a Asked<'a>,
@@ -136,44 +142,58 @@ pub(super) fn rewrite(
     variables: Vec<(String, String)>,
 ) -> Result<Outcome, TooHard> {
     let mut walk = Walk { asked, look, variables };
-    let mut now: Option<(String, String)> = None;
-    for _ in 0..ROUNDS_MAX {
-        let (path, query) = now.as_ref().map_or((asked.path, asked.query), |(path, query)| (path, query));
-        let Some(folder) = deepest(folders, path) else { break };
-        match walk.round(folder, path, query)? {
-            Round::Same => break,
-            Round::Answer(answer) => return Ok(Outcome::answered(answer)),
-            Round::To { path, query, is_last } => {
-                now = Some((path, query));
-                if is_last {
-                    break;
-                }
-                // Apache's own way to tell the rounds apart.
-                for (name, _) in &mut walk.variables {
-                    name.insert_str(0, "REDIRECT_");
-                }
-                walk.variables.push(("REDIRECT_STATUS".into(), "200".into()));
-            }
-        }
-        if now.as_ref().is_some_and(|(path, _)| deepest(folders, path).is_none()) {
-            break;
+    let (path, query) = (asked.path.to_owned(), asked.query.to_owned());
+    let (mut path, mut query) = match walk.rounds(folders, path, query)? {
+        End::Answer(answer) => return Ok(Outcome::answered(answer)),
+        End::At { path, query } => (path, query),
+    };
+    // What answers for a folder is asked for by its own name, too.
+    if let Some(index) = Some(&path).filter(|path| path.ends_with('/')).and_then(|path| look.index_of(path)) {
+        match walk.rounds(folders, index.clone(), query.clone())? {
+            End::Answer(answer) => return Ok(Outcome::answered(answer)),
+            End::At { path: led_to, query: with } if led_to != index => (path, query) = (led_to, with),
+            End::At { .. } => {}
         }
     }
-    let rewritten = now.map(|(path, query)| Rewritten { path, query });
+    let is_elsewhere = path != asked.path || query != asked.query;
+    let rewritten = is_elsewhere.then_some(Rewritten { path, query });
     Ok(Outcome { answer: None, rewritten, variables: walk.variables })
 }
 
-/// The rewrites that are in force at `path`. A folder that is named without its slash is sent there first.
+/// The rewrites that are in force at `path`.
 fn deepest<'a>(folders: &'a [Rewriting], path: &str) -> Option<&'a Rewriting> {
-    let name = path.trim_start_matches('/');
-    if !name.is_empty() && folders.iter().any(|one| one.folder == name) {
-        return None;
-    }
     let above = folders.iter().filter(|one| below(path, &one.folder).is_some());
     above.max_by_key(|one| one.folder.len()).filter(|one| !one.rewrites.is_empty())
 }
 
 impl Walk<'_> {
+    fn rounds(&mut self, folders: &[Rewriting], path: String, query: String) -> Result<End, TooHard> {
+        let (mut path, mut query) = (path, query);
+        for _ in 0..ROUNDS_MAX {
+            let Some(folder) = deepest(folders, &path) else { break };
+            // A folder that is named without its slash is sent there first.
+            if !path.ends_with('/') && self.look.lies_at(&path) == Lies::Folder {
+                break;
+            }
+            match self.round(folder, &path, &query)? {
+                Round::Same => break,
+                Round::Answer(answer) => return Ok(End::Answer(answer)),
+                Round::To { path: led_to, query: with, is_last } => {
+                    (path, query) = (led_to, with);
+                    if is_last {
+                        break;
+                    }
+                    // Apache's own way to tell the rounds apart.
+                    for (name, _) in &mut self.variables {
+                        name.insert_str(0, "REDIRECT_");
+                    }
+                    self.variables.push(("REDIRECT_STATUS".into(), "200".into()));
+                }
+            }
+        }
+        Ok(End::At { path, query })
+    }
+
     fn round(&mut self, folder: &Rewriting, from: &str, from_query: &str) -> Result<Round, TooHard> {
         let (mut path, mut query) = (from.to_owned(), from_query.to_owned());
         let mut is_last = false;

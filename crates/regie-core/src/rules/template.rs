@@ -212,7 +212,7 @@ impl Variable {
             "DOCUMENT_ROOT" | "CONTEXT_DOCUMENT_ROOT" => Self::Root,
             "HTTPS" => Self::Https,
             "REQUEST_SCHEME" => Self::Scheme,
-            "REMOTE_ADDR" | "REMOTE_HOST" => Self::Address,
+            "REMOTE_ADDR" | "REMOTE_HOST" | "CONN_REMOTE_ADDR" => Self::Address,
             "SERVER_PORT" => Self::Port,
             "SERVER_PROTOCOL" => Self::Protocol,
             "THE_REQUEST" => Self::RequestLine,

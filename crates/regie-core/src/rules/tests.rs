@@ -15,6 +15,10 @@ impl Look for Site {
         }
     }
 
+    fn index_of(&self, folder: &str) -> Option<String> {
+        Some(format!("{folder}index.php")).filter(|index| self.0.contains(&index.as_str()))
+    }
+
     fn header(&self, name: &str) -> &str {
         if name == "user-agent" { "DavClnt/1" } else { "" }
     }
@@ -164,6 +168,9 @@ fn a_rewrite_leads_to_another_place() {
         (vec![with(Query::Append)], "/p/7", "a=b", "/index.php?page=7&a=b"),
         (vec![rewrite("^p$", "index.php?", Then::Last)], "/p", "a=b", "/index.php?"),
         (vec![rewrite("^(.*)$", "index.php/$1", Then::End)], "/x/y", "", "/index.php/x/y?"),
+        // What answers for a folder is closed with its name, and a folder without its slash is not rewritten.
+        (vec![rewrite("^.+/.*\\.php$", "-", Then::Refuse(403))], "/shop/", "", "403 "),
+        (vec![rewrite("^(.*)$", "index.php", Then::Last)], "/shop", "", "-"),
         // It would go on for ever.
         (vec![rewrite("^(.*)$", "x$1", Then::Last)], "/a", "", "/xxxxxxxxxxa?"),
         (vec![rewrite("^(.*)$", "index.php", Then::Last)], "/a", "", "/index.php?"),

@@ -35,6 +35,11 @@ impl Look for Eyes<'_> {
         }
     }
 
+    fn index_of(&self, folder: &str) -> Option<String> {
+        let names = self.gateway.settings.index.iter().map(|name| format!("{folder}{name}"));
+        names.into_iter().find(|path| self.lies_at(path) == Lies::File)
+    }
+
     fn header(&self, name: &str) -> &str {
         self.visit.asked.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
     }
