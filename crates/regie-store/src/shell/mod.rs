@@ -7,6 +7,7 @@ mod disk;
 mod door;
 mod follow;
 mod limits;
+mod lookout;
 mod options;
 mod process;
 mod recover;

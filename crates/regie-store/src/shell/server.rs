@@ -10,13 +10,15 @@
 //! processor time for a request, one at a time and 16 in a pipeline): epoll 10.5 and 0.52, io_uring 9.2 and 0.49. A tenth
 //! is not enough for a second loop: Docker's default profile and many hardened kernels refuse io_uring, so there would
 //! have to be both. And redis-server takes 12.0 and 1.0 with one thread, 314 and 14 with a second one for its sockets, which
-//! looks for work all the time: a store that shares the machine with PHP cannot afford that.
+//! looks for work all the time: a store that shares the machine with PHP cannot afford that. (`lookout.rs` says when this
+//! one does.)
 
 use super::clock;
 use super::connection::{Connection, Hold, Socket};
 use super::disk::Disk;
 use super::door::{Listener, open};
 use super::follow::{Arrived, Follower};
+use super::lookout::{LOOK_US, Lookout};
 use super::options::{Changes, Inherited, Options, RunError};
 use super::status::Status;
 use crate::effects::{DiskRequest, Effects};
@@ -24,6 +26,7 @@ use crate::engine::{Engine, Settings};
 use crate::following::Link;
 use crate::script::Meanwhile;
 use crate::session::{ClientId, Peer};
+use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use regie_resp::Limits;
 use std::collections::HashMap;
@@ -61,6 +64,7 @@ pub(super) struct Server {
     pub(super) deaf: Vec<usize>,
     pub(super) disk: Disk,
     pub(super) follower: Follower,
+    lookout: Lookout,
     pub(super) garbage: mpsc::Sender<Vec<crate::effects::Garbage>>,
     pub(super) stopping: bool,
     pub(super) dir: Option<PathBuf>,
@@ -149,6 +153,7 @@ pub fn run(
         deaf: Vec::new(),
         disk,
         follower: Follower::new(addresses.first().map_or(0, SocketAddr::port)),
+        lookout: Lookout::default(),
         garbage,
         stopping: false,
         dir: options.dir.clone(),
@@ -180,15 +185,7 @@ impl Server {
         let mut scratch = vec![0u8; CHUNK];
         let mut last_tick = 0;
         while !self.stopping {
-            let wait = self.wait_ms(engine);
-            let count = match self
-                .epoll
-                .wait(&mut events, EpollTimeout::try_from(wait).unwrap_or(EpollTimeout::ZERO))
-            {
-                Ok(count) => count,
-                Err(nix::errno::Errno::EINTR) => 0,
-                Err(errno) => return Err(errno.into()),
-            };
+            let count = self.wait(engine, &mut events)?;
             let now_us = clock::now_us();
             engine.set_now(now_us);
             for event in &events[..count] {
@@ -201,6 +198,41 @@ impl Server {
             self.settle(engine);
         }
         Ok(())
+    }
+
+    /// Waits for the next events; how many there are.
+    fn wait(&mut self, engine: &Engine, events: &mut [EpollEvent]) -> Result<usize, Errno> {
+        let wait = EpollTimeout::try_from(self.wait_ms(engine)).unwrap_or(EpollTimeout::ZERO);
+        if wait != EpollTimeout::ZERO && self.lookout.is_due() {
+            let found = self.look(events)?;
+            self.lookout.looked(found > 0);
+            if found > 0 {
+                return Ok(found);
+            }
+        }
+        self.events(events, wait)
+    }
+
+    /// A signal is no event.
+    fn events(&self, events: &mut [EpollEvent], wait: EpollTimeout) -> Result<usize, Errno> {
+        match self.epoll.wait(events, wait) {
+            Err(Errno::EINTR) => Ok(0),
+            other => other,
+        }
+    }
+
+    /// Looks for events for a moment without sleeping.
+    fn look(&self, events: &mut [EpollEvent]) -> Result<usize, Errno> {
+        let until = clock::stopwatch() + LOOK_US;
+        loop {
+            let found = self.events(events, EpollTimeout::ZERO)?;
+            if found > 0 || clock::stopwatch() >= until {
+                return Ok(found);
+            }
+            for _ in 0..8 {
+                std::hint::spin_loop();
+            }
+        }
     }
 
     /// How long the loop may sleep: not at all while a walk has work to do.
