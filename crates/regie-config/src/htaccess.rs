@@ -103,6 +103,10 @@ impl Htaccess {
         out.deny.sort();
         out.deny.dedup();
         out.rules.access = Access::new(access);
+        // Folders where rewriting is switched off matter below those where it is on.
+        if out.rules.rewriting.iter().all(|folder| folder.rewrites.is_empty()) {
+            out.rules.rewriting.clear();
+        }
         out
     }
 }
@@ -254,8 +258,7 @@ impl File<'_> {
     /// `SetEnv NAME value`
     fn variable(&mut self, line: usize, arguments: &[&str], about: About<'_>) {
         let name = arguments.first().copied().unwrap_or_default();
-        let is_own = SERVERS_OWN.contains(&name) || name.starts_with("SERVER_") || name.starts_with("REGIE_");
-        if is_own || name.is_empty() || !matches!(about, About::Folder) {
+        if is_servers_own(name) || name.is_empty() || !matches!(about, About::Folder) {
             let what =
                 format!("the variable {name} is not set: it is the server's own, or for some files only");
             return self.name(line, &what, "set it in the application");
@@ -400,6 +403,11 @@ impl File<'_> {
             ),
         }
     }
+}
+
+/// Whether only the server may tell a script this variable.
+fn is_servers_own(name: &str) -> bool {
+    SERVERS_OWN.contains(&name) || name.starts_with("SERVER_") || name.starts_with("REGIE_")
 }
 
 impl Said {

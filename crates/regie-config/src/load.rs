@@ -336,7 +336,7 @@ fn assemble(
         found.fill("app", "public", format!("{:?}", application.public), "the folder's files");
         config.app.public = Some(PathBuf::from(&application.public));
     }
-    let has_controller = config.gateway.front_controller.is_some();
+    let is_front_stated = config.gateway.front_controller.is_some();
     fill_gateway(&mut config, &application, &mut found);
     let base = world.folder().join(&folder);
     let web_mode_is_detected = config.pools.get("web").is_none_or(|web| web.mode.is_none());
@@ -346,13 +346,12 @@ fn assemble(
 
     let app_files = world.application(&folder);
     let first_steps = FirstSteps::look(&*app_files, &application, &dotenv);
-    let has_front_controller = config.gateway.front_controller.is_some();
-    let mut htaccess = Htaccess::read(&*app_files, &application.public, has_front_controller);
+    let is_front_known = config.gateway.front_controller.is_some();
+    let mut htaccess = Htaccess::read(&*app_files, &application.public, is_front_known);
     warnings.append(&mut htaccess.findings);
     config.gateway.deny.extend(htaccess.deny.iter().cloned());
     // A folder of PHP files may have a front controller all the same, which only its .htaccess tells of.
-    if let Some(place) = htaccess.front_controller.as_ref().filter(|_| !has_controller)
-        && config.gateway.front_controller.is_none()
+    if let Some(place) = htaccess.front_controller.as_ref().filter(|_| !is_front_stated && !is_front_known)
         && app_files.is_file(&below(&application.public, "index.php"))
     {
         config.gateway.front_controller = Some("index.php".to_owned());

@@ -149,12 +149,6 @@ pub struct Answer {
 #[error("a pattern of .htaccess takes too many steps for this address")]
 pub struct TooHard;
 
-impl Outcome {
-    const fn answered(answer: Answer) -> Self {
-        Self { answer: Some(answer), rewritten: None, variables: Vec::new() }
-    }
-}
-
 impl Rules {
     /// Whether requests go through as they came.
     #[must_use]

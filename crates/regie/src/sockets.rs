@@ -213,8 +213,15 @@ mod tests {
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert!(matches!(open(&socket, INTERNAL), Err(Fault::Taken { .. })), "in use");
         drop(first);
-        open(&socket, INTERNAL).unwrap();
-        let long = Socket { listen: Listen::Unix(folder.path().join("x".repeat(200))), ..socket };
+        // What a server that has ended leaves behind: a file that nobody listens to. The socket just dropped may
+        // be listened to for a moment yet, by a process that another test is about to start (until its exec).
+        let path = folder.path().join("stale.sock");
+        let left = RawSocket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+        left.bind(&socket2::SockAddr::unix(&path).unwrap()).unwrap();
+        let stale = Socket { listen: Listen::Unix(path.clone()), ..socket };
+        let _second = open(&stale, INTERNAL).unwrap();
+        assert!(UnixStream::connect(&path).is_ok(), "the new one is listened to");
+        let long = Socket { listen: Listen::Unix(folder.path().join("x".repeat(200))), ..stale };
         assert!(matches!(open(&long, INTERNAL), Err(Fault::LongPath(_))));
     }
 }

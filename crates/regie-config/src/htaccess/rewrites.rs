@@ -6,7 +6,7 @@
 
 use regie_core::rules::{Condition, Pattern, Query, Rewrite, Rewriting, Template, Test, Then};
 
-use super::{File, SERVERS_OWN};
+use super::{File, is_servers_own};
 
 /// What has been read of a file's rewrites so far.
 #[derive(Debug, Default)]
@@ -147,7 +147,7 @@ impl Flags {
 
 /// What the gateway tells every script, or no rule may tell it.
 fn is_passed_anyway(name: &str) -> bool {
-    name == "HTTP_AUTHORIZATION" || SERVERS_OWN.contains(&name) || name.starts_with("SERVER_")
+    name == "HTTP_AUTHORIZATION" || is_servers_own(name)
 }
 
 impl File<'_> {
@@ -233,10 +233,6 @@ impl File<'_> {
         // Behind the last rule that does something nothing needs to be stopped.
         while read.rewrites.last().is_some_and(Rewrite::does_nothing) {
             read.rewrites.pop();
-        }
-        let is_first = self.out.rules.rewriting.is_empty();
-        if read.rewrites.is_empty() && (self.folder.is_empty() || is_first) {
-            return;
         }
         let folder = self.folder.to_owned();
         self.out.rules.rewriting.push(Rewriting { folder, rewrites: read.rewrites });

@@ -55,9 +55,11 @@ impl Pattern {
     }
 
     /// What matches in `text`, and in its groups.
-    pub(super) fn captures<'t>(&self, text: &'t str) -> Result<Option<Groups<'t>>, TooHard> {
+    pub(super) fn captures(&self, text: &str) -> Result<Option<Groups>, TooHard> {
         let found = self.0.captures(text).map_err(|_| TooHard)?;
-        Ok(found.map(|found| Groups(found.iter().map(|group| group.map(|group| group.as_str())).collect())))
+        let text =
+            |group: Option<fancy_regex::Match<'_>>| group.map_or("", |group| group.as_str()).to_owned();
+        Ok(found.map(|found| Groups(found.iter().map(text).collect())))
     }
 
     /// Whether `text` matches.
@@ -71,12 +73,12 @@ impl Pattern {
 
 /// What a pattern has matched, as a whole and in its groups.
 #[derive(Debug)]
-pub(super) struct Groups<'t>(Vec<Option<&'t str>>);
+pub(super) struct Groups(Vec<String>);
 
-impl<'t> Groups<'t> {
+impl Groups {
     /// Group `n`, 0 being the whole; empty when it took no part.
-    pub(super) fn get(&self, n: usize) -> &'t str {
-        self.0.get(n).copied().flatten().unwrap_or_default()
+    pub(super) fn get(&self, n: usize) -> &str {
+        self.0.get(n).map_or("", String::as_str)
     }
 }
 

@@ -43,7 +43,7 @@ impl Redirect {
             asked,
             look,
             path: asked.path,
-            file: asked.path,
+            now: asked.path,
             query: asked.query,
             variables: &[],
             found: found.as_ref(),

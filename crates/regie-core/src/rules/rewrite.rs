@@ -53,6 +53,21 @@ impl Rewrite {
             && self.variables.is_empty()
             && !matches!(self.then, Then::Redirect(_) | Then::Refuse(_))
     }
+
+    /// Where a redirect leads. None when the host that goes into it is none.
+    fn location(&self, source: &Source<'_>) -> Option<String> {
+        let Some(to) = &self.to else {
+            // `-`: where the rules so far have led.
+            let location = Template::literal(source.now).location(source)?;
+            return Some(with_query(location, source.query, Query::Keep));
+        };
+        let mut location = to.location(source)?;
+        if let Some(named) = &self.to_query {
+            location.push('?');
+            location.push_str(&named.location(source).unwrap_or_default());
+        }
+        Some(with_query(location, source.query, self.query))
+    }
 }
 
 /// What follows a rewrite.
@@ -111,20 +126,23 @@ pub enum Test {
     Never,
 }
 
-/// Where a round has led.
-enum Round {
-    /// To where it began.
-    Same,
-    /// To another path or query.
-    To { path: String, query: String, is_last: bool },
-    /// To an answer.
+/// Why rewriting ends before all rounds are over.
+enum Stop {
     Answer(Answer),
+    TooHard(TooHard),
 }
 
-/// Where all rounds have led.
-enum End {
-    Answer(Answer),
-    At { path: String, query: String },
+impl From<TooHard> for Stop {
+    fn from(hard: TooHard) -> Self {
+        Self::TooHard(hard)
+    }
+}
+
+impl Stop {
+    /// An answer that leads nowhere.
+    const fn refused(status: u16) -> Self {
+        Self::Answer(Answer { status, location: None })
+    }
 }
 
 /// What the rounds have in common.
@@ -142,22 +160,15 @@ pub(super) fn rewrite(
     variables: Vec<(String, String)>,
 ) -> Result<Outcome, TooHard> {
     let mut walk = Walk { asked, look, variables };
-    let (path, query) = (asked.path.to_owned(), asked.query.to_owned());
-    let (mut path, mut query) = match walk.rounds(folders, path, query)? {
-        End::Answer(answer) => return Ok(Outcome::answered(answer)),
-        End::At { path, query } => (path, query),
-    };
-    // What answers for a folder is asked for by its own name, too.
-    if let Some(index) = Some(&path).filter(|path| path.ends_with('/')).and_then(|path| look.index_of(path)) {
-        match walk.rounds(folders, index.clone(), query.clone())? {
-            End::Answer(answer) => return Ok(Outcome::answered(answer)),
-            End::At { path: led_to, query: with } if led_to != index => (path, query) = (led_to, with),
-            End::At { .. } => {}
+    match walk.all_rounds(folders) {
+        Ok(to) => {
+            let is_elsewhere = to.path != asked.path || to.query != asked.query;
+            let rewritten = is_elsewhere.then_some(to);
+            Ok(Outcome { answer: None, rewritten, variables: walk.variables })
         }
+        Err(Stop::Answer(answer)) => Ok(Outcome { answer: Some(answer), ..Outcome::default() }),
+        Err(Stop::TooHard(hard)) => Err(hard),
     }
-    let is_elsewhere = path != asked.path || query != asked.query;
-    let rewritten = is_elsewhere.then_some(Rewritten { path, query });
-    Ok(Outcome { answer: None, rewritten, variables: walk.variables })
 }
 
 /// The rewrites that are in force at `path`.
@@ -167,80 +178,64 @@ fn deepest<'a>(folders: &'a [Rewriting], path: &str) -> Option<&'a Rewriting> {
 }
 
 impl Walk<'_> {
-    fn rounds(&mut self, folders: &[Rewriting], path: String, query: String) -> Result<End, TooHard> {
-        let (mut path, mut query) = (path, query);
-        for _ in 0..ROUNDS_MAX {
-            let Some(folder) = deepest(folders, &path) else { break };
-            // A folder that is named without its slash is sent there first.
-            if !path.ends_with('/') && self.look.lies_at(&path) == Lies::Folder {
-                break;
-            }
-            match self.round(folder, &path, &query)? {
-                Round::Same => break,
-                Round::Answer(answer) => return Ok(End::Answer(answer)),
-                Round::To { path: led_to, query: with, is_last } => {
-                    (path, query) = (led_to, with);
-                    if is_last {
-                        break;
-                    }
-                    // Apache's own way to tell the rounds apart.
-                    for (name, _) in &mut self.variables {
-                        name.insert_str(0, "REDIRECT_");
-                    }
-                    self.variables.push(("REDIRECT_STATUS".into(), "200".into()));
-                }
-            }
-        }
-        Ok(End::At { path, query })
+    fn all_rounds(&mut self, folders: &[Rewriting]) -> Result<Rewritten, Stop> {
+        let asked = Rewritten { path: self.asked.path.to_owned(), query: self.asked.query.to_owned() };
+        let to = self.rounds(folders, asked)?;
+        // What answers for a folder is asked for by its own name, too.
+        let index =
+            Some(&to.path).filter(|path| path.ends_with('/')).and_then(|path| self.look.index_of(path));
+        let Some(path) = index else { return Ok(to) };
+        let led = self.rounds(folders, Rewritten { path: path.clone(), query: to.query.clone() })?;
+        Ok(if led.path == path { to } else { led })
     }
 
-    fn round(&mut self, folder: &Rewriting, from: &str, from_query: &str) -> Result<Round, TooHard> {
-        let (mut path, mut query) = (from.to_owned(), from_query.to_owned());
-        let mut is_last = false;
+    fn rounds(&mut self, folders: &[Rewriting], mut to: Rewritten) -> Result<Rewritten, Stop> {
+        for _ in 0..ROUNDS_MAX {
+            let Some(folder) = deepest(folders, &to.path) else { break };
+            // A folder that is named without its slash is sent there first.
+            if !to.path.ends_with('/') && self.look.lies_at(&to.path) == Lies::Folder {
+                break;
+            }
+            let is_last;
+            (to, is_last) = self.round(folder, &to)?;
+            if is_last {
+                break;
+            }
+            // Apache's own way to tell the rounds apart.
+            for (name, _) in &mut self.variables {
+                name.insert_str(0, "REDIRECT_");
+            }
+            self.variables.push(("REDIRECT_STATUS".into(), "200".into()));
+        }
+        Ok(to)
+    }
+
+    /// Where the rules of a folder lead, and whether that is the end: also when the path is the same, since that alone
+    /// decides which rules come next.
+    fn round(&mut self, folder: &Rewriting, from: &Rewritten) -> Result<(Rewritten, bool), Stop> {
+        let Rewritten { mut path, mut query } = from.clone();
+        let mut is_ended = false;
         let mut rules = folder.rewrites.iter();
         while let Some(rule) = rules.next() {
-            let compared = below(&path, &folder.folder).unwrap_or(&path).to_owned();
-            let found = rule.pattern.captures(&compared)?;
-            if found.is_some() == rule.negated {
+            let here = Here { path: &from.path, now: &path, query: &query };
+            let Some(found) = self.found(rule, below(&path, &folder.folder).unwrap_or(&path), &here)? else {
                 pass_chained(rule, &mut rules);
                 continue;
+            };
+            let source = self.source(&here, found.rule.as_ref(), found.last.as_ref());
+            match rule.then {
+                Then::Refuse(status) => return Err(Stop::refused(status)),
+                Then::Redirect(status) => {
+                    let Some(location) = rule.location(&source) else { continue };
+                    return Err(Stop::Answer(Answer { status, location: Some(location) }));
+                }
+                Then::Next | Then::Last | Then::End | Then::Skip(_) => {}
             }
-            let file = file_of(&path, self.look).to_owned();
-            let here = Here { path: from, file: &file, query: &query };
-            let mut last_text = String::new();
-            let Some(last) = self.hold(&rule.conditions, &here, found.as_ref(), &mut last_text)? else {
-                pass_chained(rule, &mut rules);
-                continue;
-            };
-            let last = match last {
-                Some(pattern) => pattern.captures(&last_text)?,
-                None => None,
-            };
-            let source = self.source(&here, found.as_ref(), last.as_ref());
             let set: Vec<(String, String)> =
                 rule.variables.iter().map(|(name, value)| (name.clone(), value.fill(&source))).collect();
-            if let Then::Refuse(status) = rule.then {
-                return Ok(Round::Answer(Answer { status, location: None }));
-            }
             if let Some(to) = &rule.to {
                 let named = rule.to_query.as_ref().map(|query| query.fill(&source));
-                let is_redirect = to.is_address() || matches!(rule.then, Then::Redirect(_));
-                if is_redirect {
-                    let status = if let Then::Redirect(status) = rule.then { status } else { 302 };
-                    let Some(mut location) = to.location(&source) else {
-                        continue;
-                    };
-                    if let Some(named) = &rule.to_query {
-                        location.push('?');
-                        location.push_str(&named.location(&source).unwrap_or_default());
-                    }
-                    let location = Some(with_query(location, &query, rule.query));
-                    return Ok(Round::Answer(Answer { status, location }));
-                }
-                let filled = to.fill(&source);
-                let Some(led_to) = normalised(&filled) else {
-                    return Ok(Round::Answer(Answer { status: 404, location: None }));
-                };
+                let led_to = normalised(&to.fill(&source)).ok_or(Stop::refused(404))?;
                 query = next_query(named, &query, rule.query);
                 path = led_to;
             }
@@ -248,42 +243,38 @@ impl Walk<'_> {
             match rule.then {
                 Then::Last => break,
                 Then::End => {
-                    is_last = true;
+                    is_ended = true;
                     break;
                 }
                 Then::Skip(count) => rules = rules.as_slice()[count.min(rules.len())..].iter(),
-                Then::Redirect(status) => {
-                    // `-`: where the rules so far have led.
-                    let to = Template::literal(&path);
-                    let here = Here { path: from, file: &path, query: &query };
-                    let Some(location) = to.location(&self.source(&here, None, None)) else { continue };
-                    let location = Some(with_query(location, &query, Query::Keep));
-                    return Ok(Round::Answer(Answer { status, location }));
-                }
-                Then::Next | Then::Refuse(_) => {}
+                Then::Next | Then::Redirect(_) | Then::Refuse(_) => {}
             }
         }
-        Ok(if path == from && (query == from_query || is_last) {
-            Round::Same
-        } else if path == from {
-            // The path alone decides which rules come next: they would be the same ones for ever.
-            Round::To { path, query, is_last: true }
-        } else {
-            Round::To { path, query, is_last }
-        })
+        let is_last = is_ended || path == from.path;
+        Ok((Rewritten { path, query }, is_last))
     }
 
-    fn source<'s, 't>(
+    /// What a rule and its conditions have matched; none when it does not apply.
+    fn found(&self, rule: &Rewrite, compared: &str, here: &Here<'_>) -> Result<Option<Found>, TooHard> {
+        let found = rule.pattern.captures(compared)?;
+        if found.is_some() == rule.negated {
+            return Ok(None);
+        }
+        let last = self.hold(&rule.conditions, here, found.as_ref())?;
+        Ok(last.map(|last| Found { rule: found, last }))
+    }
+
+    fn source<'s>(
         &'s self,
         here: &Here<'s>,
-        found: Option<&'s Groups<'t>>,
-        last: Option<&'s Groups<'t>>,
-    ) -> Source<'s, 't> {
+        found: Option<&'s Groups>,
+        last: Option<&'s Groups>,
+    ) -> Source<'s> {
         Source {
             asked: self.asked,
             look: self.look,
             path: here.path,
-            file: here.file,
+            now: here.now,
             query: here.query,
             variables: &self.variables,
             found,
@@ -291,47 +282,35 @@ impl Walk<'_> {
         }
     }
 
-    /// Whether all conditions hold; then the last pattern among them that has matched, what it matched being left in
-    /// `matched`.
-    fn hold<'c>(
+    /// Whether all conditions hold; then with the groups of the last one that has matched.
+    fn hold(
         &self,
-        conditions: &'c [Condition],
+        conditions: &[Condition],
         here: &Here<'_>,
-        found: Option<&Groups<'_>>,
-        matched: &mut String,
-    ) -> Result<Option<Option<&'c Pattern>>, TooHard> {
-        let mut last: Option<&Pattern> = None;
+        found: Option<&Groups>,
+    ) -> Result<Option<Option<Groups>>, TooHard> {
+        let mut last: Option<Groups> = None;
         let mut conditions = conditions.iter();
         while let Some(condition) = conditions.next() {
-            let groups = match last {
-                Some(pattern) => pattern.captures(matched)?,
-                None => None,
-            };
-            let fill = |text: &Template| text.fill(&self.source(here, found, groups.as_ref()));
-            let holds = match &condition.test {
-                Test::Https(wanted) => {
-                    self.asked.https.is_some_and(|https| (https == *wanted) != condition.negated)
-                }
-                Test::File(place) => (self.lies_at(&fill(place)) == Lies::File) != condition.negated,
-                Test::Folder(place) => (self.lies_at(&fill(place)) == Lies::Folder) != condition.negated,
+            let fill = |text: &Template| text.fill(&self.source(here, found, last.as_ref()));
+            let is_so = match &condition.test {
+                // Where nobody knows, neither holds.
+                Test::Https(wanted) => self.asked.https.map(|https| https == *wanted),
+                Test::File(place) => Some(self.lies_at(&fill(place)) == Lies::File),
+                Test::Folder(place) => Some(self.lies_at(&fill(place)) == Lies::Folder),
                 Test::Is(text, wanted, ignore_case) => {
                     let text = fill(text);
-                    let same = text == *wanted || *ignore_case && text.eq_ignore_ascii_case(wanted);
-                    same != condition.negated
+                    Some(text == *wanted || *ignore_case && text.eq_ignore_ascii_case(wanted))
                 }
                 Test::Matches(text, pattern) => {
-                    let text = fill(text);
-                    let matches = pattern.matches(&text)?;
-                    if matches {
-                        drop(groups);
-                        *matched = text;
-                        last = Some(pattern);
-                    }
-                    matches != condition.negated
+                    let groups = pattern.captures(&fill(text))?;
+                    let matches = groups.is_some();
+                    last = groups.or(last);
+                    Some(matches)
                 }
-                Test::Never => condition.negated,
+                Test::Never => Some(false),
             };
-            if holds {
+            if is_so.is_some_and(|is_so| is_so != condition.negated) {
                 // The others of its group need not be asked.
                 let mut or_next = condition.or_next;
                 while or_next {
@@ -353,9 +332,19 @@ impl Walk<'_> {
 
 /// What a rule sees of the round that it is in.
 struct Here<'a> {
+    /// The path with which the round began.
     path: &'a str,
-    file: &'a str,
+    /// The path that the rules so far have led to.
+    now: &'a str,
     query: &'a str,
+}
+
+/// What a rule that applies has matched.
+struct Found {
+    /// Its pattern; none where it is negated.
+    rule: Option<Groups>,
+    /// The last of its conditions that has matched.
+    last: Option<Groups>,
 }
 
 /// Passes over the rules that are chained to one that did not apply.
@@ -364,12 +353,6 @@ fn pass_chained(rule: &Rewrite, rules: &mut std::slice::Iter<'_, Rewrite>) {
     while is_chained {
         is_chained = rules.next().is_some_and(|next| next.is_chained);
     }
-}
-
-/// The path without what follows a script in it.
-fn file_of<'a>(path: &'a str, look: &dyn Look) -> &'a str {
-    let mut ends = path.match_indices(".php/").map(|(at, _)| at + 4);
-    ends.find(|end| look.lies_at(&path[..*end]) == Lies::File).map_or(path, |end| &path[..end])
 }
 
 fn next_query(named: Option<String>, query: &str, rule: Query) -> String {

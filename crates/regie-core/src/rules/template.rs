@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use super::pattern::Groups;
-use super::{Asked, Look};
+use super::{Asked, Lies, Look};
 
 /// A text with places to fill.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,20 +51,20 @@ enum Variable {
 }
 
 /// What templates are filled with.
-pub(super) struct Source<'a, 't> {
+pub(super) struct Source<'a> {
     pub(super) asked: &'a Asked<'a>,
     pub(super) look: &'a dyn Look,
     /// The path, where this round of rewriting began.
     pub(super) path: &'a str,
-    /// The path that the rules so far have led to, without what follows a script in it.
-    pub(super) file: &'a str,
+    /// The path that the rules so far have led to.
+    pub(super) now: &'a str,
     pub(super) query: &'a str,
     /// What rules have set.
     pub(super) variables: &'a [(String, String)],
     /// The groups of the rule.
-    pub(super) found: Option<&'a Groups<'t>>,
+    pub(super) found: Option<&'a Groups>,
     /// The groups of the last condition.
-    pub(super) last: Option<&'a Groups<'t>>,
+    pub(super) last: Option<&'a Groups>,
 }
 
 impl Template {
@@ -157,7 +157,7 @@ impl Template {
     }
 
     /// Filled, as it is.
-    pub(super) fn fill(&self, source: &Source<'_, '_>) -> String {
+    pub(super) fn fill(&self, source: &Source<'_>) -> String {
         let mut out = String::new();
         for piece in &self.0 {
             match piece {
@@ -171,7 +171,7 @@ impl Template {
     }
 
     /// Filled, so that it may stand in a `Location`. None when the host that goes into it is none.
-    pub(super) fn location(&self, source: &Source<'_, '_>) -> Option<String> {
+    pub(super) fn location(&self, source: &Source<'_>) -> Option<String> {
         let mut out = String::new();
         for piece in &self.0 {
             match piece {
@@ -190,7 +190,7 @@ impl Template {
     }
 }
 
-fn group<'t>(groups: Option<&Groups<'t>>, n: usize) -> &'t str {
+fn group(groups: Option<&Groups>, n: usize) -> &str {
     groups.map_or("", |groups| groups.get(n))
 }
 
@@ -225,7 +225,7 @@ impl Variable {
         })
     }
 
-    fn of<'a>(&self, source: &'a Source<'_, '_>) -> Cow<'a, str> {
+    fn of<'a>(&self, source: &'a Source<'_>) -> Cow<'a, str> {
         let asked = source.asked;
         match self {
             Self::Host => asked.host.into(),
@@ -233,7 +233,10 @@ impl Variable {
             Self::Path => source.path.into(),
             Self::Query => source.query.into(),
             Self::Method => asked.method.into(),
-            Self::File => format!("{}{}", asked.root, source.file.trim_end_matches('/')).into(),
+            Self::File => {
+                let file = file_of(source.now, source.look);
+                format!("{}{}", asked.root, file.trim_end_matches('/')).into()
+            }
             Self::Root => asked.root.into(),
             Self::Https => if asked.https == Some(true) { "on" } else { "off" }.into(),
             Self::Scheme => if asked.https == Some(true) { "https" } else { "http" }.into(),
@@ -248,6 +251,12 @@ impl Variable {
             }
         }
     }
+}
+
+/// The path without what follows a script in it.
+fn file_of<'a>(path: &'a str, look: &dyn Look) -> &'a str {
+    let mut ends = path.match_indices(".php/").map(|(at, _)| at + 4);
+    ends.find(|end| look.lies_at(&path[..*end]) == Lies::File).map_or(path, |end| &path[..end])
 }
 
 /// `example.org:8080` → `example.org`
