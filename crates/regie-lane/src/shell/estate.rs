@@ -58,13 +58,13 @@ impl Gateway {
     pub fn inherit(lane: &Arc<Lane>) -> io::Result<Vec<(Self, Vec<Left>)>> {
         let mut inherited = Vec::new();
         for seat in 0..GATEWAYS {
-            let Some(file) = lane.sit_as_gateway_on(seat)? else { continue };
+            let Some(held) = lane.sit_as_gateway_on(seat)? else { continue };
             let left: Vec<(u16, u32)> = take_kept(lane, seat);
             if left.is_empty() && !inherited.is_empty() {
                 continue;
             }
             let uses = take_over(lane, seat, &left);
-            let gateway = Self::on_seat(lane.clone(), file, seat, uses)?;
+            let gateway = Self::on_seat(lane.clone(), held, seat, uses)?;
             let left = left.into_iter().map(|(at, turn)| gateway.left(at, turn)).collect();
             inherited.push((gateway, left));
         }

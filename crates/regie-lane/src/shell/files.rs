@@ -156,10 +156,10 @@ impl Lane {
 
     /// Locks a gateway's seat.
     #[cfg(feature = "gateway")]
-    pub(super) fn sit_as_gateway(&self) -> io::Result<(OwnedFd, usize)> {
+    pub(super) fn sit_as_gateway(&self) -> io::Result<(GatewaySeat, usize)> {
         for seat in 0..GATEWAYS {
-            if let Some(file) = self.sit_as_gateway_on(seat)? {
-                return Ok((file, seat));
+            if let Some(held) = self.sit_as_gateway_on(seat)? {
+                return Ok((held, seat));
             }
         }
         Err(io::Error::new(io::ErrorKind::WouldBlock, "all gateways' seats of the lane are taken"))
@@ -167,10 +167,10 @@ impl Lane {
 
     /// Locks that seat of a gateway; none when somebody holds it.
     #[cfg(feature = "gateway")]
-    pub(super) fn sit_as_gateway_on(&self, seat: usize) -> io::Result<Option<OwnedFd>> {
+    pub(super) fn sit_as_gateway_on(&self, seat: usize) -> io::Result<Option<GatewaySeat>> {
         let file = sys::reopen(self.memory_file.as_fd())?;
         let at = GATEWAY_SEATS + i64::try_from(seat).unwrap_or(0);
-        Ok(sys::lock_byte(file.as_fd(), at)?.then_some(file))
+        Ok(sys::lock_byte(file.as_fd(), at)?.then_some(GatewaySeat { file, at }))
     }
 
     /// Locks the seat of a worker through `file` for as long as `clean` runs; none when somebody lives there (or is
@@ -219,6 +219,21 @@ impl Lane {
 
     pub(super) fn memory_file(&self) -> BorrowedFd<'_> {
         self.memory_file.as_fd()
+    }
+}
+
+/// A gateway's hold on its seat. A process that dies loses it with its descriptors; one that goes on gives it up in so many
+/// words, since a child that it starts just now has the same descriptor until it is its own program.
+#[cfg(feature = "gateway")]
+pub(super) struct GatewaySeat {
+    file: OwnedFd,
+    at: i64,
+}
+
+#[cfg(feature = "gateway")]
+impl Drop for GatewaySeat {
+    fn drop(&mut self) {
+        sys::unlock_byte(self.file.as_fd(), self.at);
     }
 }
 

@@ -20,7 +20,7 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::AsFd as _;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -33,7 +33,7 @@ use tokio::time::Instant;
 
 use super::estate::{abandon, take_over};
 use super::exchange::Exchange;
-use super::files::Lane;
+use super::files::{GatewaySeat, Lane};
 use super::janitor::Janitor;
 use super::memory::Memory;
 use super::sys;
@@ -67,7 +67,7 @@ pub(super) struct Shared {
     janitor: Janitor,
     pub(super) seat: usize,
     /// Holds the lock of the seat.
-    _file: OwnedFd,
+    _held: GatewaySeat,
     local: Mutex<Local>,
     /// Held while a request is put into a queue.
     pushing: Mutex<()>,
@@ -184,19 +184,24 @@ impl Gateway {
     /// # Errors
     /// When all seats are taken.
     pub fn sit_down(lane: Arc<Lane>) -> io::Result<Self> {
-        let (file, seat) = lane.sit_as_gateway()?;
+        let (held, seat) = lane.sit_as_gateway()?;
         let uses = take_over(&lane, seat, &[]);
-        Self::on_seat(lane, file, seat, uses)
+        Self::on_seat(lane, held, seat, uses)
     }
 
-    pub(super) fn on_seat(lane: Arc<Lane>, file: OwnedFd, seat: usize, uses: Vec<Use>) -> io::Result<Self> {
+    pub(super) fn on_seat(
+        lane: Arc<Lane>,
+        held: GatewaySeat,
+        seat: usize,
+        uses: Vec<Use>,
+    ) -> io::Result<Self> {
         let janitor = Janitor::new(lane.clone())?;
         lane.header().open.fetch_or(1 << seat, Ordering::Relaxed);
         let shared = Shared {
             lane,
             janitor,
             seat,
-            _file: file,
+            _held: held,
             local: Mutex::new(Local::new(uses)),
             pushing: Mutex::default(),
             broken: AtomicBool::new(false),

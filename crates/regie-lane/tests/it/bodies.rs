@@ -19,7 +19,7 @@ fn worker(
     std::thread::spawn(move || {
         let mut worker = Worker::sit_down(lane).unwrap();
         loop {
-            match worker.wait(Some(Duration::from_secs(10))).unwrap() {
+            match worker.wait(Some(Duration::from_secs(120))).unwrap() {
                 Wake::Job(job) => {
                     if !serve(&worker, job) {
                         return;
@@ -233,7 +233,8 @@ fn threads_of_one_gateway_share_its_seat() {
                     for _ in 0..500 {
                         let exchange = gateway.submit(1, b"x", &[client], true).unwrap();
                         let body = [client];
-                        let answered = tokio::time::timeout(Duration::from_secs(10), answer(exchange, &body));
+                        let answered =
+                            tokio::time::timeout(Duration::from_secs(120), answer(exchange, &body));
                         assert_eq!(answered.await.expect("in time"), Ok(vec![client]));
                     }
                 })

@@ -18,7 +18,7 @@ use regie_lane::{
     Broken, Exchange, Gateway, Janitor, Lane, Left, Read, Refusal, Remains, Shape, Wake, Worker,
 };
 
-use crate::process::{Process, role, runtime, start};
+use crate::process::{Process, eventually, role, runtime, start};
 
 const TEST: &str = "heirs::no_job_is_lost_and_none_runs_twice_but_by_the_death_of_its_worker";
 const SHAPE: Shape = Shape { slots: 16, head: 4096, request: 4096, response: 4096 };
@@ -186,7 +186,11 @@ fn master(workers_die: bool) {
         let account = Account::read(&path);
         (0..JOBS).all(|job| account.count(job, 'A') > 0)
     };
+    let written = || std::fs::metadata(&path).map_or(0, |ledger| ledger.len());
+    let mut before = 0;
     while kills < 400 && !all_done() {
+        // Who is killed before it has done anything proves nothing, and would never end.
+        eventually("they get on", || written() > before || all_done());
         std::thread::sleep(PAUSE + Duration::from_micros(random.below(20_000)));
         if workers_die && random.below(3) == 0 {
             let at = random.below(WORKERS as u64) as usize;
@@ -197,8 +201,10 @@ fn master(workers_die: bool) {
             runner.kill();
             runner = play("runner");
         }
+        before = written();
         kills += 1;
     }
+    eventually("all is done", all_done);
     let account = Account::read(&path);
     let _ = std::fs::remove_file(&path);
     eprintln!("{kills} kills");

@@ -58,15 +58,15 @@ pub(crate) fn role() -> Option<(Arc<Lane>, String)> {
     Some((Arc::new(Lane::open("t", find).unwrap()), role))
 }
 
-/// Waits until `ready`, for ten seconds at most.
+/// Waits until `ready`, for two minutes at least.
 pub(crate) fn eventually(what: &str, mut ready: impl FnMut() -> bool) {
-    for _ in 0..10_000 {
+    for _ in 0..120_000 {
         if ready() {
             return;
         }
         std::thread::sleep(Duration::from_millis(1));
     }
-    panic!("not within ten seconds: {what}");
+    panic!("not within two minutes: {what}");
 }
 
 /// A runtime as the gateway has it.

@@ -12,7 +12,7 @@ use regie_lane::word::{Holder, State, Word, next_turn};
 fn requests_pass_through_private_memory() {
     let shape = Shape { slots: 4, head: 4096, request: 4096, response: 4096 };
     let memory = Arc::new(Memory::private(shape).unwrap());
-    let total = if cfg!(miri) { 40 } else { 20_000 };
+    let total = if cfg!(miri) { 40 } else { 5_000 };
     let served = Arc::new(AtomicUsize::new(0));
     let workers: Vec<_> = (0..2)
         .map(|seat| {

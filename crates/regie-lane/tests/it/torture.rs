@@ -11,6 +11,7 @@ use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
 use std::process::Stdio;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
 
@@ -24,6 +25,8 @@ const WORKERS: usize = 4;
 /// Kills that the master does, and the pause between them.
 const KILLS: usize = 60;
 const PAUSE: Duration = Duration::from_millis(25);
+/// A gateway that has had an answer to this one is at work, and says so.
+const BUSY: u64 = 100;
 
 #[test]
 fn nothing_is_lost_and_nothing_answered_twice() {
@@ -74,7 +77,7 @@ fn work(lane: Arc<Lane>) {
 async fn load(lane: &Arc<Lane>, seed: u64) {
     let gateway = gateway(lane);
     let mut tasks = Vec::new();
-    let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let stop = Arc::new(AtomicBool::new(false));
     let numbers = std::rc::Rc::new(std::cell::Cell::new(0));
     let set = tokio::task::LocalSet::new();
     for client in 0..24u64 {
@@ -84,7 +87,7 @@ async fn load(lane: &Arc<Lane>, seed: u64) {
     let waits_for_end = stop.clone();
     std::thread::spawn(move || {
         let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
-        waits_for_end.store(true, std::sync::atomic::Ordering::Relaxed);
+        waits_for_end.store(true, Ordering::Relaxed);
     });
     say("loaded");
     let mut sum = Account::default();
@@ -129,11 +132,11 @@ async fn client_of(
     seed: u64,
     client: u64,
     numbers: std::rc::Rc<std::cell::Cell<u64>>,
-    stop: Arc<std::sync::atomic::AtomicBool>,
+    stop: Arc<AtomicBool>,
 ) -> Account {
     let mut random = Random(seed ^ (client + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
     let mut account = Account::default();
-    while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+    while !stop.load(Ordering::Relaxed) {
         let number = numbers.get();
         let mut head = seed.to_ne_bytes().to_vec();
         head.extend_from_slice(&number.to_ne_bytes());
@@ -160,6 +163,10 @@ async fn client_of(
         }
         match answer(exchange, &body).await {
             Ok(answer) => {
+                static SAID: AtomicBool = AtomicBool::new(false);
+                if number >= BUSY && !SAID.swap(true, Ordering::Relaxed) {
+                    say("busy");
+                }
                 assert_eq!(answer[0], 1, "a worker has met {number} out of order");
                 assert_eq!(answer[1..17], head, "another's answer");
                 assert_eq!(answer[17..], body, "another's body");
@@ -189,7 +196,7 @@ impl Loader {
     /// Waits for a line that begins with `word`.
     fn line(&mut self, word: &str) -> String {
         loop {
-            let line = self.lines.recv_timeout(Duration::from_secs(20));
+            let line = self.lines.recv_timeout(Duration::from_secs(120));
             let line = line.unwrap_or_else(|_| panic!("the gateway never said {word}"));
             if line.starts_with(word) {
                 return line;
@@ -229,8 +236,11 @@ fn master() {
             workers[at] = worker();
         }
     }
+    // Those that were started a moment ago have to have something to tell.
+    for gateway in &mut gateways {
+        gateway.line("busy");
+    }
     let mut died_in_all = 0;
-    let mut answered_in_all = 0;
     for gateway in &mut gateways {
         // The end of its input asks for the account.
         drop(gateway.process.0.stdin.take());
@@ -238,11 +248,8 @@ fn master() {
         let numbers: Vec<usize> = line.split(' ').skip(1).map(|n| n.parse().unwrap()).collect();
         let [answered, died, dropped, lost] = numbers[..] else { panic!("{line}") };
         eprintln!("{answered} answered, {died} died, {dropped} dropped");
-        answered_in_all += answered;
         assert_eq!(lost, 0, "slots were lost");
         died_in_all += died;
     }
-    // A gateway that was started a moment ago has little to tell.
-    assert!(answered_in_all > 100, "hardly any load: {answered_in_all}");
     assert!(died_in_all <= had, "{died_in_all} are said to have died, but the dead had {had}");
 }
