@@ -26,8 +26,8 @@ use super::{proc, sys};
 
 /// What is left of a dead supervisor may take so long to finish.
 pub const GRACE: Duration = Duration::from_secs(10);
-/// After SIGKILL.
-const KILL_GRACE: Duration = Duration::from_secs(2);
+/// After SIGKILL. Only what the kernel holds takes so long, or a machine that is busy.
+const KILL_GRACE: Duration = Duration::from_secs(10);
 const LOCK: &str = "lock";
 const STATE: &str = "state.json";
 /// Version of `state.json`.

@@ -12,7 +12,7 @@ use crate::world::{World, names, until};
 
 fn raw(world: &World) -> UnixStream {
     let stream = UnixStream::connect(world.run_dir().join("control.sock")).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(120))).unwrap();
     stream
 }
 

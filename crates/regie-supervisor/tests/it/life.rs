@@ -78,7 +78,8 @@ fn the_deaf_are_killed_after_their_time() {
 fn a_stop_takes_the_whole_tree() {
     let world = World::start("tree");
     let pid_in = |name: &str| -> Option<i32> {
-        std::fs::read_to_string(world.path(name)).ok().and_then(|text| text.trim().parse().ok())
+        let text = std::fs::read_to_string(world.path(name)).ok()?;
+        text.strip_suffix('\n')?.parse().ok()
     };
     until("the tree has grown", || ["in-group", "outside", "deaf"].iter().all(|name| pid_in(name).is_some()));
     let pids: Vec<i32> = ["in-group", "outside", "deaf"].iter().filter_map(|name| pid_in(name)).collect();

@@ -13,7 +13,10 @@ fn files_are_rotated_by_size() {
     let file = |suffix: &str| fs::read_to_string(world.path(&format!("log/php-talks.log{suffix}")));
     until("the last line is written", || file("").is_ok_and(|text| text.ends_with("line 1000\n")));
     assert!(file(".1").is_ok() && file(".2").is_ok() && file(".3").is_err());
-    assert!(fs::read_to_string(world.path("log/supervisor.log")).unwrap().contains("Z php:talks: ready\n"));
+    until("its start is written", || {
+        fs::read_to_string(world.path("log/supervisor.log"))
+            .is_ok_and(|text| text.contains("Z php:talks: ready\n"))
+    });
     // Moved away by hand, and opened again.
     fs::rename(world.path("log/supervisor.log"), world.path("moved")).unwrap();
     world.signal(regie_supervisor::Signal::SIGUSR1);

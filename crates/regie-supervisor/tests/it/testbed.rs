@@ -113,7 +113,7 @@ pub(crate) fn settings(case: &str, dir: &Path) -> Settings {
             Program {
                 backoff: quick(),
                 start_retries: 2,
-                ready: Readiness::Time(ms(5000)),
+                ready: Readiness::Time(ms(60_000)),
                 ..sh("boot", "echo trying; exit 7")
             },
             Program { backoff: quick(), ..sh("serve", &format!("echo $$; {forever}")) },
@@ -131,7 +131,7 @@ pub(crate) fn settings(case: &str, dir: &Path) -> Settings {
                 Program {
                     backoff: quick(),
                     start_retries: 1,
-                    ready: Readiness::Time(ms(5000)),
+                    ready: Readiness::Time(ms(60_000)),
                     ..sh("boot", "exit 7")
                 },
             ])
@@ -185,7 +185,7 @@ pub(crate) fn settings(case: &str, dir: &Path) -> Settings {
         ]),
         "never-ready" => on(vec![Program {
             ready: Readiness::Socket(format!("unix:{}", file("nobody-listens"))),
-            ready_timeout: ms(200),
+            ready_timeout: ms(2000),
             start_retries: 0,
             ..sh("mute", forever)
         }]),
@@ -209,7 +209,7 @@ pub(crate) fn settings(case: &str, dir: &Path) -> Settings {
         "broken-generation" => on(vec![Program {
             reload: Reload::Overlap,
             ready: Readiness::LogLine("serving".into()),
-            ready_timeout: ms(2000),
+            ready_timeout: ms(60_000),
             ..sh("web", &format!("[ -e {} ] && exit 9; echo serving; {forever}", file("broken")))
         }]),
         "signalled" => on(vec![
@@ -305,9 +305,9 @@ pub(crate) fn settings(case: &str, dir: &Path) -> Settings {
             }])
         },
         "slow-stop" => Settings {
-            stop_limit: ms(20_000),
+            stop_limit: ms(300_000),
             ..on(vec![Program {
-                stop: stop(Signal::SIGTERM, ms(15_000)),
+                stop: stop(Signal::SIGTERM, ms(240_000)),
                 ..sh("slow", &format!("trap 'echo told' TERM; echo set; {forever}"))
             }])
         },
@@ -326,9 +326,7 @@ pub(crate) fn settings(case: &str, dir: &Path) -> Settings {
 }
 
 fn ready_table(dir: &Path) -> Settings {
-    let tcp = listener();
-    let port = tcp.local_addr().unwrap().port();
-    drop(tcp);
+    let port = free_port();
     fs::write(dir.join("port"), port.to_string()).unwrap();
     let socket = dir.join("unix.sock").to_str().unwrap().to_owned();
     let ready = |name: &str, ready: Readiness| Program { ready, ..sh(name, "sleep 1000") };
@@ -351,6 +349,14 @@ fn ready_table(dir: &Path) -> Settings {
             )
         },
     ])
+}
+
+/// A port on which nobody listens yet. It is below those that the system gives to outgoing connections, a probe's own
+/// among them, and to who asks for any port.
+fn free_port() -> u16 {
+    let first = std::process::id() % 2_000;
+    let mut ports = (0..2_000).map(|turn| 12_000 + u16::try_from((first + turn) % 2_000).unwrap());
+    ports.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).expect("a free port")
 }
 
 fn listener() -> TcpListener {
@@ -444,7 +450,7 @@ fn lifeline() {
 /// The generation that answers.
 pub(crate) fn knock(port: u16) -> std::io::Result<String> {
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
-    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    stream.set_read_timeout(Some(Duration::from_secs(120)))?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     Ok(answer.trim().to_owned())

@@ -13,7 +13,7 @@ use regie_supervisor::{Client, LogLine, Reply, Request, State, StatusRow};
 use crate::testbed;
 
 /// No wait for a condition takes longer.
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(120);
 
 pub(crate) struct World {
     pub(crate) dir: tempfile::TempDir,

@@ -346,11 +346,12 @@ impl Driver {
         if self.told_at.is_some_and(|before| now.saturating_sub(before) < ONE_BREATH) {
             return;
         }
-        self.told_at = Some(now);
         let again = self.machine.phase() != StopPhase::Running;
         let how = if again { "again: stopping at once" } else { "stopping" };
         self.logs.event(SELF, format!("{signal} received, {how}"));
         self.feed(Event::Command { ticket: None, command: Command::Shutdown { fast: again } });
+        // What came while the first was carried out is read only now.
+        self.told_at = Some(self.clock.now());
     }
 
     /// The machine says that all is over.
