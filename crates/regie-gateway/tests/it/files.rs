@@ -149,9 +149,7 @@ fn a_switched_release_is_seen() {
     let next = base.path().join("next");
     symlink("releases/2", &next).unwrap();
     std::fs::rename(&next, &current).unwrap();
-    let switched = crate::fixture::now();
     wait_for("the new release", || (get(running.address, "/v.txt", "").text() == "2").then_some(()));
-    assert!(switched.elapsed() < std::time::Duration::from_secs(20));
     std::fs::remove_dir_all(base.path().join("releases/1")).unwrap();
     assert_eq!(get(running.address, "/v.txt", "").text(), "2");
 }

@@ -154,10 +154,11 @@ impl Alone {
         Self { address: address.parse().unwrap(), child, _errors: errors }
     }
 
-    /// Resident memory.
+    /// Resident memory, page by page: the kernel's quick answer is less exact the more processors there are.
     pub(crate) fn resident(&self) -> usize {
-        let statm = std::fs::read_to_string(format!("/proc/{}/statm", self.child.id())).unwrap();
-        statm.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4_096
+        let rollup = std::fs::read_to_string(format!("/proc/{}/smaps_rollup", self.child.id())).unwrap();
+        let line = rollup.lines().find(|line| line.starts_with("Rss:")).expect("a line of the kernel");
+        line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() * 1_024
     }
 }
 

@@ -1,5 +1,7 @@
 //! HTTP/1.1 on the wire.
 
+use std::time::Duration;
+
 use crate::client::{Connection, get, post};
 use crate::fixture::{before, gateway, wait_for};
 use crate::worker::{After, FakePool};
@@ -122,17 +124,23 @@ fn sizes_have_limits() {
 
 #[test]
 fn each_phase_has_its_time() {
+    const SHORT: Duration = Duration::from_millis(600);
+    const LONG: Duration = Duration::from_secs(600);
     let pool = echo();
-    let running = before(&pool, |settings| {
-        settings.limits.head_timeout = std::time::Duration::from_millis(600);
-        settings.limits.body_timeout = std::time::Duration::from_millis(600);
-        settings.limits.keep_alive = std::time::Duration::from_millis(600);
-    });
-    let mut connection = Connection::open(running.address);
-    assert_eq!(connection.rest(), "", "an idle connection is closed");
+    // One at a time: the test itself may stand still for longer than a short one.
+    let with = |idle, head, body| {
+        before(&pool, move |settings| {
+            let limits = &mut settings.limits;
+            (limits.keep_alive, limits.head_timeout, limits.body_timeout) = (idle, head, body);
+        })
+    };
+    let running = with(SHORT, LONG, LONG);
+    assert_eq!(Connection::open(running.address).rest(), "", "an idle connection is closed");
+    let running = with(LONG, SHORT, LONG);
     let mut connection = Connection::open(running.address);
     connection.send("GET / HT");
     assert_eq!(connection.response(false).unwrap().status, 408);
+    let running = with(LONG, LONG, SHORT);
     let mut connection = Connection::open(running.address);
     connection.send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nab");
     assert_eq!(connection.response(false).unwrap().status, 408);

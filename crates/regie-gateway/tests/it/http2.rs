@@ -96,7 +96,7 @@ fn a_drain_lets_streams_finish() {
         request.say("X: y\r\n\r\nfine");
         After::Stay
     });
-    let mut running = before(&pool, |_| {});
+    let mut running = before(&pool, |settings| settings.limits.drain = crate::client::PATIENCE);
     let address = running.address;
     run(async move {
         let sender = connect(address).await;
