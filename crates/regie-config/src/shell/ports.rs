@@ -1,5 +1,6 @@
 //! Who listens on a port: the kernel's table of sockets, and the process that holds the one in question.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 
@@ -8,9 +9,13 @@ use crate::values::Listen;
 
 /// The listeners among `wanted` that somebody holds already.
 pub(super) fn taken(wanted: &[Listen]) -> Vec<TakenPort> {
-    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-    let mut table = listening(&read("/proc/net/tcp"));
-    table.extend(listening(&read("/proc/net/tcp6")));
+    // The kernel hands its table out in pieces, and where others come and go meanwhile a row may be passed over.
+    const LOOKS: usize = 3;
+    let looks = ["/proc/net/tcp", "/proc/net/tcp6"].repeat(LOOKS);
+    let table: BTreeSet<(SocketAddr, u64)> = looks
+        .into_iter()
+        .flat_map(|path| listening(&std::fs::read_to_string(path).unwrap_or_default()))
+        .collect();
     wanted
         .iter()
         .filter_map(|listen| match listen {

@@ -44,7 +44,7 @@ impl Server {
     /// A connection in this version of the protocol, on this database.
     pub(crate) fn connect(&self, version: Version, database: &str) -> Client {
         let stream = UnixStream::connect(self.folder.path().join("redis.sock")).unwrap();
-        stream.set_read_timeout(Some(std::time::Duration::from_secs(20))).unwrap();
+        stream.set_read_timeout(Some(std::time::Duration::from_secs(120))).unwrap();
         let mut client = Client { stream, buffer: Vec::new() };
         if version == Version::Three {
             client.send(&[b"HELLO", b"3"]);
