@@ -14,6 +14,7 @@
 //! Whether the client spoke TLS is known only where somebody believed has said so. Where nobody has, a redirect to
 //! https stays undone: behind a proxy that is not trusted it would never end.
 
+mod listed;
 mod pattern;
 mod redirect;
 mod rewrite;
@@ -22,6 +23,7 @@ mod template;
 
 use std::net::IpAddr;
 
+pub use self::listed::Listed;
 pub use self::pattern::Pattern;
 pub use self::redirect::{From, Redirect};
 pub use self::rewrite::{Condition, Query, ROUNDS_MAX, Rewrite, Rewriting, Test, Then};

@@ -269,26 +269,14 @@ fn sweep_all(database: &mut Database, protected: &Protected) -> Option<Vec<u8>> 
 
 #[cfg(test)]
 mod tests {
-    use crate::engine::{Engine, Settings};
-    use crate::session::{ClientId, Peer};
-    use regie_resp::Encoder;
+    use crate::engine::Engine;
+    use crate::session::ClientId;
+    use crate::testing::{START, ask};
 
-    const START: i64 = 1_700_000_000_000_000;
     const KEYS: usize = 2000;
 
-    fn ask(engine: &mut Engine, client: ClientId, line: &str) -> String {
-        let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
-        let mut out = Encoder::default();
-        let _ = engine.execute(client, &words, &mut out);
-        String::from_utf8(out.bytes).unwrap()
-    }
-
     fn engine(policy: &str) -> (Engine, ClientId) {
-        let config = vec![("maxmemory-policy".to_owned(), policy.to_owned())];
-        let settings = Settings { seed: 7, secret: [0; 32], now_us: START, config, stopwatch: || 0 };
-        let mut engine = Engine::new(settings).unwrap();
-        let client = engine.connect(Peer::default());
-        (engine, client)
+        crate::testing::engine(&[("maxmemory-policy", policy)])
     }
 
     /// Half of the keys are used; then memory for a quarter is taken away. What goes are those that are not.
@@ -300,7 +288,7 @@ mod tests {
                 ask(&mut engine, client, &format!("SET k{n} {}", "v".repeat(200)));
             }
             for second in 1..=20 {
-                engine.set_now(START + second * 1_000_000);
+                engine.set_now(START * 1000 + second * 1_000_000);
                 for n in (0..KEYS).step_by(2) {
                     ask(&mut engine, client, &format!("GET k{n}"));
                 }
@@ -341,7 +329,7 @@ mod tests {
         for n in 0..40_000 {
             ask(&mut engine, client, &format!("SET k{n} v PX 1000"));
         }
-        let mut now = START + 2_000_000;
+        let mut now = START * 1000 + 2_000_000;
         let (mut left, mut ticks) = (engine.keys(), 0);
         while left > 0 {
             now += 100_000;

@@ -44,6 +44,8 @@ mod snapshot;
 mod stats;
 mod structures;
 mod table;
+#[cfg(test)]
+mod testing;
 mod tracking;
 mod value;
 mod verify;

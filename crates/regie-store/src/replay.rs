@@ -130,36 +130,15 @@ impl Engine {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::Settings;
     use crate::random::Random;
-    use crate::session::Peer;
-
-    fn engine() -> (Engine, ClientId) {
-        let settings = Settings {
-            seed: 1,
-            secret: [0; 32],
-            now_us: 1_700_000_000_000_000,
-            config: Vec::new(),
-            stopwatch: || 0,
-        };
-        let mut engine = Engine::new(settings).unwrap();
-        let client = engine.connect(Peer::default());
-        (engine, client)
-    }
-
-    fn ask(engine: &mut Engine, client: ClientId, line: &str) -> String {
-        let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
-        let mut out = Encoder::default();
-        let _ = engine.execute(client, &words, &mut out);
-        String::from_utf8(out.bytes).unwrap()
-    }
+    use crate::testing::{ask, engine};
 
     /// A log that is run again has the effect of its commands run one by one.
     #[test]
     fn the_short_way_ends_where_the_long_one_does() {
         for seed in 1..30 {
             let mut random = Random::new(seed);
-            let ((mut short, reader), (mut long, client)) = (engine(), engine());
+            let ((mut short, reader), (mut long, client)) = (engine(&[]), engine(&[]));
             let mut log = Vec::new();
             for n in 0..400 {
                 let key = format!("k{}", random.below(30));

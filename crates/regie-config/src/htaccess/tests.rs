@@ -1,6 +1,4 @@
-use std::net::IpAddr;
-
-use regie_core::rules::{Asked, HeaderAction, HeaderRule, Lies, Look};
+use regie_core::rules::{Asked, HeaderAction, HeaderRule, Listed};
 
 use super::*;
 use crate::files::MemoryFiles;
@@ -13,50 +11,19 @@ fn read(text: &str) -> Htaccess {
     )
 }
 
-/// The files that lie in a document root.
-struct Site<'a>(&'a [&'a str]);
-
-impl Look for Site<'_> {
-    fn lies_at(&self, path: &str) -> Lies {
-        let folder = format!("{}/", path.trim_end_matches('/'));
-        if self.0.contains(&path) {
-            Lies::File
-        } else if self.0.iter().any(|file| file.starts_with(&folder)) {
-            Lies::Folder
-        } else {
-            Lies::Nothing
-        }
-    }
-
-    fn index_of(&self, folder: &str) -> Option<String> {
-        Some(format!("{folder}index.php")).filter(|index| self.0.contains(&index.as_str()))
-    }
-
-    fn header(&self, name: &str) -> &str {
-        if name == "accept-encoding" { "gzip, br" } else { "" }
-    }
+fn asked(address: &str) -> Asked<'_> {
+    Asked { https: Some(false), ..Asked::get(address) }
 }
 
-fn asked(address: &str) -> Asked<'_> {
-    let (path, query) = address.split_once('?').unwrap_or((address, ""));
-    Asked {
-        path,
-        query,
-        target: address,
-        host: "www.example.org",
-        method: "GET",
-        protocol: "HTTP/1.1",
-        https: Some(false),
-        address: IpAddr::from([192, 0, 2, 7]),
-        port: 80,
-        root: "/srv/site",
-    }
+/// A document root with these files; the client takes packed answers.
+fn site<'a>(files: &'a [&'a str]) -> Listed<'a> {
+    Listed { files, headers: &[("accept-encoding", "gzip, br")] }
 }
 
 /// What becomes of a request: `301 /there`, `/there?query`, `-` when it goes through as it came; `denied` where it
 /// leads to a file that nobody may see.
 fn led(rules: &Rules, files: &[&str], address: &str) -> String {
-    let outcome = rules.apply(&asked(address), &Site(files)).expect("easy patterns");
+    let outcome = rules.apply(&asked(address), &site(files)).expect("easy patterns");
     let path = outcome.rewritten.as_ref().map_or(asked(address).path, |to| &to.path);
     match (&outcome.answer, &outcome.rewritten) {
         (Some(answer), _) => format!("{} {}", answer.status, answer.location.as_deref().unwrap_or_default()),
@@ -397,7 +364,7 @@ fn variables_reach_scripts() {
     let text = "SetEnv HTTP_MOD_REWRITE On\nSetEnv PHP_VALUE x\nRewriteEngine On\n\
                 RewriteRule ^(.*)$ - [E=ID:$1,E=HTTP_AUTHORIZATION:%{HTTP:Authorization}]";
     let out = Htaccess::read(&MemoryFiles::new([(".htaccess", text)]), "", true);
-    let outcome = out.rules.apply(&asked("/a"), &Site(&[])).expect("easy patterns");
+    let outcome = out.rules.apply(&asked("/a"), &site(&[])).expect("easy patterns");
     let told: Vec<String> = outcome.variables.iter().map(|(name, value)| format!("{name}={value}")).collect();
     assert_eq!(told, ["HTTP_MOD_REWRITE=On", "ID=a"]);
     assert!(out.findings[0].what.contains("PHP_VALUE is not set"), "{:?}", out.findings);

@@ -206,26 +206,10 @@ pub(crate) fn hpersist(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Outcome {
 
 #[cfg(test)]
 mod tests {
-    use crate::engine::{Engine, FIELDS_A_TICK, Settings};
-    use crate::session::{ClientId, Peer};
+    use crate::engine::{Engine, FIELDS_A_TICK};
+    use crate::session::Peer;
+    use crate::testing::{START, ask, engine};
     use regie_resp::Encoder;
-
-    const START: i64 = 1_700_000_000_000;
-
-    fn engine(config: &[(&str, &str)]) -> (Engine, ClientId) {
-        let config = config.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
-        let settings = Settings { seed: 7, secret: [0; 32], now_us: START * 1000, config, stopwatch: || 0 };
-        let mut engine = Engine::new(settings).unwrap();
-        let client = engine.connect(Peer::default());
-        (engine, client)
-    }
-
-    fn ask(engine: &mut Engine, client: ClientId, line: &str) -> String {
-        let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
-        let mut out = Encoder::default();
-        let _ = engine.execute(client, &words, &mut out);
-        String::from_utf8(out.bytes).unwrap()
-    }
 
     /// Nobody looks at the hash: a tick removes a bounded number of fields, and soon it is gone.
     #[test]
