@@ -32,16 +32,8 @@ impl Fpm {
                 panic!("{program}: {fault}; apt-get install php{}-fpm", regie_php_sys::MINOR)
             });
         let fpm = Self { child, folder };
-        // While it starts it drops connections that it has accepted.
-        let is_there = || {
-            std::os::unix::net::UnixStream::connect(fpm.socket()).is_ok() && {
-                let ask = Ask::get(&php("hello.php"), "/");
-                Connection::open(&fpm.socket())
-                    .try_ask(&ask)
-                    .is_ok_and(|answer| answer.text().starts_with("Hello"))
-            }
-        };
-        wait_until("php-fpm", is_there, String::new);
+        let listens = || std::os::unix::net::UnixStream::connect(fpm.socket()).is_ok();
+        wait_until("php-fpm", listens, String::new);
         fpm
     }
 
@@ -49,8 +41,16 @@ impl Fpm {
         self.folder.path().join("fpm.sock")
     }
 
+    /// What it answers. While it starts it drops connections that it has accepted; these requests are sent again.
     fn ask(&self, script: &Path, uri: &str) -> String {
-        Connection::open(&self.socket()).ask(&Ask::get(script, uri)).text()
+        let ask = Ask::get(script, uri);
+        let mut answer = None;
+        let is_answered = || {
+            answer = Connection::open(&self.socket()).try_ask(&ask).ok();
+            answer.is_some()
+        };
+        wait_until("php-fpm's answer", is_answered, String::new);
+        answer.expect("it was waited for").text()
     }
 }
 
