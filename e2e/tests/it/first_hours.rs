@@ -1,6 +1,7 @@
 //! Applications as they come. What a team sees in the first hours must go well.
 
 use std::ffi::OsStr;
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::ffi::OsStrExt as _;
 
 use regie_e2e::site::regie;
@@ -209,4 +210,23 @@ fn a_plain_folder_is_served_and_keeps_its_secrets() {
         visits.push(reply.text());
     }
     assert!(visits[0] != visits[1] && visits[1] != visits[2], "a session counts: {visits:?}");
+}
+
+/// `regie check` while the site runs: the port is its own.
+#[test]
+fn a_site_that_runs_does_not_find_its_port_taken() {
+    let app = App::empty();
+    app.write("index.php", "<?php echo 'hi';");
+    app.give_away();
+    let site = Site::up(app.path(), "[php.web]\nworkers = 1\n");
+    let said = |listen: SocketAddr| {
+        app.write("regie.toml", format!("[gateway]\nlisten = [\"{listen}\"]\n[php.web]\nworkers = 1\n"));
+        String::from_utf8_lossy(&regie(app.path()).arg("check").output().unwrap().stdout).into_owned()
+    };
+    let own = said(site.address());
+    assert!(own.contains("[php") && !own.contains("is taken"), "{own}");
+    let held = TcpListener::bind("127.0.0.1:0").unwrap();
+    let held_at = held.local_addr().unwrap();
+    let other = said(held_at);
+    assert!(other.contains(&format!("{held_at} is taken")), "{other}");
 }

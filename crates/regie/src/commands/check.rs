@@ -1,11 +1,13 @@
 //! `regie check`: the checklist, with the fix for each fault.
 
 use regie_config::check::check as check_all;
+use regie_config::facts::{Facts, Holder};
 use regie_config::values::{AppEnv, Framework};
 use regie_config::{Finding, Severity};
 use regie_core::Exit;
 
 use crate::cli::Check;
+use crate::commands::control;
 use crate::commands::moving::script;
 use crate::commands::rewind;
 use crate::commands::run;
@@ -37,7 +39,7 @@ pub(crate) fn check(place: &Place, asked: &Check) -> Exit {
         complain(&site);
         return Exit::Done;
     }
-    let mut findings = check_all(&site.loaded, &site.facts());
+    let mut findings = check_all(&site.loaded, &facts_while_it_runs(&site));
     findings.extend(rewind::check(&site));
     if asked.probe {
         findings.extend(probe(&site, asked.probe_wait));
@@ -48,6 +50,17 @@ pub(crate) fn check(place: &Place, asked: &Check) -> Exit {
         report(&findings, Paint::stdout());
     }
     if findings.iter().any(|finding| finding.severity == Severity::Error) { Exit::Failed } else { Exit::Done }
+}
+
+/// The machine as the site finds it, running or not: the addresses that it holds itself are not taken.
+fn facts_while_it_runs(site: &Site) -> Facts {
+    let mut facts = site.facts();
+    if !facts.taken.is_empty() {
+        let own = control::own_processes(&site.run_dir());
+        let is_own = |holder: &Holder| u32::try_from(holder.pid).is_ok_and(|pid| own.contains(&pid));
+        facts.taken.retain(|taken| !taken.holder.as_ref().is_some_and(is_own));
+    }
+    facts
 }
 
 /// What a person should know when the site starts, each with its fix.

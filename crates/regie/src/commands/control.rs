@@ -301,6 +301,14 @@ pub(crate) fn log_line(line: &LogLine, timestamps: bool, paint: Paint) -> String
     format!("{time}{name} {bar} {}", paint.text(tone, &line.text))
 }
 
+/// The processes of what runs in this folder; none when nothing does.
+pub(crate) fn own_processes(run_dir: &Path) -> Vec<u32> {
+    let overview =
+        Client::connect(run_dir).and_then(|mut client| client.ask(&Request::Status { names: Vec::new() }));
+    let Ok(Reply::Status(overview)) = overview else { return Vec::new() };
+    overview.rows.iter().filter_map(|row| row.pid).chain([overview.pid]).collect()
+}
+
 fn connect(run_dir: &Path) -> Result<Client, Exit> {
     Client::connect(run_dir).map_err(|fault| failed(&fault))
 }
