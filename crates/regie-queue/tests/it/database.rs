@@ -9,7 +9,7 @@ use regie_queue::message::Verdict;
 use regie_queue::shell::driver::{Driver as _, Settlement, Shelf};
 
 use crate::databases::{Database, Kind};
-use crate::server::{job, until};
+use crate::server::{PATIENCE, job, until};
 use crate::workers::{Workers, run_on};
 
 fn settlement(job: &Leased, action: Action) -> Settlement {
@@ -134,7 +134,7 @@ async fn a_transport_s_messages(kind: Kind) {
         |number: usize| format!(r#"{{"body":"message é {number}","headers":{{"type":"App\\Note"}}}}"#);
     driver.push("async", (0..6).map(|number| Bytes::from(message(number))).collect()).await.unwrap();
     assert_eq!(driver.reclaim("async").await.unwrap(), []);
-    let wait = tokio::time::timeout(Duration::from_secs(10), driver.wait(&["async".to_owned()])).await;
+    let wait = tokio::time::timeout(PATIENCE, driver.wait(&["async".to_owned()])).await;
     assert_eq!(wait.unwrap().unwrap(), Some(0));
     let leased = driver.lease("async", 10).await.unwrap();
     assert_eq!(leased.len(), 6);

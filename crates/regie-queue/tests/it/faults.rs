@@ -6,7 +6,7 @@ use regie_queue::desk::Ending;
 use regie_queue::message::{Reason, Verdict};
 
 use crate::server::{Server, ask, count, push, until, until_within};
-use crate::workers::{Workers, run};
+use crate::workers::{UNTIL_OPEN, Workers, run};
 
 const RESERVED: &str = "app_database_queues:default:reserved";
 
@@ -149,17 +149,22 @@ async fn a_minute_without_the_network_costs_no_job() {
         retry_after: Some(Duration::from_secs(10)),
         mark: regie_queue::mark::Mark::from_seed(4),
     };
-    let workers = Workers::new(4, |_| (Duration::from_millis(4), Ending::Said(Verdict::Ack)));
+    // Half of them wait until it is cut, so that it is cut in the middle.
+    let workers = Workers::new(4, |seen| {
+        let span = if seen.job < JOBS / 2 { Duration::from_millis(4) } else { UNTIL_OPEN };
+        (span, Ending::Said(Verdict::Ack))
+    });
     let (handle, left) = run(regie_queue::shell::laravel_redis::LaravelRedis::new(settings), &workers);
     until("some are done", async || (workers.done() >= 100).then_some(())).await;
     cut.send(true).unwrap();
+    workers.open();
     // Not to wait for something, but to be away for so long.
     tokio::time::sleep(Duration::from_secs(60)).await;
     assert!(workers.done() < JOBS, "it was cut in the middle");
     cut.send(false).unwrap();
     // A machine under load has the workers' share of work to catch up with, too.
     let all = async || (workers.done() == JOBS).then_some(());
-    until_within(Duration::from_secs(240), "all are done", all).await;
+    until_within(Duration::from_secs(600), "all are done", all).await;
     handle.stop();
     assert_eq!(left.await.cut, 0);
     network.abort();

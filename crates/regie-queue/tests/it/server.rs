@@ -10,7 +10,7 @@ use regie_queue::shell::redis::{Address, Batch, Client, Endpoint};
 use regie_resp::Frame;
 
 /// How long a condition may take on a busy machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(240);
 
 /// Runs until it is dropped. It keeps its data through [`Server::kill`].
 pub(crate) struct Server {

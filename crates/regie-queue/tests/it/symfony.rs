@@ -11,7 +11,10 @@ use regie_queue::shell::symfony_redis::{Settings, SymfonyRedis};
 use crate::server::{Server, ask, count, until};
 use crate::workers::{Workers, run};
 
-fn transport(server: &Server, mark: u64) -> SymfonyRedis {
+/// Nobody's message is taken for lost for being slow.
+const NEVER: Duration = Duration::from_secs(3600);
+
+fn transport(server: &Server, mark: u64, redeliver_timeout: Duration) -> SymfonyRedis {
     SymfonyRedis::new(Settings {
         endpoint: server.endpoint(),
         stream: "messages".to_owned(),
@@ -19,7 +22,7 @@ fn transport(server: &Server, mark: u64) -> SymfonyRedis {
         group: "symfony".to_owned(),
         delete_after_ack: true,
         max_entries: 0,
-        redeliver_timeout: Duration::from_millis(200),
+        redeliver_timeout,
         claim_interval: Duration::ZERO,
         serialized: true,
         mark: Mark::from_seed(mark),
@@ -39,7 +42,7 @@ async fn each_step_does_what_the_framework_does() {
     let server = Server::start();
     let client = server.client();
     ask(&client, &["PING"]).await;
-    let driver = transport(&server, 1);
+    let driver = transport(&server, 1, NEVER);
     assert_eq!(driver.reclaim("async").await.unwrap(), [], "the group is made where it is missing");
     driver.push("async", (0..6).map(|number| Bytes::from(message(number))).collect()).await.unwrap();
     let stored = format!("{:?}", ask(&client, &["XRANGE", "messages", "-", "+", "COUNT", "1"]).await);
@@ -80,8 +83,8 @@ async fn each_step_does_what_the_framework_does() {
     assert_eq!(listed(Shelf::Waiting).await, [message(5), message(1), message(3)]);
 
     // The next runner of this mark finds what is pending for it; another one claims it when it has been idle.
-    assert_eq!(transport(&server, 1).reclaim("async").await.unwrap()[0].payload, message(4));
-    let other = transport(&server, 2);
+    assert_eq!(transport(&server, 1, NEVER).reclaim("async").await.unwrap()[0].payload, message(4));
+    let other = transport(&server, 2, Duration::from_millis(200));
     until("an entry that is idle for too long", async || {
         other.lease("async", 1).await.unwrap().into_iter().find(|job| job.payload == message(4))
     })
@@ -96,7 +99,7 @@ async fn messages_are_handled_once_when_they_are_due() {
     let client = server.client();
     ask(&client, &["PING"]).await;
     let workers = Workers::good(2);
-    let driver = transport(&server, 1);
+    let driver = transport(&server, 1, NEVER);
     driver.push("default", (0..50).map(|number| Bytes::from(message(number))).collect()).await.unwrap();
     let (handle, left) = run(driver, &workers);
     until("all are handled", async || (workers.done() == 50).then_some(())).await;

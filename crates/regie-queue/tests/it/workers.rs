@@ -209,7 +209,7 @@ pub(crate) fn run_limited<D: Driver + 'static>(
         wait_target: None,
         workers_max: workers.count,
         timeout: Duration::from_secs(60),
-        drain: Duration::from_secs(10),
+        drain: Duration::from_secs(240),
         deaths: workers.deaths.clone(),
         archive: None,
         log: |line| eprintln!("{line}"),

@@ -14,8 +14,11 @@ fn check(lines: &[(&str, &str)]) {
 #[test]
 fn strings() {
     check(&[
-        ("SET k 10 EX 100", "OK"),
-        ("TTL k", ":100"),
+        // In one moment.
+        ("MULTI", "OK"),
+        ("SET k 10 EX 100", "QUEUED"),
+        ("TTL k", "QUEUED"),
+        ("EXEC", "[OK :100]"),
         ("INCRBY k 5", ":15"),
         ("INCRBYFLOAT k 0.1", "15.1"),
         ("APPEND k x", ":5"),
@@ -58,8 +61,10 @@ fn fields_that_end() {
         ("HPEXPIRETIME h FIELDS 3 a b c", "[:4000000000001 :4000000000001 :4000000000001]"),
         // Seconds are rounded up.
         ("HEXPIRETIME h FIELDS 1 a", "[:4000000001]"),
-        ("HEXPIRE h 100 FIELDS 1 n", "[:1]"),
-        ("HTTL h FIELDS 1 n", "[:100]"),
+        ("MULTI", "OK"),
+        ("HEXPIRE h 100 FIELDS 1 n", "QUEUED"),
+        ("HTTL h FIELDS 1 n", "QUEUED"),
+        ("EXEC", "[[:1] [:100]]"),
         ("HPEXPIREAT h 4000000000001 FIELDS 1 n", "[:1]"),
         // What changes the value leaves the end, what sets it takes the end away.
         ("HINCRBY h n 2", ":7"),
@@ -230,7 +235,7 @@ fn those_who_wait_are_served_in_the_order_they_came() {
     let mut waiters: Vec<_> = (0..3).map(|_| store.client()).collect();
     let mut pusher = store.client();
     for (index, waiter) in waiters.iter_mut().enumerate() {
-        waiter.send(&[b"BLPOP", b"l", b"20"]);
+        waiter.send(&[b"BLPOP", b"l", b"600"]);
         while !pusher.line("INFO clients").contains(&format!("blocked_clients:{}", index + 1)) {}
     }
     assert_eq!(pusher.line("RPUSH l a b c"), ":3");
@@ -318,7 +323,8 @@ fn newer_clients_say_what_they_are() {
 /// What is read with NO-TOUCH stays as unused as it was, and TOUCH counts all the same.
 #[test]
 fn reads_of_a_client_that_touches_nothing_do_not_count() {
-    let policy = [("maxmemory-policy", "allkeys-lfu"), ("lfu-log-factor", "0")];
+    // A minute that ends meanwhile takes nothing away.
+    let policy = [("maxmemory-policy", "allkeys-lfu"), ("lfu-log-factor", "0"), ("lfu-decay-time", "0")];
     let store = Store::start(None, &policy);
     let mut client = store.client();
     client.line("SET k v");

@@ -3,10 +3,28 @@
 //! A sequence follows from its seed, which is printed when replies differ. Commands whose reply depends on chance or
 //! on the order of a hash table are compared as sets, or not made.
 
+use crate::faults::wait_for;
 use crate::server::{Client, Store, show};
 use regie_resp::Frame;
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// A port of loopback that was free just now, and that this process is given once: below those that the system gives to
+/// outgoing connections and to who asks for any port.
+fn free_port() -> u16 {
+    static GIVEN: AtomicU32 = AtomicU32::new(0);
+    const COUNT: u32 = 4_000;
+    for _ in 0..COUNT {
+        let turn = GIVEN.fetch_add(1, Ordering::Relaxed).wrapping_add(std::process::id());
+        let port = 14_000 + u16::try_from(turn % COUNT).unwrap();
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+    panic!("none of {COUNT} ports is free");
+}
 
 /// Debian's server on a free port, without files.
 pub(crate) struct Peer {
@@ -23,19 +41,25 @@ impl Peer {
     /// On a folder that may hold data.
     pub(crate) fn start_on(dir: tempfile::TempDir, arguments: &[&str]) -> Self {
         for _ in 0..20 {
-            let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+            let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
+            let place = tempfile::tempdir().unwrap();
+            let socket = place.path().join("socket");
             let mut child = Command::new("redis-server")
                 .args(["--port", &address.port().to_string(), "--bind", "127.0.0.1", "--daemonize", "no"])
+                .arg("--unixsocket")
+                .arg(&socket)
                 .args(arguments)
                 .current_dir(dir.path())
                 .stdout(Stdio::null())
                 .spawn()
                 .expect("the package redis-server is installed");
-            while child.try_wait().unwrap().is_none() {
-                if std::net::TcpStream::connect(address).is_ok() {
-                    return Self { child, address, dir: Some(dir) };
-                }
-                std::thread::yield_now();
+            // Nobody else answers there, and it is opened after the port.
+            let answers = wait_for("redis-server answers or has ended", || {
+                let is_open = UnixStream::connect(&socket).is_ok();
+                (is_open || child.try_wait().unwrap().is_some()).then_some(is_open)
+            });
+            if answers {
+                return Self { child, address, dir: Some(dir) };
             }
         }
         panic!("redis-server does not start");
@@ -383,6 +407,11 @@ fn normal(frame: &Frame, name: &[u8]) -> String {
             })
             .collect::<Vec<_>>()
             .join(" "),
+        // A time to live is each side's own moment, too. None of those that are set here comes near another.
+        Frame::Integer(left @ 1..=1000) if name == b"TTL" => {
+            let set = [100, 500, 1000].into_iter().find(|set| left <= set);
+            format!("at most {}", set.unwrap_or_default())
+        }
         // Single commands in a description of rules stand in the order of Redis's hash table.
         other if name == b"ACL" => {
             let text = show(other).replace(['[', ']', '(', ')'], " ");
@@ -528,7 +557,7 @@ fn a_redis_follows_the_store() {
     let address = store.address;
     replica.line(&format!("REPLICAOF {} {}", address.ip(), address.port()));
     // WAIT answers once a replica has everything.
-    assert_eq!(client.line("WAIT 1 15000"), ":1");
+    assert_eq!(client.line("WAIT 1 100000"), ":1");
     let mut listener = Client::connect(peer.address);
     assert!(listener.line("SUBSCRIBE news").starts_with("[subscribe"));
     for line in [
@@ -549,7 +578,7 @@ fn a_redis_follows_the_store() {
     ] {
         client.line(line);
     }
-    assert_eq!(client.line("WAIT 1 15000"), ":1");
+    assert_eq!(client.line("WAIT 1 100000"), ":1");
     assert_eq!(show(&listener.receive()), "[message news hello]");
     for line in [
         "GET text",

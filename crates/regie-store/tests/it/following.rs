@@ -27,7 +27,7 @@ fn wait_for_link(replica: &mut Client) {
 /// Waits until a replica has all that the leader has written.
 fn wait_for_changes(leader: &mut Client) {
     leader.line("SET last change");
-    assert_eq!(leader.line("WAIT 1 50000"), ":1");
+    assert_eq!(leader.line("WAIT 1 100000"), ":1");
 }
 
 /// A Redis that sends copies at once.
@@ -231,7 +231,9 @@ fn stale_data_are_shown_only_if_wanted() {
     let store = Store::start(None, &[("replica-serve-stale-data", "no")]);
     let mut client = store.client();
     client.line("SET a b");
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    // Its connections are never accepted.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let nobody = listener.local_addr().unwrap();
     follow(&mut client, nobody);
     assert!(client.line("GET a").starts_with("-MASTERDOWN"));
     assert!(client.line("INFO replication").contains("role:slave"));

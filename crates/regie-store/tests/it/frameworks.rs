@@ -38,7 +38,7 @@ fn phpredis_works() {
         $r = new Redis();
         $r->connect('127.0.0.1', (int) $argv[1]);
         $r->setOption(Redis::OPT_PREFIX, 'app:');
-        $out = [$r->set('k', 'v', ['nx', 'ex' => 10]), $r->get('k'), $r->mget(['k', 'none'])];
+        $out = [$r->set('k', 'v', ['nx', 'ex' => 1000]), $r->get('k'), $r->mget(['k', 'none'])];
         $r->multi(Redis::PIPELINE); $r->incr('n'); $r->hset('h', 'f', '1'); $out[] = $r->exec();
         $r->multi(); $r->incr('n'); $out[] = $r->exec();
         $out[] = $r->eval('return {KEYS[1], ARGV[1]}', ['k', 'x'], 1);

@@ -59,14 +59,15 @@ impl Process {
         self.child.wait().unwrap();
     }
 
-    /// Bytes of memory that the system has given to it.
+    /// Bytes of memory that the system has given to it, page by page: the kernel's quick answer is less exact the more
+    /// processors there are.
     pub(crate) fn resident(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let rollup = std::fs::read_to_string(format!("/proc/{}/smaps_rollup", self.child.id())).unwrap();
         let kilobytes = |name: &str| -> u64 {
-            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            let line = rollup.lines().find_map(|line| line.strip_prefix(name));
             line.and_then(|text| text.split_whitespace().next()?.parse().ok()).unwrap_or(0)
         };
-        (kilobytes("VmRSS:") + kilobytes("VmSwap:")) << 10
+        (kilobytes("Rss:") + kilobytes("Swap:")) << 10
     }
 
     /// Sets or lifts the limit of the size of its files.

@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// How long anything may take before the test fails.
-const DEADLINE: Duration = Duration::from_secs(20);
+const DEADLINE: Duration = Duration::from_secs(120);
 
 /// A running store; it ends when this is dropped.
 pub(crate) struct Store {
@@ -84,6 +84,11 @@ impl Client {
 
     pub(crate) fn send_raw(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).unwrap();
+    }
+
+    /// Sends the same so many times, all at once: a server that closes the connection for it does so afterwards.
+    pub(crate) fn send_often(&mut self, words: &str, times: usize) {
+        self.send_raw(format!("{words}\r\n").repeat(times).as_bytes());
     }
 
     /// The next reply; `None` when the server has closed the connection.
