@@ -1,6 +1,7 @@
 //! What may go wrong in a worker, and what it costs: its own request, and nothing else.
 
 use std::io::Write as _;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -86,11 +87,17 @@ fn a_request_past_its_time_is_ended_with_504_and_its_stack_is_logged() {
 fn a_script_that_does_not_end_is_answered_for_and_killed() {
     for way in WAYS {
         let pool = Pool::start_on(way, "faults.php", &[&LIMIT[..], &["--workers", "1"]].concat());
-        let before = pool.workers();
-        let answer = pool.ask(&pool.get("/?do=stuck"));
         // Over the lane the gateway sees the kill and how long it took, and makes the page itself.
         let page = if way.1 == Carrier::FastCgi { "The request took too long.\n" } else { "" };
-        assert_eq!((answer.status, answer.text().as_str()), (504, page), "{way:?}");
+        // On a machine that stands still the time may be up before PHP is stuck: then PHP ends it by itself.
+        let mut before = Vec::new();
+        let is_killed = (0..20).any(|_| {
+            before = pool.wait_for_workers(1);
+            let answer = pool.ask(&pool.get("/?do=stuck"));
+            assert_eq!(answer.status, 504, "{way:?}: {answer:?}");
+            answer.text() == page
+        });
+        assert!(is_killed, "{way:?}: {}", pool.log());
         pool.wait_for_log("is killed: its request did not end within --request-grace");
         wait_until(
             "the replacement",
@@ -104,13 +111,14 @@ fn a_script_that_does_not_end_is_answered_for_and_killed() {
 #[test]
 fn a_slow_request_is_told_of_with_its_stack_and_runs_on() {
     for way in WAYS {
-        let flags = ["--workers", "1", "--slow-request", "300ms", "--status-path", "/status"];
+        // Long enough for PHP to come so far, also on a busy machine, and shorter than its sleep.
+        let flags = ["--workers", "1", "--slow-request", "700ms", "--status-path", "/status"];
         let pool = Pool::start_on(way, "slow.php", &flags);
         let gate = pool.folder.path().join("gate");
         let uri = format!("/?gate={}", gate.display());
         std::thread::scope(|scope| {
             let slow = scope.spawn(|| pool.ask(&pool.get(&uri)));
-            pool.wait_for_log("is slow, it has run for 300ms; its PHP stack:");
+            pool.wait_for_log("is slow, it has run for 700ms; its PHP stack:");
             pool.wait_for_log("Shop->pay()");
             std::fs::write(&gate, "").unwrap();
             let answer = slow.join().unwrap();
@@ -134,9 +142,13 @@ fn a_slow_request_is_told_of_with_its_stack_and_runs_on() {
 fn what_was_sent_before_the_limit_stays_as_it_is() {
     for carrier in [Carrier::FastCgi, Carrier::Lane] {
         let pool = Pool::start_on((Mode::Classic, carrier), "faults.php", &["--request-timeout", "2s"]);
-        let answer = pool.ask(&pool.get("/?do=sent"));
-        assert_eq!(answer.status, 200);
-        assert!(answer.text().starts_with("xxxx"));
+        // On a machine that stands still the time may be up before anything was sent.
+        let is_kept = (0..10).any(|_| {
+            let answer = pool.ask(&pool.get("/?do=sent"));
+            assert!([200, 504].contains(&answer.status), "{answer:?}");
+            answer.status == 200 && answer.text().starts_with("xxxx")
+        });
+        assert!(is_kept, "{}", pool.log());
     }
 }
 
@@ -178,7 +190,7 @@ fn who_sleeps_does_not_use_max_execution_time() {
 #[test]
 fn an_open_session_is_closed_when_the_time_is_up() {
     for way in WAYS {
-        let flags = ["--workers", "1", "--request-timeout", "600ms", "--request-grace", "20s"];
+        let flags = ["--workers", "1", "--request-timeout", "1500ms", "--request-grace", "100s"];
         let pool = Pool::start_on(way, "session-timeout.php", &flags);
         let told = pool.folder.path().join("told");
         let answer = pool.ask(&pool.get(&format!("/?to={}", told.display())));
@@ -221,8 +233,7 @@ fn is_apologized_for(carrier: Carrier) {
 
 #[test]
 fn a_boot_without_end_is_cut() {
-    let pool =
-        Pool::launch(Mode::Worker, "cpu-limit.php", &["--boot-timeout", "200ms", "--workers", "1"], &[]);
+    let pool = Pool::launch(Mode::Worker, "cpu-limit.php", &["--boot-timeout", "20s", "--workers", "1"], &[]);
     pool.wait_for_notice("READY=1");
     drop(pool);
     let folder = tempfile::tempdir().unwrap();
@@ -262,29 +273,29 @@ fn crashes_under_load_hurt_nobody_else() {
 
 fn crashes_on(carrier: Carrier) {
     let pool = Pool::start_on((Mode::Classic, carrier), "hello.php", &["--workers", "4"]);
-    let until = now() + Duration::from_secs(2);
-    let (mut asked, mut lost) = (0, 0);
-    std::thread::scope(|scope| {
+    const KILLS: usize = 10;
+    let (over, asked) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let lost = std::thread::scope(|scope| {
+        // Each dies in the midst of requests.
         let killer = scope.spawn(|| {
-            let mut killed = 0;
-            while now() < until {
-                if let Some(pid) = pool.workers().first() {
-                    let _ = kill(Pid::from_raw(*pid), Signal::SIGSEGV);
-                    killed += 1;
-                }
-                std::thread::sleep(Duration::from_millis(200));
+            for _ in 0..KILLS {
+                let before = asked.load(Ordering::Relaxed);
+                wait_until("requests", || asked.load(Ordering::Relaxed) > before + 20, || pool.log());
+                let pid = pool.wait_for_workers(4)[0];
+                kill(Pid::from_raw(pid), Signal::SIGSEGV).unwrap();
+                wait_until("its end", || !pool.workers().contains(&pid), || pool.log());
             }
-            killed
+            over.store(true, Ordering::Relaxed);
         });
         let lanes: Vec<_> = (0..3)
             .map(|_| {
                 scope.spawn(|| {
-                    let (mut asked, mut lost) = (0, 0);
-                    while now() < until {
+                    let mut lost = 0;
+                    while !over.load(Ordering::Relaxed) {
                         let mut peer = pool.abrupt_peer();
                         let ask: Ask = pool.get("/?i=1");
                         for _ in 0..50 {
-                            asked += 1;
+                            asked.fetch_add(1, Ordering::Relaxed);
                             match peer.try_ask(&ask) {
                                 Ok(answer) => assert_eq!(answer.text(), "Hello 1"),
                                 Err(_) => {
@@ -294,17 +305,17 @@ fn crashes_on(carrier: Carrier) {
                             }
                         }
                     }
-                    (asked, lost)
+                    lost
                 })
             })
             .collect();
-        for lane in lanes {
-            let (its_asked, its_lost) = lane.join().unwrap();
-            asked += its_asked;
-            lost += its_lost;
-        }
-        let killed = killer.join().unwrap();
-        assert!(killed > 3 && lost <= killed, "{lost} of {asked} lost by {killed} kills");
+        // Should it fail, the others end all the same.
+        let killed = killer.join();
+        over.store(true, Ordering::Relaxed);
+        let lost = lanes.into_iter().map(|lane| lane.join().unwrap()).sum::<usize>();
+        killed.unwrap();
+        lost
     });
-    assert!(asked > 100);
+    let asked = asked.into_inner();
+    assert!(lost <= KILLS, "{lost} of {asked} lost by {KILLS} kills");
 }

@@ -135,7 +135,7 @@ fn a_message_brings_its_own_time_limit() {
         // The pool's own limit would come too late for the test, or there is none.
         for pools in ["60s", "0"] {
             let pool =
-                jobs(carrier, &["--workers", "1", "--request-timeout", pools, "--request-grace", "20s"]);
+                jobs(carrier, &["--workers", "1", "--request-timeout", pools, "--request-grace", "100s"]);
             let mut peer = pool.peer();
             assert!(peer.ask(&message("count").with("REGIE_TIMEOUT_MS", "30000")).text().starts_with("1 "));
             let began = now();
@@ -147,7 +147,7 @@ fn a_message_brings_its_own_time_limit() {
             );
             assert!(answer.text().starts_with("Maximum request time exceeded in "), "{}", answer.text());
             let took = began.elapsed();
-            assert!(took > Duration::from_millis(290) && took < Duration::from_secs(20), "{took:?}");
+            assert!(took > Duration::from_millis(290) && took < Duration::from_secs(90), "{took:?}");
             pool.wait_for_log("message redis:default:17");
             pool.wait_for_log("has run longer than 300ms");
             assert!(pool.ask(&message("count")).text().starts_with("1 "), "{carrier:?}: in a new process");
@@ -159,14 +159,19 @@ fn a_message_brings_its_own_time_limit() {
 fn a_message_that_does_not_end_is_killed() {
     for carrier in CARRIERS {
         let pool = jobs(carrier, &["--workers", "1", "--request-grace", "200ms"]);
-        let before = pool.workers();
-        let answer = pool.peer().try_ask(&message("stuck").with("REGIE_TIMEOUT_MS", "200"));
-        match carrier {
-            // The worker's last words.
-            Carrier::FastCgi => assert_eq!(answer.unwrap().status, 504),
-            // The gateway's client of these tests knows no limit, so it sees a death.
-            Carrier::Lane => assert!(answer.is_err(), "{answer:?}"),
-        }
+        let mut before = Vec::new();
+        // On a machine that stands still the time may be up before PHP is stuck: then PHP ends it by itself.
+        let is_killed = (0..20).any(|_| {
+            before = pool.wait_for_workers(1);
+            let answer = pool.peer().try_ask(&message("stuck").with("REGIE_TIMEOUT_MS", "200"));
+            match carrier {
+                // The worker's last words.
+                Carrier::FastCgi => answer.unwrap().status == 504,
+                // The gateway's client of these tests knows no limit, so it sees a death.
+                Carrier::Lane => answer.is_err(),
+            }
+        });
+        assert!(is_killed, "{carrier:?}: {}", pool.log());
         pool.wait_for_log("is killed: its request did not end within --request-grace");
         wait_until(
             "the replacement",
@@ -202,7 +207,7 @@ mod sender {
     #[test]
     fn each_end_has_its_name() {
         let pool =
-            jobs(Carrier::Lane, &["--workers", "1", "--request-grace", "2s", "--ini", "memory_limit=64M"]);
+            jobs(Carrier::Lane, &["--workers", "1", "--request-grace", "5s", "--ini", "memory_limit=64M"]);
         runtime().block_on(async {
             let workers = Workers::start(settings(&pool));
             for (body, limit_ms, expected) in [
@@ -213,13 +218,19 @@ mod sender {
                 ("kill", 0, "Err(Died)"),
                 ("sleep", 200, "Err(Timeout(\"Maximum request time exceeded"),
                 ("stuck", 200, "Err(Timeout(\"\"))"),
-                ("length", 5000, "Ok(b\"6 "),
+                ("length", 60_000, "Ok(b\"6 "),
             ] {
-                let message = Message { time_limit: Duration::from_millis(limit_ms), ..to("x", body) };
-                let delivered = workers.message(message).await;
-                let found = format!("{:?}", delivered.outcome);
-                assert!(found.starts_with(expected), "{body}: {found}");
-                delivered.hold.release();
+                // On a machine that stands still the time may be up before PHP is stuck: then PHP ends it by itself.
+                for last in [false, false, false, true] {
+                    let message = Message { time_limit: Duration::from_millis(limit_ms), ..to("x", body) };
+                    let delivered = workers.message(message).await;
+                    let found = format!("{:?}", delivered.outcome);
+                    delivered.hold.release();
+                    if found.starts_with(expected) {
+                        break;
+                    }
+                    assert!(body == "stuck" && !last && found.starts_with("Err(Timeout("), "{body}: {found}");
+                }
             }
             let large = format!("length {}", "x".repeat(600_000));
             let delivered = workers.message(to("large", &large)).await;
@@ -246,7 +257,8 @@ mod sender {
         let pool = jobs(Carrier::Lane, &["--workers", "1"]);
         runtime().block_on(async {
             let workers = Workers::start(settings(&pool));
-            let message = Message { time_limit: Duration::from_millis(700), ..to("1", "sleep") };
+            // They hold the worker for much longer than what is done meanwhile takes.
+            let message = Message { time_limit: Duration::from_secs(5), ..to("1", "sleep") };
             let first = workers.send(message).await.unwrap();
             wait_until("the worker has the first", || first.is_begun(), || pool.log());
             let second = workers.send(to("2", "print second")).await.unwrap();
@@ -255,7 +267,7 @@ mod sender {
             let first = first.take_back().unwrap_err();
             assert!(matches!(first.answer().await.outcome, Err(MessageError::Timeout(_))));
             let patience = Some(Duration::from_millis(50));
-            let busy = workers.send(Message { time_limit: Duration::from_millis(300), ..to("3", "sleep") });
+            let busy = workers.send(Message { time_limit: Duration::from_secs(5), ..to("3", "sleep") });
             let busy = busy.await.unwrap();
             let impatient = workers.message(Message { patience, ..to("4", "print fourth") }).await;
             assert!(matches!(impatient.outcome, Err(MessageError::NotBegun(_))), "{impatient:?}");
@@ -275,7 +287,7 @@ mod sender {
             settled.hold.release();
             let answered = workers.message(to("answered", "buffer 2")).await;
             assert_eq!(answered.outcome.unwrap(), "buffered 2");
-            let time_limit = Duration::from_millis(500);
+            let time_limit = Duration::from_secs(5);
             let running = workers.send(Message { time_limit, ..to("running", "sleep") }).await.unwrap();
             wait_until("the worker has it", || running.is_begun(), || pool.log());
             // What no worker has goes back without a trace; what one has stays.

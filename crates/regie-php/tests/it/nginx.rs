@@ -13,7 +13,29 @@ struct Nginx {
 
 impl Nginx {
     fn start(folder: &Path, pool: &Path, keep: bool) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        // Where somebody else has taken the port meanwhile, nginx ends, and is started on another one.
+        for _ in 0..20 {
+            let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            let mut child = Self::run(folder, pool, keep, port);
+            // It writes this when its sockets are open.
+            let pid = || std::fs::read_to_string(folder.join("nginx.pid")).unwrap_or_default();
+            let mut is_up = false;
+            wait_until(
+                "nginx",
+                || {
+                    is_up = pid().ends_with('\n');
+                    is_up || child.try_wait().unwrap().is_some()
+                },
+                String::new,
+            );
+            if is_up {
+                return Self { child, url: format!("http://127.0.0.1:{port}") };
+            }
+        }
+        panic!("nginx does not start");
+    }
+
+    fn run(folder: &Path, pool: &Path, keep: bool, port: u16) -> Child {
         let root = php("").display().to_string();
         let (upstream, connection) = if keep { ("keepalive 4;", "fastcgi_keep_conn on;") } else { ("", "") };
         let text = format!(
@@ -32,19 +54,16 @@ impl Nginx {
         );
         let config = folder.join("nginx.conf");
         std::fs::write(&config, text).unwrap();
-        let child = Command::new("nginx")
+        Command::new("nginx")
             .args(["-c", config.to_str().unwrap(), "-p", folder.to_str().unwrap(), "-e", "stderr"])
             .stderr(Stdio::null())
             .spawn()
-            .expect("nginx is installed (apt-get install nginx-light)");
-        let url = format!("http://127.0.0.1:{port}");
-        wait_until("nginx", || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok(), String::new);
-        Self { child, url }
+            .expect("nginx is installed (apt-get install nginx-light)")
     }
 
     fn curl(&self, arguments: &[&str], path: &str) -> String {
         let output = Command::new("curl")
-            .args(["-s", "-m", "10", "-w", " [%{http_code}]"])
+            .args(["-s", "-m", "120", "-w", " [%{http_code}]"])
             .args(arguments)
             .arg(format!("{}{path}", self.url))
             .output()

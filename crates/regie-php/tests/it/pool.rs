@@ -13,7 +13,7 @@ use crate::client::{Answer, Ask, Connection};
 use crate::lane;
 
 /// No wait takes longer in a test that passes.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// How requests are run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -221,6 +221,12 @@ impl Pool {
                 std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|title| contains(&title, b" worker"))
             })
             .collect()
+    }
+
+    /// Waits until there are `count` of them: one that was forked just now has no title yet.
+    pub(crate) fn wait_for_workers(&self, count: usize) -> Vec<i32> {
+        wait_until(&format!("{count} workers"), || self.workers().len() == count, || self.log());
+        self.workers()
     }
 
     pub(crate) fn signal(&self, signal: nix::sys::signal::Signal) {

@@ -109,7 +109,7 @@ fn an_application_that_cannot_be_parked_is_served_in_classic_mode() {
         assert!(status.contains("\"mode\":\"classic\",\"not rewound because\":"), "{status}");
         assert!(status.contains(&why), "{status}");
         assert_eq!(pool.pid(), master);
-        assert_eq!(pool.workers().len(), 2, "{}", pool.log());
+        pool.wait_for_workers(2);
     }
 }
 

@@ -294,7 +294,7 @@ fn opcache_is_restarted_in_classic_mode_while_nobody_has_a_rest() {
             });
         }
     });
-    assert_eq!(pool.workers().len(), 2);
+    pool.wait_for_workers(2);
 }
 
 /// The engine would restart a full opcache as soon as nobody uses it, which in a pool of worker scripts is never.
