@@ -1,11 +1,14 @@
 -- What wrk measured, as one line of JSON after the word RESULT.
 -- The first argument is the number of bytes that each request sends, 0 for a GET. Where the second is not empty, each body
--- must hold it (a plain string) and each status be 200. All others are cookies, which the requests carry in turn. Without
--- these nothing of Lua runs between two requests.
+-- must hold it (a plain string) and each status be 200. All after the third are cookies, which the requests carry in
+-- turn; without these nothing of Lua runs between two requests. The third is the number of wrk's threads: each has its own
+-- share of the cookies. With all of them in both threads, two requests of one visitor, who has one session under a lock, would
+-- meet as often as the order of answers happens to bring them together, which is another one on every server.
 
 local threads = {}
 
 function setup(thread)
+  thread:set("number", #threads)
   table.insert(threads, thread)
 end
 
@@ -25,11 +28,11 @@ function init(args)
       end
     end
   end
-  if #args > 2 then
+  if #args > 3 then
     local requests, last = {}, 0
-    for at = 3, #args do
+    for at = 4 + number, #args, tonumber(args[3]) do
       wrk.headers['Cookie'] = args[at]
-      requests[at - 2] = wrk.format()
+      table.insert(requests, wrk.format())
     end
     function request()
       last = last % #requests + 1

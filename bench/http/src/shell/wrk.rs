@@ -33,7 +33,8 @@ pub(crate) fn run(order: &Order<'_>) -> Result<Run, String> {
         .arg("-s")
         .arg(order.script);
     command.arg(format!("http://{}{}", order.address, order.path));
-    command.args(["--", &order.sends.to_string(), order.needle.unwrap_or_default()]).args(order.cookies);
+    command.args(["--", &order.sends.to_string(), order.needle.unwrap_or_default(), &threads.to_string()]);
+    command.args(order.cookies);
     let output =
         command.output().map_err(|fault| format!("wrk cannot be run: {fault}; apt-get install wrk"))?;
     let printed =
