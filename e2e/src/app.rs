@@ -52,6 +52,27 @@ impl App {
         path
     }
 
+    /// Writes a program, which may be run at once.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    pub fn program(&self, name: &str, content: &str) -> PathBuf {
+        use std::io::Write as _;
+        let path = self.path().join(name);
+        // By a process of its own: a child that another test starts meanwhile holds what we have open until it is its own
+        // program, and what somebody has open for writing cannot be run.
+        let mut copy = Command::new("install")
+            .args(["-D", "-m", "755", "/dev/stdin"])
+            .arg(&path)
+            .stdin(std::process::Stdio::piped())
+            .spawn()
+            .expect("the package coreutils is installed");
+        let written = copy.stdin.take().expect("piped").write_all(content.as_bytes());
+        written.expect("it reads");
+        assert!(copy.wait().is_ok_and(|status| status.success()), "{} can be written", path.display());
+        path
+    }
+
     /// Gives the folder to a user that is not root, when the tests run as root: PHP as root is refused in
     /// production, and everything then runs as the folder's owner.
     ///

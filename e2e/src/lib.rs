@@ -4,6 +4,7 @@
 pub mod app;
 pub mod database;
 pub mod http;
+pub mod port;
 pub mod programs;
 pub mod redis;
 pub mod site;
@@ -13,6 +14,7 @@ pub mod wait;
 pub use app::App;
 pub use database::MariaDb;
 pub use http::{Connection, Reply};
+pub use port::free_port;
 pub use programs::{need, program};
 pub use redis::Redis;
 pub use site::Site;

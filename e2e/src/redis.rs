@@ -3,13 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
+use crate::port::free_port;
 use crate::programs::need;
 use crate::wait::eventually;
 
-/// Ports from here are tried: below those that the system gives to outgoing connections.
-const FIRST_PORT: u16 = 20_000;
-/// So many of them; the ports of a cluster's bus lie 10,000 above.
-const PORTS: u32 = 2_500;
 /// How many ports are tried before something else must be wrong.
 const TRIES: u32 = 50;
 
@@ -50,16 +47,10 @@ impl Redis {
     }
 
     fn any_port(password: &'static str, words: &[&str], lines: &str) -> Self {
-        let mut seed = std::process::id();
         for _ in 0..TRIES {
             // Others take theirs at the same time.
             let folder = tempfile::Builder::new().prefix("regie-e2e-redis-").tempdir().expect("a folder");
-            seed = folder
-                .path()
-                .to_string_lossy()
-                .bytes()
-                .fold(seed, |seed, byte| seed.wrapping_mul(31).wrapping_add(u32::from(byte)));
-            let port = FIRST_PORT + u16::try_from(seed % PORTS).expect("there are so many");
+            let port = free_port();
             let file = folder.path().join("redis.conf");
             let place = format!("port {port}\nbind 127.0.0.1\ndir {}\n", folder.path().display());
             std::fs::write(&file, format!("{place}{lines}")).expect("a file can be written");

@@ -5,6 +5,7 @@ use std::io::{Read as _, Write as _};
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 
 use nix::sys::termios::{LocalFlags, tcgetattr};
 
@@ -17,6 +18,8 @@ pub struct Terminal {
     process: Child,
     keys: Option<ChildStdin>,
     screen: Arc<Mutex<String>>,
+    /// Puts on the screen what comes; ends when nothing can come any more.
+    reader: JoinHandle<()>,
 }
 
 impl Terminal {
@@ -41,7 +44,7 @@ impl Terminal {
             .expect("script can be started");
         let screen = Arc::new(Mutex::new(String::new()));
         let (mut shown, into) = (process.stdout.take().expect("piped"), Arc::clone(&screen));
-        std::thread::spawn(move || {
+        let reader = std::thread::spawn(move || {
             let mut bytes = [0; 4096];
             while let Ok(read @ 1..) = shown.read(&mut bytes) {
                 into.lock()
@@ -49,7 +52,7 @@ impl Terminal {
                     .push_str(&String::from_utf8_lossy(&bytes[..read]));
             }
         });
-        Self { keys: process.stdin.take(), process, screen }
+        Self { keys: process.stdin.take(), process, screen, reader }
     }
 
     /// Types; a line ends with `\n`, Ctrl-C is `\x03`, Ctrl-D `\x04`.
@@ -72,13 +75,9 @@ impl Terminal {
             }
             let ended = self.process.try_wait().expect("a child can be asked");
             // What it wrote last may still be on its way to the screen.
-            if let Some(status) = ended {
-                std::thread::sleep(std::time::Duration::from_millis(500));
-                assert!(
-                    self.screen().contains(text),
-                    "it ended with {status}; the screen:\n{}",
-                    self.screen()
-                );
+            if let Some(status) = ended.filter(|_| self.reader.is_finished()) {
+                let screen = self.screen();
+                assert!(screen.contains(text), "it ended with {status}; the screen:\n{screen}");
             }
             None
         });

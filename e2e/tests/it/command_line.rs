@@ -4,11 +4,13 @@ use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Output, Stdio};
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use regie_e2e::site::{Background, regie, write_config};
+use regie_e2e::wait::timed;
 use regie_e2e::{App, Site, eventually};
 
 fn text(bytes: &[u8]) -> String {
@@ -38,18 +40,25 @@ fn up_says_what_it_serves_and_ctrl_c_stops_it() {
     assert_eq!(site.stop().code(), Some(0));
 }
 
+/// Signals that come so soon after the first are one with it.
+const ONE_BREATH: Duration = Duration::from_millis(200);
+
 #[test]
 fn a_second_signal_does_not_wait_unless_it_came_with_the_first() {
     let app = hello();
-    let config = "[php.web]\nworkers = 1\n[program.deaf]\nstop_timeout = \"120s\"\n\
+    let config = "[php.web]\nworkers = 1\n[program.deaf]\nstop_timeout = \"600s\"\n\
                   command = \"trap '' TERM; echo deaf; while :; do sleep 1; done\"\n";
-    let mut site = Site::up(app.path(), config);
-    eventually("the program has set its trap", || site.printed().contains("| deaf").then_some(()));
-    for _ in 0..2 {
-        kill(site.pid(), Signal::SIGTERM).unwrap();
-    }
-    eventually("it drains", || site.printed().contains("stopping all").then_some(()));
-    assert!(!site.printed().contains("again"), "{}", site.printed());
+    // Where the machine stands still between the two, they do not come in one breath.
+    let site = (0..10).find_map(|_| {
+        let site = Site::up(app.path(), config);
+        eventually("the program has set its trap", || site.printed().contains("| deaf").then_some(()));
+        let (between, ()) = timed(|| (0..2).for_each(|_| kill(site.pid(), Signal::SIGTERM).unwrap()));
+        eventually("it drains", || site.printed().contains("stopping all").then_some(()));
+        let printed = site.printed();
+        assert!(!printed.contains("again") || between > ONE_BREATH / 4, "{between:?}: {printed}");
+        (!printed.contains("again")).then_some(site)
+    });
+    let mut site = site.expect("two signals come in one breath, one time of ten");
     eventually("a later signal ends it at once", || {
         kill(site.pid(), Signal::SIGTERM).ok()?;
         site.has_ended()

@@ -24,7 +24,7 @@ fn deadly() -> App {
     app.write("asleep.php", "<?php sleep(60); sleep(60); echo 'woken';");
     app.write("exits.php", "<?php echo 'bye'; exit(3);");
     app.write("throws.php", "<?php throw new RuntimeException('on purpose');");
-    app.write("slow.php", "<?php sleep(30); echo getmypid();");
+    app.write("slow.php", "<?php sleep(600); echo getmypid();");
     app
 }
 
@@ -39,8 +39,9 @@ fn pid(site: &Site) -> Pid {
 #[test]
 fn each_way_to_die_costs_its_own_request_alone() {
     let app = deadly();
+    // What everybody else asks for takes milliseconds: the limit is far above what a busy machine makes of them.
     let site =
-        Site::up(app.path(), "[php.web]\nworkers = 3\nrequest_timeout = \"1s\"\nrequest_grace = \"500ms\"\n");
+        Site::up(app.path(), "[php.web]\nworkers = 3\nrequest_timeout = \"8s\"\nrequest_grace = \"2s\"\n");
     let load = Load::start(site.address(), 4, "/", fine);
     for (path, statuses) in [
         ("/killed.php", &[502][..]),
@@ -65,12 +66,12 @@ fn each_way_to_die_costs_its_own_request_alone() {
 fn a_time_limit_holds_in_a_loop_and_in_a_sleep() {
     let app = deadly();
     let site =
-        Site::up(app.path(), "[php.web]\nworkers = 1\nrequest_timeout = \"1s\"\nrequest_grace = \"500ms\"\n");
+        Site::up(app.path(), "[php.web]\nworkers = 1\nrequest_timeout = \"3s\"\nrequest_grace = \"2s\"\n");
     for path in ["/endless.php", "/asleep.php"] {
         let (took, reply) = timed(|| site.get(path));
         assert_eq!(reply.status, 504, "{path}: {}", reply.text());
         assert!(
-            (Duration::from_millis(900)..Duration::from_secs(20)).contains(&took),
+            (Duration::from_millis(2900)..Duration::from_secs(55)).contains(&took),
             "{path} took {took:?}"
         );
         assert!(fine(&site.get("/").text()), "the only worker is whole again after {path}");
@@ -96,7 +97,7 @@ fn a_worker_killed_in_a_request_is_replaced_at_once() {
     kill(first, Signal::SIGKILL).unwrap();
     let (took, reply) = timed(|| site.get("/"));
     assert!(fine(&reply.text()), "{}", reply.text());
-    assert!(took < Duration::from_secs(20), "replaced after {took:?}");
+    assert!(took < Duration::from_secs(60), "replaced after {took:?}");
     let reply: Reply = slow.join().unwrap().unwrap();
     assert_eq!(reply.status, 502);
     assert!(!reply.header("x-request-id").is_empty());
@@ -135,8 +136,8 @@ fn a_worker_that_cannot_boot_leaves_the_rest_of_the_site() {
     app.write("public/index.php", "<?php echo 'never';");
     app.write("public/style.css", "body { color: teal }");
     app.write("worker.php", "<?php throw new RuntimeException('the database is on fire');");
-    let config = "[php.web]\nmode = \"worker\"\nscript = \"worker.php\"\nworkers = 2\nboot_timeout = \"2s\"\n\
-                  [gateway]\nqueue_timeout = \"1s\"\nfront_controller = \"index.php\"\n";
+    let config = "[php.web]\nmode = \"worker\"\nscript = \"worker.php\"\nworkers = 2\nboot_timeout = \"10s\"\n\
+                  [gateway]\nqueue_timeout = \"5s\"\nfront_controller = \"index.php\"\n";
     let site = Site::up_partly(app.path(), config);
     assert_eq!(site.get("/style.css").status, 200);
     let page = site.get("/");

@@ -73,7 +73,7 @@ fn nobody_waits_busily_when_there_is_nothing_to_do() {
     assert!(all.len() >= 7, "supervisor, gateway, master and four workers: {all:?}");
     // Who spins never has such a window; on a busy machine start-up's last work may fall into the first ones.
     within(
-        Duration::from_secs(60),
+        Duration::from_secs(240),
         "two seconds in which all together use at most 1 % of a processor",
         || {
             let before: u64 = all.iter().copied().map(ticks).sum();
@@ -99,7 +99,7 @@ fn slow_clients_do_not_hold_the_only_worker() {
     for _ in 0..5 {
         let (took, reply) = timed(|| site.get("/"));
         assert!(reply.text().starts_with("fine "), "{}", reply.text());
-        assert!(took < Duration::from_secs(20), "{took:?}");
+        assert!(took < Duration::from_secs(60), "{took:?}");
     }
     drop((half_head, half_body));
     assert!(site.get("/").text().starts_with("fine "));
@@ -130,7 +130,9 @@ fn a_client_that_leaves_the_queue_has_its_request_begun() {
         app.write("cron.php", "<?php ignore_user_abort(true); echo str_repeat('x', 1 << 20); flush(); file_put_contents(__DIR__ . '/ran', $_SERVER['REQUEST_METHOD'] . file_get_contents('php://input'));");
         let site = Site::up(
             app.path(),
-            &format!("[gateway]\nhangup_grace = \"10m\"\n[php.web]\nworkers = 1\nlane = {lane}\n"),
+            &format!(
+                "[gateway]\nhangup_grace = \"10m\"\nqueue_timeout = \"10m\"\n[php.web]\nworkers = 1\nlane = {lane}\n"
+            ),
         );
         let mut holds = TcpStream::connect(site.address()).unwrap();
         holds.write_all(b"GET /hold.php HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
@@ -153,7 +155,7 @@ fn work_behind_the_answer_holds_the_worker_and_not_the_client() {
     let app = pages();
     app.write(
         "later.php",
-        "<?php echo 'answered'; fastcgi_finish_request(); for ($i = 0; $i < 2000 && !file_exists(__DIR__ . '/gate'); $i++) { usleep(10000); clearstatcache(); } file_put_contents(__DIR__ . '/done', '1');",
+        "<?php echo 'answered'; fastcgi_finish_request(); for ($i = 0; $i < 6000 && !file_exists(__DIR__ . '/gate'); $i++) { usleep(10000); clearstatcache(); } file_put_contents(__DIR__ . '/done', '1');",
     );
     let site = Site::up(app.path(), "[php.web]\nworkers = 1\n");
     let mut client = Connection::open(site.address()).unwrap();
@@ -251,9 +253,12 @@ fn what_is_too_large_is_refused_by_name() {
 #[test]
 fn requests_past_the_queue_are_told_to_try_again() {
     let app = App::empty();
-    let gate = "for ($i = 0; $i < 2000 && !file_exists(__DIR__ . '/gate'); $i++) { usleep(10000); clearstatcache(); }";
+    let gate = "for ($i = 0; $i < 6000 && !file_exists(__DIR__ . '/gate'); $i++) { usleep(10000); clearstatcache(); }";
     app.write("index.php", format!("<?php {gate} echo 'fine';"));
-    let site = Site::up(app.path(), "[php.web]\nworkers = 1\n[gateway]\nqueue_length = 2\n");
+    let site = Site::up(
+        app.path(),
+        "[php.web]\nworkers = 1\n[gateway]\nqueue_length = 2\nqueue_timeout = \"10m\"\n",
+    );
     let refused = Arc::new(AtomicUsize::new(0));
     let asked: Vec<_> = (0..8)
         .map(|_| {
@@ -292,7 +297,7 @@ fn ten_thousand_idle_connections_leave_room_for_one_more() {
         (0..IDLE).map(|_| TcpStream::connect(site.address()).unwrap()).collect();
     let (took, reply) = timed(|| site.get("/"));
     assert!(reply.text().starts_with("fine "), "{}", reply.text());
-    assert!(took < Duration::from_secs(20), "{took:?}");
+    assert!(took < Duration::from_secs(60), "{took:?}");
     let grown = resident(&gateway).saturating_sub(before);
     assert!(grown < IDLE as u64 * EACH_MAX, "{} KB for {IDLE} connections", grown / 1024);
     drop(connections);
@@ -370,7 +375,10 @@ fn the_gateway_tells_about_itself_while_every_worker_is_busy() {
         "hold.php",
         "<?php for ($i = 0; $i < 6000 && !file_exists(__DIR__ . '/gate'); $i++) { usleep(10000); clearstatcache(); } echo 'held';",
     );
-    let site = Site::up(app.path(), "[php.web]\nworkers = 1\n[gateway]\nqueue_length = 1\n");
+    let site = Site::up(
+        app.path(),
+        "[php.web]\nworkers = 1\n[gateway]\nqueue_length = 1\nqueue_timeout = \"10m\"\n",
+    );
     let socket = app.path().join(".regie/run/gateway.status.sock");
     let ask = |path: &str| {
         let output = std::process::Command::new(need("curl", "curl"))

@@ -1,13 +1,14 @@
 //! Laravel's jobs under `regie up`, from dispatch to done, while workers and the runner are killed.
 
 use std::collections::BTreeMap;
-use std::process::Command;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use regie_e2e::app::App;
 use regie_e2e::site::Site;
-use regie_e2e::wait::eventually;
+use regie_e2e::wait::{eventually, within};
+
+use crate::queue_app::LONG;
 
 pub(crate) const JOB: &str = r"<?php
 
@@ -85,12 +86,11 @@ fn pid_of(site: &Site, name: &str) -> Option<i32> {
     site.status(name)?["pid"].as_i64().and_then(|pid| pid.try_into().ok())
 }
 
-/// The workers of a pool: the children of its master.
+/// The workers of a pool, as it tells them itself: its master has other children, too.
 fn workers(site: &Site) -> Vec<i32> {
-    let Some(master) = pid_of(site, "workers:default") else { return Vec::new() };
-    let found =
-        Command::new("pgrep").args(["-P", &master.to_string()]).output().expect("procps is installed");
-    String::from_utf8_lossy(&found.stdout).lines().filter_map(|pid| pid.parse().ok()).collect()
+    let row = site.status("workers:default").unwrap_or_default();
+    let workers = row["workers"].as_array().cloned().unwrap_or_default();
+    workers.iter().filter_map(|worker| worker["pid"].as_i64()?.try_into().ok()).collect()
 }
 
 #[test]
@@ -100,12 +100,12 @@ fn jobs_run_once_though_the_runner_is_killed_and_none_fails_that_never_ran() {
     let site = Site::up(app.path(), "[app]\nenv = \"development\"\n[workers.default]\nmin = 2\nmax = 2\n");
     push(&site, &app, 0, JOBS, 1_500);
     for round in 1..=3 {
-        eventually("some are done", || (done(&app).len() >= JOBS * round / 5).then_some(()));
+        within(LONG, "some are done", || (done(&app).len() >= JOBS * round / 5).then_some(()));
         let before = eventually("the runner runs", || pid_of(&site, "jobs"));
         kill(Pid::from_raw(before), Signal::SIGKILL).expect("it runs");
         eventually("another runner", || pid_of(&site, "jobs").filter(|pid| *pid != before));
     }
-    eventually("all are done", || (done(&app).len() == JOBS).then_some(()));
+    within(LONG, "all are done", || (done(&app).len() == JOBS).then_some(()));
     let runs = done(&app);
     let doubles: Vec<_> = runs.iter().filter(|(_, times)| **times > 1).collect();
     assert_eq!(doubles.len(), 0, "no worker died, so nothing runs twice: {doubles:?}");
@@ -119,7 +119,7 @@ fn the_death_of_a_worker_is_noticed_at_once() {
     let site = Site::up(app.path(), "[app]\nenv = \"development\"\n[workers.default]\nmin = 2\nmax = 2\n");
     push(&site, &app, 0, 1, 1);
     eventually("the first job is done", || (done(&app).len() == 1).then_some(()));
-    push(&site, &app, 1, 3, 20_000_000);
+    push(&site, &app, 1, 3, 600_000_000);
     eventually("two jobs run", || (stats(&site)["running"] == 2).then_some(()));
     let killed = workers(&site);
     assert_eq!(killed.len(), 2);
@@ -176,8 +176,8 @@ fn messenger_s_streams_and_tables_are_consumed() {
         assert!(run.status.success(), "{words:?}: {}", String::from_utf8_lossy(&run.stderr));
     }
     let said = || app.read("storage/notes").lines().filter(|line| line.starts_with("said x")).count();
-    eventually("every message is handled", || (said() >= 2 * MESSAGES).then_some(()));
-    let queues = eventually("nothing is leased", || {
+    within(LONG, "every message is handled", || (said() >= 2 * MESSAGES).then_some(()));
+    let queues = within(LONG, "nothing is leased", || {
         let output = site.regie(&["queue", "stats", "--json"]);
         let stats: serde_json::Value = serde_json::from_slice(&output.stdout).ok()?;
         let queues = stats["groups"][0]["queues"].as_array()?.clone();

@@ -154,7 +154,7 @@ fn a_worker_that_never_boots_does_not_replace_the_one_that_serves() {
     let good = "<?php while (frankenphp_handle_request(function () { echo 'version good'; })) { }";
     app.write("worker.php", good);
     let config = "[app]\nenv = \"production\"\n[php.web]\nmode = \"worker\"\nscript = \"worker.php\"\nworkers = 1\n\
-                  boot_timeout = \"2s\"\n[gateway]\nfront_controller = \"index.php\"\n";
+                  boot_timeout = \"10s\"\n[gateway]\nfront_controller = \"index.php\"\n";
     app.give_away();
     let site = Site::up(app.path(), config);
     assert_eq!(site.get("/").text(), "version good");

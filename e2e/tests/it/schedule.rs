@@ -1,16 +1,15 @@
 //! Scheduled tasks: entries of regie.toml and Laravel's own schedule, as a person and as the clock start them.
 
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use regie_e2e::site::{regie, write_config};
 use regie_e2e::wait::within;
-use regie_e2e::{App, Site, eventually};
+use regie_e2e::{App, Redis, Site, eventually};
+
+use crate::queue_app::LONG;
 
 /// Tasks of each kind, in the place where Laravel 8 has them.
 const KERNEL: &str = r#"<?php
@@ -122,64 +121,18 @@ fn what_is_due_runs_while_the_application_is_up() {
     let cut = eventually("the limit", || run("slow", "failed"));
     assert_eq!(cut["why"], "it took longer than its limit");
     // In development the framework is asked each minute, and decides.
-    let minute = Duration::from_secs(90);
-    let own = within(minute, "Laravel's own task", || run("minutely", "done"));
+    let own = within(LONG, "Laravel's own task", || run("minutely", "done"));
     assert_eq!(own["output"], "called\n");
-    let own = within(minute, "a task whose condition says no", || run("never", "skipped"));
+    let own = within(LONG, "a task whose condition says no", || run("never", "skipped"));
     assert_eq!(own["why"], "its own conditions said no");
     assert!(run("fails", "failed").is_none() || is_midnight(), "what is not due is not run");
     assert!(site.stop().success());
 }
 
-/// A Redis that two machines share.
-struct Shared {
-    process: Child,
-    socket: PathBuf,
-    port: u16,
-}
-
-impl Shared {
-    fn start(folder: &Path) -> Self {
-        // Taken by nobody else until redis-server has it: what comes between is answered by a second try.
-        for _ in 0..20 {
-            let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-            let socket = folder.join("redis.sock");
-            let mut process = Command::new("redis-server")
-                .args(["--bind", "127.0.0.1", "--save", "", "--port", &port.to_string(), "--unixsocket"])
-                .arg(&socket)
-                .current_dir(folder)
-                .stdout(Stdio::null())
-                .spawn()
-                .expect("redis-server is missing: apt-get install redis-server");
-            let answers = within(Duration::from_secs(60), "redis-server answers or has ended", || {
-                let ended = process.try_wait().unwrap().is_some();
-                (ended || redis(&socket, &["ping"]) == "PONG").then_some(!ended)
-            });
-            if answers {
-                return Self { process, socket, port };
-            }
-        }
-        panic!("no port is free");
-    }
-}
-
-impl Drop for Shared {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-fn redis(socket: &Path, words: &[&str]) -> String {
-    let output = Command::new("redis-cli").arg("-s").arg(socket).args(words).output();
-    let output = output.expect("redis-cli is missing: apt-get install redis-tools");
-    String::from_utf8_lossy(&output.stdout).trim().to_owned()
-}
-
 #[test]
 fn one_of_two_machines_runs_the_tasks_and_the_other_follows_when_it_has_died() {
     let folder = App::empty();
-    let shared = Shared::start(folder.path());
+    let shared = Redis::start("", "");
     let lines = folder.path().join("lines");
     let machine = |name: &str| {
         let app = App::named("plain");
@@ -194,7 +147,7 @@ fn one_of_two_machines_runs_the_tasks_and_the_other_follows_when_it_has_died() {
     };
     let ran = || std::fs::read_to_string(&lines).unwrap_or_default();
     let count = |name: &str| ran().lines().filter(|line| *line == name).count();
-    let (_first_app, mut first) = machine("first");
+    let (first_app, mut first) = machine("first");
     eventually("the first one runs tasks", || (count("first") >= 2).then_some(()));
     let (_second_app, second) = machine("second");
     eventually("the second one is there", || second.status("schedule")?["pid"].as_i64());
@@ -208,14 +161,24 @@ fn one_of_two_machines_runs_the_tasks_and_the_other_follows_when_it_has_died() {
         kill(pid, Signal::SIGKILL).expect("it runs");
     }
     eventually("it has ended", || first.has_ended());
-    let keys = redis(&shared.socket, &["keys", "regie:*:schedule:leader"]);
+    eventually("so have its tasks", || works_in(first_app.path()).is_empty().then_some(()));
+    let keys = shared.says(&["keys", "regie:*:schedule:leader"]);
     assert!(!keys.is_empty(), "the lead is held");
-    redis(&shared.socket, &["pexpire", &keys, "1"]);
+    shared.says(&["pexpire", &keys, "1"]);
     eventually("the second one leads", || (count("second") >= 3).then_some(()));
     let ran = ran();
     let order: Vec<&str> = ran.lines().collect();
     let turn = order.iter().position(|line| *line == "second").unwrap_or_default();
     assert!(order[turn..].iter().all(|line| *line == "second"), "never both: {order:?}");
+}
+
+/// The processes that have `folder` as their own.
+fn works_in(folder: &Path) -> Vec<PathBuf> {
+    let processes = std::fs::read_dir("/proc").expect("Linux has it").flatten().map(|entry| entry.path());
+    // One that ends meanwhile has no folder any more.
+    processes
+        .filter(|process| std::fs::read_link(process.join("cwd")).is_ok_and(|cwd| cwd == folder))
+        .collect()
 }
 
 /// The one minute of the day in which the daily tasks are due.

@@ -1,6 +1,5 @@
 //! `scripts/setup` on a machine that has nothing: what it would install.
 
-use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Output};
 
 use regie_e2e::App;
@@ -12,8 +11,7 @@ fn setup(installed: &str, words: &[&str]) -> Output {
     let answer = "for row in $INSTALLED; do for asked in \"$@\"; do \
                   [ \"$asked\" = \"$row\" ] && echo \"installed $row\"; done; done; exit 0";
     for (name, script) in [("dpkg-query", answer), ("apt-get", "exit 9"), ("apt-cache", "exit 9")] {
-        let path = tools.write(name, format!("#!/bin/sh\n{script}\n"));
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        tools.program(name, &format!("#!/bin/sh\n{script}\n"));
     }
     // A compiler is found as a command.
     for name in ["sh", "sed", "tr", "sort", "tail", "grep", "echo"] {

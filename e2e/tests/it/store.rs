@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::{Command, Output};
 
 use regie_e2e::site::regie;
-use regie_e2e::{App, Site, eventually, need};
+use regie_e2e::{App, Redis, Site, eventually, free_port, need};
 
 /// A page that says what the store knows of it.
 const COUNTER: &str = r#"<?php
@@ -260,20 +260,8 @@ fn monitor_and_subscribers_hear() {
 
 #[test]
 fn a_team_moves_in_from_redis_and_out_again() {
-    let redis = App::empty();
-    let port = free_port();
-    let server = Command::new(need("redis-server", "redis-server"))
-        .args(["--port", &port, "--requirepass", "old", "--save", "", "--dir"])
-        .arg(redis.path())
-        .stdout(std::process::Stdio::null())
-        .spawn();
-    let _server = Killed(server.unwrap());
-    let old = |words: &[&str]| {
-        let mut command = Command::new("redis-cli");
-        let output = command.args(["-p", &port]).args(words).env("REDISCLI_AUTH", "old").output().unwrap();
-        said(&output).trim().to_owned()
-    };
-    eventually("redis-server answers", || (old(&["ping"]) == "PONG").then_some(()));
+    let redis = Redis::start("old", "");
+    let old = |words: &[&str]| said(&redis.cli(words)).trim().to_owned();
     old(&["rpush", "queues:default", "job 1", "job 2"]);
     old(&["set", "visits", "41", "ex", "1000"]);
     old(&["-n", "1", "hset", "cached", "a", "1"]);
@@ -281,7 +269,7 @@ fn a_team_moves_in_from_redis_and_out_again() {
 
     let app = counting_app();
     let site = Site::up(app.path(), "[php.web]\nworkers = 1\n");
-    let url = format!("redis://127.0.0.1:{port}");
+    let url = format!("redis://127.0.0.1:{}", redis.port);
     let run = |words: &[&str]| {
         let output =
             regie(app.path()).args(["store"]).args(words).env("REDISCLI_AUTH", "old").output().unwrap();
@@ -293,7 +281,7 @@ fn a_team_moves_in_from_redis_and_out_again() {
     assert!(run(&["cli", "ttl", "visits"]).trim().parse::<i64>().unwrap() > 900);
 
     // Out of its files; what is here stays unless it is to be replaced.
-    let dump = redis.path().join("dump.rdb");
+    let dump = redis.folder().join("dump.rdb");
     assert!(run(&["import", "--from", dump.to_str().unwrap()]).contains("3 keys were there already"));
     assert!(
         run(&["import", "--from", dump.to_str().unwrap(), "--replace", "--db", "0"])
@@ -311,11 +299,6 @@ fn a_team_moves_in_from_redis_and_out_again() {
     assert!(std::fs::read(&file).unwrap().starts_with(b"REDIS0010"));
     let nobody = site.regie(&["store", "import", "--from", "redis://127.0.0.1:1"]);
     assert_eq!(nobody.status.code(), Some(69), "{}", said(&nobody));
-}
-
-fn free_port() -> String {
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    free.local_addr().unwrap().port().to_string()
 }
 
 /// redis-cli doing something without end, its output in a file.
@@ -345,7 +328,8 @@ impl Drop for Killed {
 #[test]
 fn the_role_alone_takes_the_place_of_redis_server() {
     let folder = App::empty();
-    let port = free_port();
+    // Its configuration names a port, as that of a redis-server does.
+    let port = free_port().to_string();
     let listen = format!("127.0.0.1:{port}");
     let start = || {
         let child = regie(folder.path())

@@ -15,7 +15,8 @@ fn tour(extra: &[(&str, &str)]) -> (App, Site) {
     }
     let config = app.read("regie.toml");
     assert!(config.contains("request_timeout = \"15s\""), "the endless loop's end: {config}");
-    let site = Site::up(app.path(), &config.replace("request_timeout = \"15s\"", "request_timeout = \"6s\""));
+    let site =
+        Site::up(app.path(), &config.replace("request_timeout = \"15s\"", "request_timeout = \"10s\""));
     (app, site)
 }
 
