@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::path::Path;
-use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
@@ -11,6 +11,9 @@ use nix::sys::termios::{LocalFlags, tcgetattr};
 
 use crate::programs::{need, program};
 use crate::wait::eventually;
+
+/// What stands before the status on the screen.
+const ENDED: &str = "[ended with ";
 
 /// `regie WORDS` with a terminal of its own as input, output and controlling terminal. Dropping it hangs up.
 #[derive(Debug)]
@@ -30,8 +33,10 @@ impl Terminal {
     #[must_use]
     pub fn regie(folder: &Path, words: &str) -> Self {
         let mut process = Command::new(need("script", "bsdutils"))
-            .args(["--quiet", "--return", "--flush", "--command"])
-            .arg(format!("'{}' {words}", program("regie").display()))
+            .args(["--quiet", "--flush", "--command"])
+            // The shell tells how the command ended, since on a busy machine `script --return` does not always know it.
+            // What it catches itself, the command meets as usual.
+            .arg(format!("trap : INT; '{}' {words}; echo \"{ENDED}$?]\"", program("regie").display()))
             .arg("/dev/null")
             .current_dir(folder)
             .env_remove("APP_ENV")
@@ -107,13 +112,16 @@ impl Terminal {
         self.screen.lock().expect("no panic while holding it").clone()
     }
 
-    /// How the command ends.
+    /// The status that the command ends with; 130 after Ctrl-C.
     ///
     /// # Panics
-    /// When it does not.
-    pub fn ends(&mut self) -> ExitStatus {
-        let said = "the command in the terminal ends";
-        eventually(said, || self.process.try_wait().expect("a child can be asked"))
+    /// When it does not end.
+    pub fn ends(&mut self) -> u8 {
+        eventually("the command in the terminal ends", || {
+            let screen = self.screen();
+            let (status, _) = screen.split_once(ENDED)?.1.split_once(']')?;
+            Some(status.parse().expect("a status"))
+        })
     }
 }
 
