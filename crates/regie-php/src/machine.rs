@@ -20,8 +20,8 @@
 use crate::crew::{Crew, Demand, Load};
 use crate::scoreboard::State;
 
-/// Between answering in place of a stuck PHP and the kill.
-const LAST_WORD_US: u64 = 50_000;
+/// Between answering in place of a stuck PHP and the kill: on a busy machine the worker has to have its turn in it.
+const LAST_WORD_US: u64 = 500_000;
 /// What a worker is given to write down its stack.
 const SHOW_US: u64 = 20_000;
 /// How often a worker that shall leave is told so again; a signal may come a moment before a wait begins.
@@ -102,7 +102,8 @@ pub(crate) enum Effect {
 enum Limit {
     None,
     Raised(u32),
-    GivenUp(u32),
+    /// When.
+    GivenUp(u32, u64),
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -360,7 +361,7 @@ impl Machine {
         }
         let due_us = view.due_us;
         seat.limit = match seat.limit {
-            Limit::Raised(sequence) | Limit::GivenUp(sequence) if sequence != view.sequence => Limit::None,
+            Limit::Raised(sequence) | Limit::GivenUp(sequence, _) if sequence != view.sequence => Limit::None,
             same => same,
         };
         seat.limit = match seat.limit {
@@ -373,12 +374,12 @@ impl Machine {
             Limit::Raised(sequence) if next.is_due(due_us + limits.grace_us) => {
                 effects.push(Effect::GiveUp(index, sequence));
                 next.is_due(now_us + LAST_WORD_US);
-                Limit::GivenUp(sequence)
+                Limit::GivenUp(sequence, now_us)
             }
-            Limit::GivenUp(sequence) if next.is_due(due_us + limits.grace_us + LAST_WORD_US) => {
+            Limit::GivenUp(_, at_us) if next.is_due(at_us + LAST_WORD_US) => {
                 seat.killed = true;
                 effects.push(Effect::Kill(index, "its request did not end within --request-grace"));
-                Limit::GivenUp(sequence)
+                seat.limit
             }
             same => same,
         };
@@ -667,7 +668,7 @@ mod tests {
             (1_500, vec![Effect::GiveUp(0, 7)]),
             (21_000, vec![Effect::ShowStack(0, 7)]),
             (1_500 + LAST_WORD_US, vec![Effect::Kill(0, "its request did not end within --request-grace")]),
-            (90_000, vec![]),
+            (900_000, vec![]),
         ] {
             rig.now_us = began_us + after_us;
             assert_eq!(rig.look(), expected, "after {after_us} µs");

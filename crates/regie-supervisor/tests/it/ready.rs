@@ -74,6 +74,6 @@ fn a_message_makes_ready_and_dependants_wait_for_it() {
 fn what_is_never_ready_is_fatal_and_says_why() {
     let world = World::start("never-ready");
     let row = world.until_state("mute", State::Fatal);
-    assert!(row.description.starts_with("not ready within 2s: No such file"), "{row:?}");
+    assert!(row.description.starts_with("not ready within 8s: No such file"), "{row:?}");
     assert!(matches!(world.ask(&Request::Ping {}), Reply::Pong { protocol: 1, .. }));
 }
