@@ -8,9 +8,9 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use regie_config::Pool;
 use regie_config::values::{Count, EnvValue, Framework, Mode};
 use regie_config::workers::Workers;
+use regie_config::{Loaded, Pool};
 
 use crate::horizon;
 use crate::shipped;
@@ -25,7 +25,10 @@ pub(crate) fn groups(site: &Site) -> BTreeMap<String, Workers> {
     let mut groups = if replaced { horizon::groups(site) } else { BTreeMap::new() };
     groups.extend(site.loaded.config.workers.clone());
     // Somebody has to be asked what the application's queues are.
-    if groups.is_empty() && (replaced || names_a_queue(site)) {
+    let Loaded { application, dotenv, .. } = &site.loaded;
+    let has_package = |name: &str| application.composer.version(name).is_some();
+    let is_named = names_a_queue(application.framework, |name| dotenv.get(name), has_package);
+    if groups.is_empty() && (replaced || is_named) {
         return BTreeMap::from([("default".to_owned(), Workers::default())]);
     }
     groups
@@ -48,9 +51,14 @@ pub(crate) fn unserved(site: &Site) -> Option<&'static str> {
         .then_some("[workers] is for Laravel and Symfony; this application is neither")
 }
 
-fn names_a_queue(site: &Site) -> bool {
-    let value = |name| site.loaded.dotenv.get(name).unwrap_or_default();
-    match site.loaded.application.framework {
+/// Whether somebody is to work, by what the application's environment and packages say.
+fn names_a_queue<'a>(
+    framework: Framework,
+    value: impl Fn(&str) -> Option<&'a str>,
+    has_package: impl Fn(&str) -> bool,
+) -> bool {
+    let value = |name| value(name).unwrap_or_default();
+    match framework {
         Framework::Laravel => {
             let connection = Some(value("QUEUE_CONNECTION")).filter(|name| !name.is_empty());
             let connection = connection.unwrap_or_else(|| value("QUEUE_DRIVER"));
@@ -58,10 +66,11 @@ fn names_a_queue(site: &Site) -> bool {
         }
         Framework::Symfony => {
             let transport = value("MESSENGER_TRANSPORT_DSN");
-            let waits = !transport.is_empty() && !transport.starts_with("sync:");
+            let waits = !transport.is_empty()
+                && !transport.starts_with("sync:")
+                && !transport.starts_with("in-memory:");
             // A schedule is a transport of its own, which no variable names.
-            let has_schedules = site.loaded.application.composer.version("symfony/scheduler").is_some();
-            waits && !transport.starts_with("in-memory:") || has_schedules
+            waits || has_package("symfony/scheduler")
         }
         _ => false,
     }
@@ -108,4 +117,35 @@ pub(crate) fn pool(site: &Site, group: &Workers) -> Pool {
     // Each job brings its own limit.
     pool.request_timeout = group.timeout;
     pool
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_queue_is_named_by_the_environment_or_by_a_package() {
+        let (laravel, symfony) = (Framework::Laravel, Framework::Symfony);
+        for (framework, variable, package, expected) in [
+            (laravel, "", "", false),
+            (laravel, "QUEUE_CONNECTION=", "", false),
+            (laravel, "QUEUE_CONNECTION=sync", "", false),
+            (laravel, "QUEUE_CONNECTION=redis", "", true),
+            (laravel, "QUEUE_DRIVER=database", "", true),
+            (laravel, "MESSENGER_TRANSPORT_DSN=redis://redis", "", false),
+            (symfony, "", "", false),
+            (symfony, "MESSENGER_TRANSPORT_DSN=sync://", "", false),
+            (symfony, "MESSENGER_TRANSPORT_DSN=in-memory://", "", false),
+            (symfony, "MESSENGER_TRANSPORT_DSN=doctrine://default", "", true),
+            (symfony, "", "symfony/messenger", false),
+            (symfony, "", "symfony/scheduler", true),
+            (symfony, "MESSENGER_TRANSPORT_DSN=sync://", "symfony/scheduler", true),
+            (Framework::Plain, "QUEUE_CONNECTION=redis", "symfony/scheduler", false),
+        ] {
+            let (name, value) = variable.split_once('=').unwrap_or_default();
+            let found =
+                names_a_queue(framework, |asked| (asked == name).then_some(value), |asked| asked == package);
+            assert_eq!(found, expected, "{framework:?} with {variable:?} and {package:?}");
+        }
+    }
 }
