@@ -35,14 +35,19 @@ fn depots(database: &Database, server: &Server) -> (Depot, Depot) {
     )
 }
 
-/// Moves, with the mover stopped in the middle of whatever it does, until one comes to its end.
-async fn move_with_stops(database: &Database, server: &Server, to_redis: bool, seed: &mut Seeded) -> u32 {
+/// Moves, with the mover stopped in the middle of whatever it does, until one comes to its end; how often it was stopped.
+/// `depots` gives from where and to where.
+pub(crate) async fn move_with_stops(
+    depots: impl Fn() -> (Depot, Depot),
+    queues: (&str, &str),
+    stops_max: u32,
+    seed: &mut Seeded,
+) -> u32 {
     let mut stops = 0;
     loop {
-        let (table, redis) = depots(database, server);
-        let (from, to) = if to_redis { (&table, &redis) } else { (&redis, &table) };
-        let patience = if stops > 40 { 60_000_000 } else { 500 + seed.below(60_000) };
-        let run = moving::run(from, to, QUEUES, |_| {});
+        let (from, to) = depots();
+        let patience = if stops > stops_max { 60_000_000 } else { 500 + seed.below(60_000) };
+        let run = moving::run(&from, &to, queues, |_| {});
         match tokio::time::timeout(Duration::from_micros(patience), run).await {
             Ok(Ok(_)) => return stops,
             // What the one before had sent on its way came later than what this one did.
@@ -51,6 +56,12 @@ async fn move_with_stops(database: &Database, server: &Server, to_redis: bool, s
             Err(_) => stops += 1,
         }
     }
+}
+
+/// The depots of a move to Redis, or of one back.
+fn towards(to_redis: bool, database: &Database, server: &Server) -> (Depot, Depot) {
+    let (table, redis) = depots(database, server);
+    if to_redis { (table, redis) } else { (redis, table) }
 }
 
 async fn answers(database: &Database, server: &Server) {
@@ -77,7 +88,7 @@ async fn a_mover_that_is_stopped_loses_and_doubles_nothing() {
     let later = "UPDATE jobs SET available_at = CAST(strftime('%s', 'now') AS INTEGER) + 3600, attempts = 2 WHERE id % 10 = 0";
     database.server().run(later, &[]).await.unwrap();
 
-    let stops = move_with_stops(&database, &server, true, &mut seed).await;
+    let stops = move_with_stops(|| towards(true, &database, &server), QUEUES, 40, &mut seed).await;
     assert_eq!(database.rows().await.len(), 0, "seed {SEED}, {stops} stops");
     let driver = server.driver(1);
     let mut found = Vec::new();
@@ -94,7 +105,7 @@ async fn a_mover_that_is_stopped_loses_and_doubles_nothing() {
     let seen = counted(found);
     assert!(seen.len() == JOBS && seen.values().all(|times| *times == 1), "seed {SEED}, {stops} stops");
 
-    let stops = move_with_stops(&database, &server, false, &mut seed).await;
+    let stops = move_with_stops(|| towards(false, &database, &server), QUEUES, 40, &mut seed).await;
     let rows = database.server().rows("SELECT payload FROM jobs WHERE queue = 'default'", &[]).await.unwrap();
     let seen = counted(rows.into_iter().flatten().map(Value::into_text));
     assert!(seen.len() == JOBS && seen.values().all(|times| *times == 1), "seed {SEED}, {stops} stops");
@@ -163,7 +174,7 @@ async fn every_job_runs_once_while_producers_and_workers_are_at_work_on_both_sid
     let moves = async {
         let mut stops = 0;
         for to_redis in [true, false, true] {
-            stops += move_with_stops(&database, &server, to_redis, &mut seed).await;
+            stops += move_with_stops(|| towards(to_redis, &database, &server), QUEUES, 40, &mut seed).await;
         }
         stop_producing.store(true, Ordering::Relaxed);
         stops

@@ -14,7 +14,7 @@ use regie_queue::shell::moving::{self, Depot};
 use regie_queue::shell::{symfony_doctrine, symfony_redis};
 
 use crate::databases::{Database, Kind};
-use crate::moving::Seeded;
+use crate::moving::{Seeded, move_with_stops};
 use crate::server::{Server, ask, count};
 
 const MESSAGES: usize = 600;
@@ -64,22 +64,10 @@ fn number(payload: &[u8]) -> usize {
     body.trim_start_matches("O:1:\"m").trim_end_matches('"').parse().expect("a number")
 }
 
-/// Moves, with the mover stopped in the middle of whatever it does, until one comes to its end.
-async fn move_with_stops(database: &Database, server: &Server, to_stream: bool, seed: &mut Seeded) -> u32 {
-    let mut stops = 0;
-    loop {
-        let (table, stream) = depots(database, server);
-        let (from, to) = if to_stream { (&table, &stream) } else { (&stream, &table) };
-        let patience = if stops > 30 { 60_000_000 } else { 500 + seed.below(60_000) };
-        let run = moving::run(from, to, QUEUES, |_| {});
-        match tokio::time::timeout(Duration::from_micros(patience), run).await {
-            Ok(Ok(_)) => return stops,
-            // What the one before had sent on its way came later than what this one did.
-            Ok(Err(fault)) if fault.to_string().contains("another regie move has begun") => stops += 1,
-            Ok(Err(fault)) => panic!("{fault}"),
-            Err(_) => stops += 1,
-        }
-    }
+/// The depots of a move to the stream, or of one back.
+fn towards(to_stream: bool, database: &Database, server: &Server) -> (Depot, Depot) {
+    let (table, stream) = depots(database, server);
+    if to_stream { (table, stream) } else { (stream, table) }
 }
 
 fn once_each(numbers: impl IntoIterator<Item = usize>, sent: usize, what: &str) {
@@ -102,7 +90,7 @@ async fn a_mover_that_is_stopped_loses_and_doubles_no_message() {
     let later = "UPDATE messenger_messages SET available_at = '2099-01-01 12:00:00' WHERE id % 10 = 0";
     database.server().run(later, &[]).await.unwrap();
 
-    let stops = move_with_stops(&database, &server, true, &mut seed).await;
+    let stops = move_with_stops(|| towards(true, &database, &server), QUEUES, 30, &mut seed).await;
     let what = format!("seed {SEED}, {stops} stops");
     let here = symfony_redis::SymfonyRedis::new(stream(&server, 1));
     let mut found = Vec::new();
@@ -116,7 +104,7 @@ async fn a_mover_that_is_stopped_loses_and_doubles_no_message() {
     once_each(found, MESSAGES, &what);
     assert_eq!(there.sizes("async").await.unwrap().waiting, 0, "{what}");
 
-    let stops = move_with_stops(&database, &server, false, &mut seed).await;
+    let stops = move_with_stops(|| towards(false, &database, &server), QUEUES, 30, &mut seed).await;
     let what = format!("back, seed {SEED}, {stops} stops");
     let mut found = Vec::new();
     for shelf in [Shelf::Waiting, Shelf::Delayed] {
@@ -183,7 +171,7 @@ async fn every_message_is_consumed_once_while_both_sides_are_in_use() {
     let moves = async {
         let mut stops = 0;
         for to_stream in [true, false, true] {
-            stops += move_with_stops(&database, &server, to_stream, &mut seed).await;
+            stops += move_with_stops(|| towards(to_stream, &database, &server), QUEUES, 30, &mut seed).await;
         }
         stop_sending.store(true, Ordering::Relaxed);
         stops
