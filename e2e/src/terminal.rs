@@ -32,10 +32,12 @@ impl Terminal {
     /// When it cannot be started.
     #[must_use]
     pub fn regie(folder: &Path, words: &str) -> Self {
-        let mut process = Command::new(need("script", "bsdutils"))
+        // A shell that runs the tests in the background has Ctrl-C ignored, by all that they start.
+        let mut process = Command::new(need("env", "coreutils"))
+            .arg("--default-signal=INT,QUIT")
+            .arg(need("script", "bsdutils"))
             .args(["--quiet", "--flush", "--command"])
-            // The shell tells how the command ended, since on a busy machine `script --return` does not always know it.
-            // What it catches itself, the command meets as usual.
+            // The shell tells how the command ended. What it catches itself, the command meets as usual.
             .arg(format!("trap : INT; '{}' {words}; echo \"{ENDED}$?]\"", program("regie").display()))
             .arg("/dev/null")
             .current_dir(folder)
