@@ -5,26 +5,11 @@
 
 use crate::faults::wait_for;
 use crate::server::{Client, Store, show};
+use regie_e2e::free_port;
 use regie_resp::Frame;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
-
-/// A port of loopback that was free just now, and that this process is given once: below those that the system gives to
-/// outgoing connections and to who asks for any port.
-fn free_port() -> u16 {
-    static GIVEN: AtomicU32 = AtomicU32::new(0);
-    const COUNT: u32 = 4_000;
-    for _ in 0..COUNT {
-        let turn = GIVEN.fetch_add(1, Ordering::Relaxed).wrapping_add(std::process::id());
-        let port = 14_000 + u16::try_from(turn % COUNT).unwrap();
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
-    }
-    panic!("none of {COUNT} ports is free");
-}
 
 /// Debian's server on a free port, without files.
 pub(crate) struct Peer {
@@ -407,10 +392,10 @@ fn normal(frame: &Frame, name: &[u8]) -> String {
             })
             .collect::<Vec<_>>()
             .join(" "),
-        // A time to live is each side's own moment, too. None of those that are set here comes near another.
-        Frame::Integer(left @ 1..=1000) if name == b"TTL" => {
-            let set = [100, 500, 1000].into_iter().find(|set| left <= set);
-            format!("at most {}", set.unwrap_or_default())
+        // A time to live is each side's own moment, too: less than a minute after it was set. None comes near another.
+        Frame::Integer(left) if name == b"TTL" => {
+            let set = [100, 500, 1000].into_iter().find(|set| (set - 59..=*set).contains(left));
+            set.map_or_else(|| show(frame), |set| format!("of {set}"))
         }
         // Single commands in a description of rules stand in the order of Redis's hash table.
         other if name == b"ACL" => {

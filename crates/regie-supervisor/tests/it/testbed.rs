@@ -326,7 +326,8 @@ pub(crate) fn settings(case: &str, dir: &Path) -> Settings {
 }
 
 fn ready_table(dir: &Path) -> Settings {
-    let port = free_port();
+    // A probe's own port is never this one.
+    let port = regie_e2e::free_port();
     fs::write(dir.join("port"), port.to_string()).unwrap();
     let socket = dir.join("unix.sock").to_str().unwrap().to_owned();
     let ready = |name: &str, ready: Readiness| Program { ready, ..sh(name, "sleep 1000") };
@@ -349,14 +350,6 @@ fn ready_table(dir: &Path) -> Settings {
             )
         },
     ])
-}
-
-/// A port on which nobody listens yet. It is below those that the system gives to outgoing connections, a probe's own
-/// among them, and to who asks for any port.
-fn free_port() -> u16 {
-    let first = std::process::id() % 2_000;
-    let mut ports = (0..2_000).map(|turn| 12_000 + u16::try_from((first + turn) % 2_000).unwrap());
-    ports.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).expect("a free port")
 }
 
 fn listener() -> TcpListener {
